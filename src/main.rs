@@ -1,0 +1,3 @@
+//! The corekv server.
+
+fn main() {}

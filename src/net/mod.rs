@@ -1,0 +1,1 @@
+//! Sockets and event loops; nothing of HTTP or keys.
