@@ -50,7 +50,11 @@ fn walk(input: &[u8], sizes: &[usize], parser: &mut HeadParser, header_bytes_max
                 }
                 (Err(error), Outcome::Refused(statuses) | Outcome::Incomplete(statuses)) => {
                     let status = error.status() as u16;
-                    assert!(statuses.contains(&status), "{error:?} not in {statuses:?}: {}", context());
+                    assert!(
+                        statuses.contains(&status),
+                        "{error:?} not in {statuses:?}: {}",
+                        context()
+                    );
                     return;
                 }
                 (got, expected) => panic!("{got:?}, but {expected:?}: {}", context()),

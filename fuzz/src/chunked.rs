@@ -9,7 +9,10 @@ pub enum Outcome {
     /// The data so far, that of an incomplete chunk included.
     Incomplete(Vec<u8>),
     Refused(Statuses),
-    Complete { consumed: usize, data: Vec<u8> },
+    Complete {
+        consumed: usize,
+        data: Vec<u8>,
+    },
     /// The trailers are at their limit to within a line end, where either answer will do.
     Unsure,
 }
@@ -39,7 +42,8 @@ pub fn read(input: &[u8], body_bytes_max: u64, trailer_bytes_max: usize) -> Outc
     }
     let start = at;
     loop {
-        let bytes = input.len().min(at + line(&input[at..]).map_or(usize::MAX / 2, |l| l.len() + 1));
+        let bytes =
+            input.len().min(at + line(&input[at..]).map_or(usize::MAX / 2, |l| l.len() + 1));
         let length = bytes - start;
         if length.abs_diff(trailer_bytes_max) <= 2 {
             return Outcome::Unsure;

@@ -168,7 +168,8 @@ fn read_target(method: &[u8], target: &[u8]) -> Option<Target> {
         target
     } else {
         let lower = target.to_ascii_lowercase();
-        let scheme = ["http://", "https://"].into_iter().find(|s| lower.starts_with(s.as_bytes()))?;
+        let scheme =
+            ["http://", "https://"].into_iter().find(|s| lower.starts_with(s.as_bytes()))?;
         let rest = &target[scheme.len()..];
         let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
         if !is_authority(&rest[..end]) {
@@ -204,7 +205,8 @@ fn whole(lines: &[&[u8]], bytes: usize, mut faults: Statuses) -> Outcome {
         faults.push(400);
     }
     let expectations = values("expect");
-    if expectations.iter().any(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+    // HTTP/1.0 knows no expectations (RFC 9110 §10.1.1).
+    if minor > 0 && expectations.iter().any(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
         faults.push(417);
     }
     let codings = values("transfer-encoding");
@@ -280,7 +282,8 @@ fn max_age(values: &[&[u8]]) -> MaxAge {
 /// The elements of a list that is spread over fields, in lower case, without the empty ones.
 fn elements(values: &[&[u8]]) -> Vec<Vec<u8>> {
     let all = values.join(&b","[..]);
-    let elements = all.split(|&byte| byte == b',').map(|element| trim(element).to_ascii_lowercase());
+    let elements =
+        all.split(|&byte| byte == b',').map(|element| trim(element).to_ascii_lowercase());
     elements.filter(|element| !element.is_empty()).collect()
 }
 
@@ -297,16 +300,28 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
 
 /// tchar (RFC 9110 §5.6.2).
 pub fn is_token(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
-        || b"!#$%&'*+-.^_`|~".contains(&byte)
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Characters of a host and port (RFC 3986 §3.2.2 and §3.2.3), one at least.
+/// `host[:port]` with a host that is not empty (RFC 3986 §3.2.2 and §3.2.3).
 fn is_authority(bytes: &[u8]) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let sub_delimiter = |byte: u8| b"!$&'()*+,;=".contains(&byte);
-    !bytes.is_empty()
-        && bytes.iter().all(|&byte| {
-            unreserved(byte) || sub_delimiter(byte) || b"%:[]".contains(&byte)
-        })
+    let plain = |byte: u8| unreserved(byte) || sub_delimiter(byte) || byte == b'%';
+    let (host, port) = match bytes.strip_prefix(b"[") {
+        Some(inner) => {
+            let Some(end) = inner.iter().position(|&byte| byte == b']') else { return false };
+            (&inner[..end], &inner[end + 1..])
+        }
+        None => bytes.split_at(bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len())),
+    };
+    let literal = bytes.starts_with(b"[");
+    let port_well_formed = match port.split_first() {
+        None => true,
+        Some((b':', digits)) => digits.iter().all(u8::is_ascii_digit),
+        Some(_) => false,
+    };
+    !host.is_empty()
+        && host.iter().all(|&byte| plain(byte) || (literal && byte == b':'))
+        && port_well_formed
 }

@@ -78,6 +78,7 @@ pub fn answer(input: &[u8], limits: &Limits) -> Answers {
         if matches!(head.framing, Framing::Length(n) if n > limits.body_bytes_max) {
             verdict.statuses = vec![413];
             verdict.close = true;
+            verdict.old = false;
             out.answers.push(verdict);
             return out;
         }
@@ -103,6 +104,7 @@ pub fn answer(input: &[u8], limits: &Limits) -> Answers {
             }
             Body::Incomplete => {
                 verdict.statuses.clear();
+                verdict.close = false;
                 if verdict.interim {
                     out.answers.push(verdict);
                 }
@@ -156,7 +158,15 @@ fn read_body(head: &Head, input: &[u8], limits: &Limits) -> Body {
 }
 
 const KNOWN: [&[u8]; 10] = [
-    b"CONNECT", b"TRACE", b"PATCH", b"COPY", b"LOCK", b"MKCOL", b"MOVE", b"PROPPATCH", b"UNLOCK",
+    b"CONNECT",
+    b"TRACE",
+    b"PATCH",
+    b"COPY",
+    b"LOCK",
+    b"MKCOL",
+    b"MOVE",
+    b"PROPPATCH",
+    b"UNLOCK",
     b"PURGE",
 ];
 const HANDLED: [&[u8]; 7] = [b"GET", b"HEAD", b"PUT", b"POST", b"DELETE", b"OPTIONS", b"PROPFIND"];

@@ -116,13 +116,17 @@ impl Exchange {
             Target::Escaped(n) => format!("/%{n:02x}"),
             Target::Query(n) => format!("/{}?{n}", n % 8),
             Target::Absolute(n) => format!("http://h/{}", n % 8),
-            Target::Page(n) => format!("/{}", ["", "size", "healthz", "metrics"][usize::from(n % 4)]),
+            Target::Page(n) => {
+                format!("/{}", ["", "size", "healthz", "metrics"][usize::from(n % 4)])
+            }
             Target::Long(n) => format!("/{}", "k".repeat(usize::from(n))),
             Target::Broken => "/%4".to_owned(),
             Target::Server => "*".to_owned(),
         };
         let version = if self.old { "1.0" } else { "1.1" };
-        out.extend_from_slice(format!("{method} {target} HTTP/{version}\r\nHost: h\r\n").as_bytes());
+        out.extend_from_slice(
+            format!("{method} {target} HTTP/{version}\r\nHost: h\r\n").as_bytes(),
+        );
         for field in self.fields.iter().take(8) {
             let field = match field {
                 Field::Close => "Connection: close".to_owned(),
