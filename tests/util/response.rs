@@ -60,6 +60,15 @@ impl Response {
         self.assert_error(status, "Content-Type: text/plain\r\n");
     }
 
+    /// The head of an error that answers a HEAD request: the fields, no line of text.
+    #[track_caller]
+    pub(crate) fn assert_head_of_error(&self, status: u16) {
+        assert_eq!(self.status, status, "{}", show(&self.head));
+        assert_eq!(self.field("Content-Type"), Some("text/plain"));
+        assert_ne!(self.field("Content-Length"), Some("0"));
+        assert!(self.body.is_empty());
+    }
+
     /// An error that ends the connection.
     #[track_caller]
     pub(crate) fn assert_closing_error(&self, status: u16) {
