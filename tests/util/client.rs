@@ -117,6 +117,26 @@ impl Client {
         rest
     }
 
+    /// As [`read_to_end`](Self::read_to_end), but a reset is an end, too.
+    pub(crate) fn read_to_end_or_reset(&mut self) -> Vec<u8> {
+        let mut rest = self.received.split_off(self.consumed);
+        self.received.clear();
+        self.consumed = 0;
+        match self.stream.read_to_end(&mut rest) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+                panic!("no end of the connection: {error}");
+            }
+            _ => rest,
+        }
+    }
+
+    /// As [`assert_closed`](Self::assert_closed), but a reset is an end, too.
+    #[track_caller]
+    pub(crate) fn assert_closed_or_reset(&mut self) {
+        let rest = self.read_to_end_or_reset();
+        assert!(rest.is_empty(), "unexpected bytes before the end: {}", show(&rest));
+    }
+
     /// Fails unless the server ends the connection without another byte.
     #[track_caller]
     pub(crate) fn assert_closed(&mut self) {
