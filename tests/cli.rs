@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use util::{PATIENCE, Server, command};
+use util::{PATIENCE, Server, command, eventually};
 
 /// Every flag that takes a value, with the text of its default where it has one.
 const FLAGS: [(&str, Option<&str>); 17] = [
@@ -254,7 +254,15 @@ fn allowed_cores() -> Vec<usize> {
 }
 
 /// Name and allowed cores of the server's event loops, by name.
+///
+/// The loops name and pin themselves, which the first answers may overtake.
 fn loops(server: &Server) -> Vec<(String, String)> {
+    let cores = server.cores();
+    eventually("every loop has its name", || loops_now(server).len() == cores);
+    loops_now(server)
+}
+
+fn loops_now(server: &Server) -> Vec<(String, String)> {
     let mut loops: Vec<_> = fs::read_dir(format!("/proc/{}/task", server.pid()))
         .expect("task")
         .filter_map(|task| {
