@@ -14,7 +14,7 @@ pub fn render(summary: &Summary) -> String {
     let mut put = |key: &str, value: Value| top.insert(key.to_owned(), value);
     put("requests_per_second", rounded(summary.requests_per_second()));
     put("requests", json!(recorder.answered_total()));
-    put("seconds", rounded(summary.elapsed.as_secs_f64()));
+    put("seconds", json!(summary.elapsed.as_micros() as f64 / 1e6));
     put("non_2xx", json!(summary.non_2xx()));
     put("lost", json!(recorder.lost));
     put("loss_checked", json!(summary.loss_checked));

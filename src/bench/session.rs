@@ -239,7 +239,7 @@ impl<'a> Session<'a> {
             }
         }
         progress.finish();
-        sampler.sample_if_none(&self.answered(), &mut phase.rates);
+        sampler.sample_rest(&self.answered(), &mut phase.rates);
         Ok(phase)
     }
 
@@ -271,10 +271,12 @@ impl<'a> Session<'a> {
         let was_stopped = self.stop.load(Ordering::Relaxed);
         let gave_up = phase.done.iter().any(|done| done.gave_up);
         let last_answer = phase.done.iter().map(|done| done.last_answer).max().unwrap_or(begin);
+        let ended = phase.done.iter().map(|done| done.ended).max().unwrap_or(begin);
         // A run that was meant to take a time took at least that, unless it was cut short.
         let end = match settings.length {
-            Length::Time(_) if !was_stopped && !gave_up => last_answer.max(until),
-            _ => last_answer,
+            _ if was_stopped || gave_up => ended,
+            Length::Time(_) => last_answer.max(until),
+            Length::Requests(_) => last_answer,
         };
         let elapsed = Duration::from_nanos(end.saturating_sub(begin).max(1));
         let mut load: Vec<_> = phase.done.iter().collect();
@@ -325,13 +327,18 @@ fn planned(length: Length) -> String {
 /// Turns counters into rates.
 struct Sampler {
     at: Instant,
+    due: Instant,
     counts: [(u64, u64); Method::COUNT],
     taken: u64,
 }
 
+/// A rest of a run that is shorter than this makes no sample.
+const SAMPLE_REST_MIN: Duration = Duration::from_millis(500);
+
 impl Sampler {
-    fn new(at: Instant) -> Self {
-        Self { at, counts: Default::default(), taken: 0 }
+    fn new(begin: Instant) -> Self {
+        let due = begin + SAMPLE_INTERVAL;
+        Self { at: begin, due, counts: Default::default(), taken: 0 }
     }
 
     fn sample_if_due(
@@ -339,32 +346,42 @@ impl Sampler {
         counts: &[(u64, u64); Method::COUNT],
         rates: &mut [Rates; Method::COUNT],
     ) {
-        // The intervals of the progress bar may be a little short of a second together.
-        if self.at.elapsed() + PROGRESS_INTERVAL / 2 >= SAMPLE_INTERVAL {
-            self.sample(counts, rates);
+        let now = Instant::now();
+        if now >= self.due {
+            self.sample(now, counts, rates);
+            // The next one is due a second after this one was, not after it was taken.
+            while self.due <= now {
+                self.due += SAMPLE_INTERVAL;
+            }
         }
     }
 
-    /// A run of less than a second has one sample, so that the table isn't empty.
-    fn sample_if_none(
+    /// The end of a run counts if it is long enough, or if there is nothing else.
+    fn sample_rest(
         &mut self,
         counts: &[(u64, u64); Method::COUNT],
         rates: &mut [Rates; Method::COUNT],
     ) {
-        if self.taken == 0 {
-            self.sample(counts, rates);
+        let now = Instant::now();
+        if self.taken == 0 || now.duration_since(self.at) >= SAMPLE_REST_MIN {
+            self.sample(now, counts, rates);
         }
     }
 
-    fn sample(&mut self, counts: &[(u64, u64); Method::COUNT], rates: &mut [Rates; Method::COUNT]) {
-        let interval = self.at.elapsed();
+    fn sample(
+        &mut self,
+        now: Instant,
+        counts: &[(u64, u64); Method::COUNT],
+        rates: &mut [Rates; Method::COUNT],
+    ) {
+        let interval = now.duration_since(self.at).max(Duration::from_micros(1));
         for ((rate, now), before) in rates.iter_mut().zip(counts).zip(&self.counts) {
             let (requests, bytes) =
                 (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
             rate.add(requests, bytes, interval);
         }
         self.counts = *counts;
-        self.at += interval;
+        self.at = now;
         self.taken += 1;
     }
 }

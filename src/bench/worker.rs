@@ -84,6 +84,8 @@ pub struct Done {
     pub usage: Usage,
     /// When its last answer came, on the common clock.
     pub last_answer: u64,
+    /// When it ended, on the common clock.
+    pub ended: u64,
     /// Requests of the schedule that were never sent.
     pub behind: u64,
     /// Whether it stopped because the server had stopped to answer.
@@ -166,6 +168,7 @@ impl Worker {
             thread: self.share.thread,
             usage: cpu::own_usage().since(before),
             last_answer: self.context.last_answer,
+            ended: self.context.now,
             behind: self.connections.iter().map(|connection| connection.behind(until)).sum(),
             recorder: self.context.recorder.clone(),
             gave_up,

@@ -1,10 +1,10 @@
 //! A small key-value server that is right, or wrong in one chosen way, and a way to run the load
 //! generator against it.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -126,9 +126,23 @@ impl State {
     }
 }
 
-pub trait Stream: Read + Write {}
-impl Stream for TcpStream {}
-impl Stream for UnixStream {}
+/// A socket of either family.
+pub trait Stream: Read + Write {
+    /// Says that nothing more will be sent.
+    fn finish(&self);
+}
+
+impl Stream for TcpStream {
+    fn finish(&self) {
+        let _ = self.shutdown(Shutdown::Write);
+    }
+}
+
+impl Stream for UnixStream {
+    fn finish(&self) {
+        let _ = self.shutdown(Shutdown::Write);
+    }
+}
 
 struct Request {
     method: String,
@@ -194,8 +208,7 @@ fn serve(mut stream: impl Stream, state: &State) {
             swap(state, &mut answers);
         }
         if stream.write_all(&answers.concat()).is_err() || is_closing {
-            drain(&mut stream, is_closing);
-            return;
+            return close(&mut stream);
         }
     }
 }
@@ -214,12 +227,10 @@ fn swap(state: &State, answers: &mut [Vec<u8>]) {
 }
 
 /// Closing a socket with unread input resets the connection, and the answers may be lost.
-fn drain(stream: &mut impl Stream, is_wanted: bool) {
+fn close(stream: &mut impl Stream) {
+    stream.finish();
     let mut buffer = [0; 16 * 1024];
-    if is_wanted {
-        // The client closes when it has seen the announcement; without one, one read has to do.
-        let _ = stream.read(&mut buffer);
-    }
+    while matches!(stream.read(&mut buffer), Ok(1..)) {}
 }
 
 fn answer(state: &State, request: &Request) -> Option<Vec<u8>> {
