@@ -432,7 +432,7 @@ impl Connection {
                     }
                 };
                 *left -= 1;
-                let (method, key) = self.generator.next();
+                let (method, key) = self.generator.next_request();
                 (start, method, key)
             }
         };

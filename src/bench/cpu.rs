@@ -126,7 +126,7 @@ fn parse_schedstat(text: &str) -> Option<Usage> {
 /// Fields 14 and 15, counted from behind the name, which may contain anything.
 fn parse_stat(text: &str) -> Option<Usage> {
     let after_name = &text[text.rfind(')')? + 1..];
-    let mut ticks = after_name.split_ascii_whitespace().skip(11).map(|field| field.parse::<u64>());
+    let mut ticks = after_name.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
     let (user, system) = (ticks.next()?.ok()?, ticks.next()?.ok()?);
     Some(Usage { cpu_ns: (user + system) * TICK_NS, waited_ns: 0 })
 }

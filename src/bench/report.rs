@@ -146,14 +146,18 @@ fn histogram(out: &mut String, summary: &Summary) {
         return;
     }
     out.push_str("\nLatency of all requests\n");
-    let mut rows = Vec::new();
-    let mut low = 0;
-    for high in steps() {
-        let count = all.count_between(low + 1, high).min(all.len());
-        rows.push((high, count));
-        low = high;
-        if high >= all.max() {
-            break;
+    let mut rows: Vec<(u64, u64)> = Vec::new();
+    let mut limits = steps();
+    for recorded in all.iter_recorded() {
+        // What the histogram cannot tell apart counts as the least of it, so that a latency of
+        // exactly a limit is within the limit.
+        let value = all.lowest_equivalent(recorded.value_iterated_to());
+        while rows.last().is_none_or(|row| row.0 < value) {
+            let Some(limit) = limits.next() else { break };
+            rows.push((limit, 0));
+        }
+        if let Some(row) = rows.last_mut() {
+            row.1 += recorded.count_since_last_iteration();
         }
     }
     let first = rows.iter().position(|row| row.1 > 0).unwrap_or(0);

@@ -311,7 +311,7 @@ impl Generator {
     }
 
     /// The next request's method and key.
-    pub fn next(&mut self) -> (Method, u64) {
+    pub fn next_request(&mut self) -> (Method, u64) {
         let coin = self.random.next_u64() >> 32;
         let key = match &self.zipf {
             None => self.below(self.keys),
@@ -340,7 +340,7 @@ mod tests {
         let plan = workload(Distribution::Zipf(0.99), Mix::write_ratio(0.2));
         let draw = |plan: &Workload, connection| {
             let mut generator = Generator::new(plan, connection);
-            (0..1000).map(|_| generator.next()).collect::<Vec<_>>()
+            (0..1000).map(|_| generator.next_request()).collect::<Vec<_>>()
         };
         assert_eq!(draw(&plan, 3), draw(&plan, 3));
         assert_ne!(draw(&plan, 3), draw(&plan, 4));
@@ -353,7 +353,7 @@ mod tests {
         let mut generator = Generator::new(&workload(Distribution::Uniform, mix), 0);
         let mut counts = [0_u32; Method::COUNT];
         for _ in 0..100_000 {
-            counts[generator.next().0 as usize] += 1;
+            counts[generator.next_request().0 as usize] += 1;
         }
         for (method, expected) in
             [(Method::Get, 60_000), (Method::Post, 20_000), (Method::Delete, 20_000)]
@@ -386,7 +386,7 @@ mod tests {
         let mut generator = Generator::new(&plan, 0);
         let mut counts = vec![0_u32; 1000];
         for _ in 0..1_000_000 {
-            counts[generator.next().1 as usize] += 1;
+            counts[generator.next_request().1 as usize] += 1;
         }
         // The standard deviation of a count is about 32.
         assert!(counts.iter().all(|&count| count.abs_diff(1000) < 250));
@@ -400,7 +400,7 @@ mod tests {
             let draws = 1_000_000;
             let mut counts = vec![0_f64; 1000];
             for _ in 0..draws {
-                counts[generator.next().1 as usize] += 1.0;
+                counts[generator.next_request().1 as usize] += 1.0;
             }
             let sum: f64 = (1..=1000).map(|rank| f64::from(rank).powf(-theta)).sum();
             for rank in [1, 2, 3, 10, 100, 1000_i32] {

@@ -69,7 +69,7 @@ impl Chunk {
                 Self::Size { value: value << 4 | u64::from(digit), digits: digits + 1 }
             }
             (Self::Extension { value }, 1..) if byte != b'\n' => Self::Extension { value },
-            (Self::SizeLf { value: 0 }, b'\n') | (Self::TrailerLf, b'\n') => Self::TrailerStart,
+            (Self::SizeLf { value: 0 } | Self::TrailerLf, b'\n') => Self::TrailerStart,
             (Self::SizeLf { value }, b'\n') => Self::Data { left: value },
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => Self::start(),

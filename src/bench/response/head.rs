@@ -84,7 +84,8 @@ fn check_start(bytes: &[u8]) -> Result<(), Garbage> {
             _ => byte == wanted,
         };
         // The blank after the code is missing if there is no reason phrase either.
-        if !is_right && !(wanted == b' ' && byte == b'\r') {
+        let is_short = wanted == b' ' && byte == b'\r';
+        if !(is_right || is_short) {
             return Err(Garbage("not an HTTP/1 status line"));
         }
     }
