@@ -7,7 +7,6 @@
 mod clock;
 mod partition;
 
-use std::hash::BuildHasher;
 use std::io;
 use std::sync::Arc;
 
