@@ -39,6 +39,19 @@ fn a_right_server_passes_every_check() {
 }
 
 #[test]
+fn without_a_server_to_measure_one_is_started() {
+    for more in ["", "--verify", "--verify --value-bytes 40-9000 --write-ratio 0.5"] {
+        let (run, json) = bench_json(&format!("{LOAD} {more}"));
+        assert_eq!((run.code, &json["requests"]), (Some(0), &3000.into()), "{more}: {run:?}");
+        for count in ["non_2xx", "lost", "errors", "wrong_values"] {
+            assert_eq!(json[count], 0, "{more}: {count}");
+        }
+        assert!(run.stderr.contains("server thread corekv-0: "), "{run:?}");
+        assert!(json["server_cpu_us_per_request"].as_f64().unwrap() > 0.0, "{run:?}");
+    }
+}
+
+#[test]
 fn every_framing_of_the_answers_is_understood() {
     for fault in [Fault::Chunked, Fault::UntilClose, Fault::CloseAnnounced(100)] {
         let double = Double::start(fault);

@@ -187,6 +187,7 @@ fn the_saturated_side_is_named() {
                 name: "corekv-0".to_owned(),
                 usage: Usage { cpu_ns: (busy * 2e9) as u64, waited_ns: 0 },
             }],
+            requests: Vec::new(),
         });
         let text = report::render(&summary, false);
         assert!(text.ends_with(&format!("{sentence}\n")), "{text}");

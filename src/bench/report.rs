@@ -257,12 +257,16 @@ fn threads(out: &mut String, summary: &Summary) {
             (thread.busy * 100.0).min(100.0)
         );
     }
-    for thread in summary.server.iter().flat_map(|server| &server.threads) {
+    for (index, thread) in summary.server.iter().flat_map(|server| &server.threads).enumerate() {
         let busy = thread.usage.busy(summary.elapsed.as_nanos() as u64);
+        let _ = write!(out, "server thread {}: ", thread.name);
+        let requests = summary.server.as_ref().and_then(|server| server.requests.get(index));
+        if let Some(&requests) = requests {
+            let _ = write!(out, "{requests} requests, {:.0}/s, ", requests as f64 / elapsed);
+        }
         let _ = writeln!(
             out,
-            "server thread {}: CPU {:.0} %, busy {:.0} %",
-            thread.name,
+            "CPU {:.0} %, busy {:.0} %",
             thread.usage.cpu_ns as f64 / elapsed / 1e7,
             (busy * 100.0).min(100.0)
         );

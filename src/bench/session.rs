@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::context::Common;
 use super::cpu;
-use super::embedded::Embedded;
+use super::embedded::{Embedded, THREAD_NAME};
 use super::error::{Error, Failure};
 use super::progress::{PROGRESS_INTERVAL, Progress};
 use super::recorder::Recorder;
@@ -63,7 +63,7 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary, Error
     let endpoint = target.find(settings.timeout)?;
     let common = Arc::new(Common::new(settings, &target, endpoint)?);
     let session = Session::start(settings, &common, &placement, stop)?;
-    session.measure(&target, embedded.is_some())
+    session.measure(&target, embedded.as_ref())
 }
 
 /// Keeps load and server apart where there are two or more cores: the server gets the lower half.
@@ -140,29 +140,33 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    fn measure(mut self, target: &Target, is_embedded: bool) -> Result<Summary, Error> {
+    fn measure(mut self, target: &Target, embedded: Option<&Embedded>) -> Result<Summary, Error> {
         let preload = if self.settings.preload { Some(self.preload()?) } else { None };
         if !self.settings.warmup.is_zero() && !self.stop.load(Ordering::Relaxed) {
             self.phase(self.load_task(Length::Time(self.settings.warmup)), "warming up")?;
         }
-        let pid = self.settings.server_pid.or(is_embedded.then(std::process::id));
-        let server_before = pid.and_then(cpu::threads_of);
+        let before = self.look_at_server(embedded);
         let task = self.load_task(self.settings.length);
         let phase = self.phase(task, "measuring")?;
-        let server_after = pid.and_then(cpu::threads_of);
+        let after = self.look_at_server(embedded);
         let Task::Load { begin, until, .. } = task else { unreachable!("a load task was made") };
         let mut summary = self.summary(target, &phase, begin, until);
         summary.preload = preload;
-        if let (Some(before), Some(after)) = (server_before, server_after) {
-            let mut threads = cpu::difference(&before, &after);
-            threads.retain(|thread| !is_embedded || thread.name.starts_with("corekv-"));
-            summary.server = Some(ServerUsage { threads });
-        }
+        summary.server = before.zip(after).map(|(before, after)| after.since(&before));
         self.tasks.clear();
         for handle in self.handles.drain(..) {
             let _ = handle.join();
         }
         Ok(summary)
+    }
+
+    /// What the server's threads have used so far, if its process is known.
+    fn look_at_server(&self, embedded: Option<&Embedded>) -> Option<ServerUsage> {
+        let own = embedded.map(|_| std::process::id());
+        let mut threads = cpu::threads_of(self.settings.server_pid.or(own)?)?;
+        threads.retain(|thread| own.is_none() || thread.name.starts_with(THREAD_NAME));
+        let requests = embedded.map(Embedded::requests_per_core).unwrap_or_default();
+        Some(ServerUsage { threads, requests })
     }
 
     /// Stores every key, and fails if one could not be stored.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::cpu::ThreadUsage;
+use super::cpu::{self, ThreadUsage};
 use super::recorder::{MethodRecord, Recorder};
 use super::workload::Method;
 
@@ -55,6 +55,20 @@ pub struct LoadThread {
 pub struct ServerUsage {
     /// Threads that ran.
     pub threads: Vec<ThreadUsage>,
+    /// Requests that each event loop answered, where the server says so.
+    pub requests: Vec<u64>,
+}
+
+impl ServerUsage {
+    /// What was used since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let requests = self.requests.iter().zip(&earlier.requests);
+        Self {
+            threads: cpu::difference(&earlier.threads, &self.threads),
+            requests: requests.map(|(now, before)| now.saturating_sub(*before)).collect(),
+        }
+    }
 }
 
 /// The side whose speed the result is.
