@@ -26,6 +26,7 @@ fn wrong_input_is_explained_in_one_line() {
         ("--duration 0", "must be more than 0"),
         ("--write-ratio 2", "not a number from 0 to 1"),
         ("--distribution normal", "write uniform or zipf:THETA"),
+        ("--cores 1023", "may not run on core 1023"),
         ("--nonsense", "--nonsense"),
         ("--uri http://127.0.0.1:1 --server-pid 4294967294", "no such process"),
         ("--uri http://127.0.0.1:1 --verify --value-bytes 8", "--verify needs --value-bytes"),

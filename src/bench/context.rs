@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use mio::Registry;
 
-use super::error::Error;
 use super::recorder::Recorder;
 use super::request::{Filler, Templates};
 use super::settings::Settings;
@@ -59,28 +58,27 @@ pub struct Common {
 
 impl Common {
     /// Renders and allocates everything that needs to be there before the threads start.
-    pub fn new(settings: &Settings, target: &Target, endpoint: Endpoint) -> Result<Self, Error> {
+    pub fn new(settings: &Settings, target: &Target, endpoint: Endpoint) -> Self {
         let workload = &settings.workload;
         let value_bytes_max = match workload.values {
             Values::Counter => 0,
             Values::Bytes { max, .. } => max,
         };
-        let ledger =
-            if settings.verify { Some(Ledger::new(workload, settings.connections)?) } else { None };
+        let ledger = settings.verify.then(|| Ledger::new(workload, settings.connections));
         let deletes = workload.mix.share(Method::Delete) > 0.0;
         let puts_only =
             workload.mix.share(Method::Put) > 0.0 && workload.mix.share(Method::Post) == 0.0;
-        Ok(Self {
+        Self {
             clock: Clock::new(),
             endpoint,
-            templates: Templates::new(target, &settings.headers)?,
+            templates: Templates::new(target, &settings.headers),
             filler: Filler::new(value_bytes_max),
             ledger,
             values: workload.values,
             store_method: if puts_only { Method::Put } else { Method::Post },
             every_read_must_hit: settings.preload && !deletes,
             timeout: settings.timeout,
-        })
+        }
     }
 
     /// The longest body that anyone looks into.

@@ -45,7 +45,11 @@ struct Placement {
 /// Runs a measurement. It ends early, with what there is so far, when `stop` becomes true.
 pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary, Error> {
     settings.check()?;
-    let placement = place(settings, &cpu::available_cores());
+    let available = cpu::available_cores();
+    if let Some(core) = settings.cores.iter().flatten().find(|core| !available.contains(core)) {
+        return Err(Error::usage(format!("--cores: this process may not run on core {core}")));
+    }
+    let placement = place(settings, &available);
     let embedded = match &settings.target {
         Some(_) => None,
         None => Some(Embedded::start(&placement.server_cores)?),
@@ -61,7 +65,7 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary, Error
         return Err(Error::usage(format!("--server-pid {pid}: there is no such process")));
     }
     let endpoint = target.find(settings.timeout)?;
-    let common = Arc::new(Common::new(settings, &target, endpoint)?);
+    let common = Arc::new(Common::new(settings, &target, endpoint));
     let session = Session::start(settings, &common, &placement, stop)?;
     session.measure(&target, embedded.as_ref())
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Error;
+use super::request;
 use super::target::Target;
+use super::verify::Ledger;
 use super::workload::{Method, Workload};
 
 /// When the measurement ends.
@@ -86,6 +88,10 @@ impl Settings {
     /// Checks what only the whole can tell.
     pub fn check(&self) -> Result<(), Error> {
         self.workload.check()?;
+        self.headers.iter().try_for_each(|field| request::check_field(field))?;
+        if self.verify {
+            Ledger::check_settings(&self.workload, self.connections)?;
+        }
         if self.verify && self.workload.mix.share(Method::Delete) > 0.0 {
             return Err(Error::usage("--verify cannot tell a deleted value from a lost one"));
         }

@@ -14,6 +14,9 @@ use super::workload::{Values, Workload};
 /// The shortest value that has room for every key and version, in bytes.
 pub const VERIFY_BYTES_MIN: u32 = 32;
 
+/// The most keys whose versions are kept: 8 bytes each, so a gigabyte.
+pub const VERIFY_KEYS_MAX: u64 = 1 << 27;
+
 /// Violations that are kept word for word, per load thread.
 const EXAMPLES_MAX: usize = 10;
 
@@ -56,19 +59,26 @@ pub enum Wrong {
 }
 
 impl Ledger {
-    /// A ledger for a server that knows none of the keys yet.
-    pub fn new(workload: &Workload, connections: usize) -> Result<Self, Error> {
+    /// Whether values of this workload can be told apart, and each connection has a key.
+    pub fn check_settings(workload: &Workload, connections: usize) -> Result<(), Error> {
         if matches!(workload.values, Values::Bytes { min, .. } if min < VERIFY_BYTES_MIN) {
             return Err(Error::usage(format!(
                 "--verify needs --value-bytes of at least {VERIFY_BYTES_MIN}, for key and version"
             )));
         }
-        let connections = connections as u64;
-        if workload.keys < connections {
+        if workload.keys < connections as u64 {
             return Err(Error::usage("--verify needs at least one key per connection"));
         }
+        if workload.keys > VERIFY_KEYS_MAX {
+            return Err(Error::usage(format!("--verify knows up to {VERIFY_KEYS_MAX} keys")));
+        }
+        Ok(())
+    }
+
+    /// A ledger for a server that knows none of the keys yet, and for settings that were checked.
+    pub fn new(workload: &Workload, connections: usize) -> Self {
         let keys = (0..workload.keys).map(|_| Versions::default()).collect();
-        Ok(Self { keys, values: workload.values, connections })
+        Self { keys, values: workload.values, connections: connections as u64 }
     }
 
     /// The key nearest to `key` that `connection` may write.
@@ -223,7 +233,7 @@ mod tests {
             values,
             seed: 0,
         };
-        Ledger::new(&workload, 4).unwrap()
+        Ledger::new(&workload, 4)
     }
 
     #[test]
