@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::cpu::{self, ThreadUsage};
+use super::embedded::loop_number;
 use super::recorder::{MethodRecord, Recorder};
 use super::workload::Method;
 
@@ -60,6 +61,11 @@ pub struct ServerUsage {
 }
 
 impl ServerUsage {
+    /// Requests that a thread answered, where the server says so.
+    pub fn requests_of(&self, thread: &ThreadUsage) -> Option<u64> {
+        self.requests.get(loop_number(&thread.name)?).copied()
+    }
+
     /// What was used since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
