@@ -5,7 +5,7 @@
 //! cargo run --release --example client -- 127.0.0.1:8080
 //! ```
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 /// Reads one response; its status line and its body.

@@ -9,10 +9,10 @@ use log::LevelFilter;
 use crate::cache::MissStatus;
 use crate::config::{Config, memory_bytes_default};
 use crate::net::{Address, Cores};
-use crate::store::TTL_SECONDS_MAX;
+use crate::store::{KEY_BYTES_MAX, TTL_SECONDS_MAX};
 
-/// Longest key that can be configured, in bytes: an entry has to fit into a page of the store.
-const KEY_BYTES_MAX: u64 = 2 << 10;
+// The help says so.
+const _: () = assert!(KEY_BYTES_MAX == 4080);
 
 /// Longest request head that can be configured, in bytes: each loop has a buffer of that size.
 const HEADER_BYTES_MAX: u64 = 1 << 20;
@@ -73,7 +73,7 @@ pub struct Cli {
           value_parser = miss_status)]
     miss_status: MissStatus,
 
-    /// Longest key, in bytes, up to 2KiB.
+    /// Longest key, in bytes, up to 4080.
     #[arg(long, value_name = "SIZE", env = "COREKV_KEY_BYTES_MAX", default_value = "1KiB",
           value_parser = key_size)]
     key_bytes_max: usize,
@@ -180,7 +180,7 @@ fn size_up_to(text: &str, max: u64) -> Result<usize, String> {
 }
 
 fn key_size(text: &str) -> Result<usize, String> {
-    size_up_to(text, KEY_BYTES_MAX)
+    size_up_to(text, KEY_BYTES_MAX as u64)
 }
 
 fn header_size(text: &str) -> Result<usize, String> {

@@ -135,10 +135,12 @@ impl Cache {
         let writes = matches!(request.method, Method::Put | Method::Post | Method::Delete);
         match (name, request.method) {
             (_, Method::Unknown) => Err(NOT_IMPLEMENTED),
+            // Whatever it asks for: sccache starts with the root, and writes only if that is
+            // not there.
+            (_, Method::Propfind) => Ok(()),
             (Name::Refused(refusal), _) => Err(*refusal),
             (_, Method::Connect | Method::Known) => Err(name.method_not_allowed()),
             (Name::Page(_), _) if writes => Err(name.method_not_allowed()),
-            (Name::Page(_), Method::Propfind) => Err(name.method_not_allowed()),
             _ if writes && access != Access::Write => Err(READ_ONLY),
             (_, Method::Put | Method::Post) if request.fields.max_age == MaxAge::Malformed => {
                 Err(MALFORMED_MAX_AGE)
@@ -163,6 +165,7 @@ impl Cache {
             (_, Method::Options) => {
                 responses.empty_with(request, Status::NoContent, ("Allow", name.allow()));
             }
+            (_, Method::Propfind) => responses.empty(request.method, persistence, Status::NotFound),
             (Name::Page(page), _) => self.pages.show(*page, request, responses),
             (Name::Key(key), Method::Get | Method::Head) => {
                 self.read(*key, request, now, responses);
@@ -179,7 +182,7 @@ impl Cache {
                 let status = if removed { Status::NoContent } else { Status::NotFound };
                 responses.empty(request.method, persistence, status);
             }
-            // A PROPFIND that finds nothing is what lets sccache's WebDAV client go on.
+            // `check` has refused everything else.
             _ => responses.empty(request.method, persistence, Status::NotFound),
         }
     }

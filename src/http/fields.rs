@@ -75,7 +75,8 @@ struct Collected<'a> {
     unsupported: bool,
     close: bool,
     keep_alive: bool,
-    expect: bool,
+    expects_continue: bool,
+    expects_more: bool,
     max_age: Option<MaxAge>,
     authorization: Option<&'a [u8]>,
 }
@@ -104,7 +105,7 @@ impl Fields {
                 (_, true, _) => Persistence::Close,
                 (_, false, _) => Persistence::Default,
             },
-            expects_continue: collected.expect && minor > 0,
+            expects_continue: collected.expects_continue && minor > 0,
             max_age: collected.max_age.unwrap_or(MaxAge::Absent),
             access: tokens.map_or(Access::Write, |tokens| tokens.check(collected.authorization)),
         })
@@ -118,7 +119,12 @@ impl<'a> Collected<'a> {
         // The length first: most fields are none of these and are told apart by it alone.
         match name.len() {
             4 if name.eq_ignore_ascii_case("host") => self.host(value),
-            6 if name.eq_ignore_ascii_case("expect") => self.expect(value),
+            6 if name.eq_ignore_ascii_case("expect") => {
+                let known = value.eq_ignore_ascii_case(b"100-continue");
+                self.expects_continue |= known;
+                self.expects_more |= !known;
+                Ok(())
+            }
             10 if name.eq_ignore_ascii_case("connection") => {
                 self.connection(value);
                 Ok(())
@@ -141,11 +147,6 @@ impl<'a> Collected<'a> {
     fn host(&mut self, value: &'a [u8]) -> Result<(), Error> {
         let valid = value.is_empty() || is_authority(value);
         if self.host.replace(value).is_some() || !valid { Err(Error::Host) } else { Ok(()) }
-    }
-
-    fn expect(&mut self, value: &[u8]) -> Result<(), Error> {
-        self.expect = true;
-        if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Error::Expectation) }
     }
 
     fn connection(&mut self, value: &[u8]) {
@@ -204,6 +205,10 @@ impl<'a> Collected<'a> {
     fn check(&self, minor: u8) -> Result<(), Error> {
         if self.host.is_none() && minor > 0 {
             return Err(Error::Host);
+        }
+        // HTTP/1.0 has no expectations: the field is ignored there (RFC 9110 §10.1.1).
+        if self.expects_more && minor > 0 {
+            return Err(Error::Expectation);
         }
         if !self.coded {
             return Ok(());

@@ -127,28 +127,29 @@ impl HeadParser {
         at: usize,
         scanned: &mut usize,
     ) -> Result<Option<(Parsed, usize)>, Error> {
-        let bytes = &input[at..];
+        let bytes = &input[at..input.len().min(at + self.header_bytes_max)];
         let before = *scanned;
-        let end = find_end(bytes, scanned)?;
-        if end.unwrap_or(bytes.len()) > self.header_bytes_max {
-            let line = memchr::memchr(b'\n', &bytes[..self.header_bytes_max]);
-            return Err(if line.is_some() {
-                Error::HeadersTooLarge
-            } else {
-                Error::RequestLineTooLong
-            });
-        }
-        let Some(end) = end else {
-            // Lines that are complete are checked as they come, so that nonsense is answered
-            // at once and not when the time for a whole head has run out.
-            if let Some(newline) = memchr::memrchr(b'\n', &bytes[before..]) {
-                let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-                let lines = &bytes[..=before + newline];
-                httparse::Request::new(&mut headers)
-                    .parse(lines)
-                    .map_err(|error| explain(error, lines))?;
+        let end = match find_end(bytes, scanned) {
+            Ok(Some(end)) => end,
+            // The first line that is wrong decides, however the bytes were split: lines that are
+            // complete are checked before anything is said of what follows them. So nonsense is
+            // answered at once, too, and not when the time for a whole head has run out.
+            Ok(None) => {
+                check_lines(bytes, before)?;
+                if input.len() - at <= self.header_bytes_max {
+                    return Ok(None);
+                }
+                let line = memchr::memchr(b'\n', bytes);
+                return Err(if line.is_some() {
+                    Error::HeadersTooLarge
+                } else {
+                    Error::RequestLineTooLong
+                });
             }
-            return Ok(None);
+            Err(newline) => {
+                check_lines(&bytes[..newline], before)?;
+                return Err(Error::BareLineFeed);
+            }
         };
         *scanned = 0;
         let head = &input[..at + end];
@@ -198,15 +199,16 @@ impl HeadParser {
     }
 }
 
-/// Finds the end of the head, behind its blank line, going on at `scanned`.
+/// Finds the end of the head, behind its blank line, going on at `scanned`; or where an LF
+/// stands alone.
 ///
 /// A line that ends with LF alone is refused, although RFC 9112 §2.2 lets a recipient accept it:
 /// a proxy in front may see the head end elsewhere.
-fn find_end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, Error> {
+fn find_end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, usize> {
     for newline in memchr::memchr_iter(b'\n', &bytes[*scanned..]) {
         let newline = *scanned + newline;
         if newline == 0 || bytes[newline - 1] != b'\r' {
-            return Err(Error::BareLineFeed);
+            return Err(newline);
         }
         if bytes[..newline].ends_with(b"\r\n\r") {
             return Ok(Some(newline + 1));
@@ -214,6 +216,15 @@ fn find_end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, Error> {
     }
     *scanned = bytes.len();
     Ok(None)
+}
+
+/// Checks the complete lines at the start of a head, if one was completed behind `before`.
+fn check_lines(bytes: &[u8], before: usize) -> Result<(), Error> {
+    let Some(newline) = memchr::memrchr(b'\n', &bytes[before..]) else { return Ok(()) };
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let lines = &bytes[..=before + newline];
+    httparse::Request::new(&mut headers).parse(lines).map_err(|error| explain(error, lines))?;
+    Ok(())
 }
 
 /// Says in the server's own terms what httparse objected to.
@@ -233,7 +244,8 @@ fn explain(error: httparse::Error, head: &[u8]) -> Error {
 
 /// Whether the request line ends with a well-formed version, if not one that is supported.
 fn names_a_version(head: &[u8]) -> bool {
-    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let version = line.split(|&byte| byte == b' ').nth(2).unwrap_or_default();
     let three_parts = line.split(|&byte| byte == b' ').count() == 3;
     three_parts

@@ -111,15 +111,17 @@ impl<H: Handler> Protocol<H> {
         }
     }
 
-    /// Parses requests from `at` on, and moves it behind the last complete one.
+    /// Parses up to `requests_max` requests from `at` on, and moves it behind the last complete
+    /// one.
     fn parse_batch(
         &mut self,
         session: &mut Session<H::Upload>,
         input: &[u8],
         at: &mut usize,
+        requests_max: usize,
     ) -> End {
         self.parsed.clear();
-        while self.parsed.len() < REQUESTS_PER_BATCH_MAX {
+        while self.parsed.len() < requests_max {
             // Empty lines before a request line are left over from the body before it, by the
             // count of an old client (RFC 9112 §2.2).
             while input[*at..].starts_with(b"\r\n") {
@@ -318,10 +320,12 @@ impl<H: Handler> Service for Protocol<H> {
         wake: &Wake,
     ) -> Progress {
         self.heads.refresh(wake.now);
+        let (requests_max, output_max) =
+            if wake.pressed { (1, 1) } else { (REQUESTS_PER_BATCH_MAX, OUTPUT_BYTES_MAX) };
         let mut at = 0;
         let mut answered = 0;
         let flow = loop {
-            if output.len() >= OUTPUT_BYTES_MAX || output.inserts() >= OUTPUT_PAYLOADS_MAX {
+            if output.len() >= output_max || output.inserts() >= OUTPUT_PAYLOADS_MAX {
                 break Flow::Full;
             }
             if let Some(body) = session.body.take() {
@@ -335,7 +339,7 @@ impl<H: Handler> Service for Protocol<H> {
                     }
                 }
             }
-            let mut end = self.parse_batch(session, input, &mut at);
+            let mut end = self.parse_batch(session, input, &mut at, requests_max);
             if let (End::Input, true, [.., parsed]) =
                 (&end, wake.last && at == input.len(), &mut self.parsed[..])
             {
@@ -379,7 +383,11 @@ impl<H: Handler> Service for Protocol<H> {
             Dismissal::HeadTimeout => Error::HeadTimeout,
             Dismissal::BodyTimeout => Error::BodyTimeout,
         };
-        self.fail(error, output, &Wake { now: std::time::Instant::now(), last: false });
+        self.fail(
+            error,
+            output,
+            &Wake { now: std::time::Instant::now(), last: false, pressed: false },
+        );
     }
 
     fn turn(&mut self, wake: &Wake) -> bool {

@@ -115,12 +115,27 @@ pub(super) fn parse(
     }
 }
 
-/// Whether the bytes can be `host[:port]`, as a Host field's value or within a target.
+/// Whether the bytes are `host[:port]`, as a Host field's value or within a target (RFC 3986
+/// §3.2.2, §3.2.3).
 pub(super) fn is_authority(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
+    let literal = bytes.first() == Some(&b'[');
+    let host_end = if literal {
+        bytes.iter().position(|&byte| byte == b']').map_or(0, |at| at + 1)
+    } else {
+        bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len())
+    };
+    let (host, port) = bytes.split_at(host_end);
+    let is_port = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let is_host = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || b"-._~!$&'()*+,;=%".contains(byte)
+            || (literal && b"[:]".contains(byte))
+    };
+    is_port && !host.is_empty() && host.iter().all(is_host)
 }
 
 /// Appends the decoded bytes of a percent-encoded path to `onto`. False, with part of them
@@ -141,4 +156,31 @@ pub fn percent_decode(path: &[u8], onto: &mut Vec<u8>) -> bool {
         rest = after;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_told_from_what_is_none() {
+        for right in ["a", "a.b:80", "a:", "[::1]", "[::1]:8080", "1.2.3.4:5", "a_b-c~d"] {
+            assert!(is_authority(right.as_bytes()), "{right}");
+        }
+        for wrong in ["", ":80", "a:8x", "a:80:80", "[::1", "[::1]x", "a@b", "a/b", "a b", "::1"] {
+            assert!(!is_authority(wrong.as_bytes()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn percent_encoding_is_decoded_or_refused() {
+        let decode = |text: &str| {
+            let mut decoded = Vec::new();
+            percent_decode(text.as_bytes(), &mut decoded).then_some(decoded)
+        };
+        assert_eq!(decode("a%2Fb%2fc%00%ff"), Some(b"a/b/c\0\xff".to_vec()));
+        for wrong in ["%", "%1", "a%g0", "%0g", "%%20"] {
+            assert_eq!(decode(wrong), None, "{wrong}");
+        }
+    }
 }

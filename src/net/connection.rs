@@ -11,6 +11,9 @@ use super::socket::{Socket, Transfer};
 /// Bytes taken from a connection per turn of the loop: its share before the others have theirs.
 pub(super) const RECEIVED_BYTES_PER_TURN_MAX: usize = 64 << 10;
 
+/// The same when the loop is under memory pressure.
+const RECEIVED_BYTES_UNDER_PRESSURE_MAX: usize = 4 << 10;
+
 /// Capacity of the loop's shared output that is kept between batches; a larger one goes back.
 const OUTPUT_BYTES_KEPT_MAX: usize = 1 << 20;
 
@@ -49,6 +52,8 @@ pub(super) struct Context<'a, S> {
     pub(super) limits: &'a Limits,
     pub(super) now: Instant,
     pub(super) draining: bool,
+    /// The loop's connections hold so much that each may hold only little.
+    pub(super) pressed: bool,
 }
 
 /// What becomes of a connection after a step.
@@ -111,6 +116,12 @@ impl<T> Connection<T> {
         now >= self.deadline
     }
 
+    /// Bytes of memory that the connection holds for its input and output.
+    #[inline]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.input.capacity() + self.output.as_ref().map_or(0, |output| output.held_bytes())
+    }
+
     /// Does what the connection's state allows, at most one receive and one batch.
     pub(super) fn step<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         match self.try_step(cx) {
@@ -139,7 +150,12 @@ impl<T> Connection<T> {
         }
         let held = self.input.len();
         cx.scratch[..held].copy_from_slice(&self.input);
-        let room = &mut cx.scratch[held..held + RECEIVED_BYTES_PER_TURN_MAX];
+        let share = if cx.pressed {
+            RECEIVED_BYTES_UNDER_PRESSURE_MAX
+        } else {
+            RECEIVED_BYTES_PER_TURN_MAX
+        };
+        let room = &mut cx.scratch[held..held + share];
         let n = match self.socket.receive(room)? {
             Transfer::NotReady => {
                 self.readable = false;
@@ -153,7 +169,7 @@ impl<T> Connection<T> {
         };
         // A short read proves that the socket was drained, and saves the read that would say
         // so, unless the end of the stream is still to be read.
-        self.readable = n == RECEIVED_BYTES_PER_TURN_MAX || self.read_closed;
+        self.readable = n == share || self.read_closed;
         cx.counters.received_bytes.add(n as u64);
         let scratch = std::mem::take(&mut cx.scratch);
         let progress = self.receive(&scratch[..held + n], cx);
@@ -168,7 +184,7 @@ impl<T> Connection<T> {
         cx: &mut Context<'_, S>,
     ) -> Progress {
         let last = cx.draining && !self.readable;
-        let wake = Wake { now: cx.now, last };
+        let wake = Wake { now: cx.now, last, pressed: cx.pressed };
         cx.service.receive(&mut self.session, input, cx.output, &wake)
     }
 

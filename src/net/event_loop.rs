@@ -26,6 +26,10 @@ const TICK: Duration = Duration::from_millis(250);
 /// Connections checked for being overdue per turn, so that the check never becomes a stall.
 const CHECKED_PER_TURN_MAX: usize = 1024;
 
+/// Input and output held for the connections of one loop before each of them is kept short, in
+/// bytes. What comes on top is a small response and a small read per connection.
+const HELD_BYTES_MAX: usize = 32 << 20;
+
 const WAKER: Token = Token(usize::MAX);
 
 /// How the acceptor reaches a loop.
@@ -98,6 +102,8 @@ pub(super) struct EventLoop<'a, S: Service> {
     /// Where the check for overdue connections goes on; none is under way at `usize::MAX`.
     check_at: usize,
     draining: bool,
+    /// Memory of all connections' inputs and outputs.
+    held_bytes: usize,
 }
 
 /// The poll of a loop to be, and the mailbox that wakes it.
@@ -134,6 +140,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             next_check: now + TICK,
             check_at: usize::MAX,
             draining: false,
+            held_bytes: 0,
         }
     }
 
@@ -163,7 +170,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             for token in ready.drain(..) {
                 self.drive(token);
             }
-            more = self.service.turn(&Wake { now: self.now, last: false });
+            more = self.service.turn(&Wake { now: self.now, last: false, pressed: false });
             more |= self.check_overdue();
             if self.draining && self.connections.is_empty() && self.mailbox.arrivals().is_empty() {
                 return Ok(());
@@ -262,8 +269,11 @@ impl<'a, S: Service> EventLoop<'a, S> {
             limits: &self.settings.limits,
             now: self.now,
             draining: self.draining,
+            pressed: self.held_bytes > HELD_BYTES_MAX,
         };
+        let before = slot.connection.held_bytes();
         let next = step(&mut slot.connection, &mut cx);
+        self.held_bytes = self.held_bytes + slot.connection.held_bytes() - before;
         self.after(key, next);
     }
 
@@ -278,7 +288,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
             }
             Next::Close => {
                 // Closing the descriptor takes it out of the poll.
-                drop(self.connections.remove(key));
+                let slot = self.connections.remove(key);
+                self.held_bytes -= slot.connection.held_bytes();
                 self.counters.closed.add(1);
                 self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
             }

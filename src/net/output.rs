@@ -65,6 +65,11 @@ impl Output {
         self.bytes.len() - self.sent
     }
 
+    /// Capacity of the memory of its own.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Whether everything has been sent.
     #[must_use]
     #[inline]

@@ -23,6 +23,9 @@ pub struct Wake {
     /// The server is shutting down and these are the last bytes that it takes from this
     /// connection, unless they end within a message.
     pub last: bool,
+    /// The loop's connections hold much memory: answer one message at a time, so that a peer
+    /// that does not read makes the loop hold no more than that.
+    pub pressed: bool,
 }
 
 /// How a connection goes on after the service has seen its bytes.

@@ -4,16 +4,35 @@
 //! core. Any core reads and writes any partition directly, so a write is visible to every core
 //! the moment that the call which made it returns.
 
+mod atomic;
+mod bucket;
+mod budget;
 mod clock;
+mod entry;
+mod eviction;
+mod expiry;
+mod ghost;
+mod hasher;
+mod index;
+mod large;
+mod list;
+mod log;
+mod memory;
+mod pages;
 mod partition;
+mod partitions;
+mod sequence;
+mod wheel;
 
 use std::io;
 use std::sync::Arc;
 
-use ahash::RandomState;
-
 pub use clock::{Clock, Expiry, TTL_SECONDS_MAX, Tick};
-use partition::Partition;
+pub use entry::{KEY_BYTES_MAX, SmallValue};
+use hasher::Hasher;
+pub use large::{LargeValue, Upload};
+use partition::{Content, Seen, is_small};
+use partitions::Partitions;
 
 /// What a store is made with. Fixed for its life.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +64,15 @@ pub enum Written {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
+/// Why a partition could not make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shortage {
+    /// Nothing is left that could be evicted.
+    Full,
+    /// Other partitions hold more than their share, and are to give some up first.
+    Elsewhere,
+}
+
 /// A value as [`Store::get`] shows it to its reader.
 #[derive(Debug)]
 pub enum Value<'a> {
@@ -52,86 +80,6 @@ pub enum Value<'a> {
     Small(SmallValue<'a>),
     /// Shared memory that stays valid for as long as the handle lives, whatever happens to the key.
     Large(LargeValue),
-}
-
-/// A value that is copied out under the protection of [`Store::get`].
-#[derive(Debug)]
-pub struct SmallValue<'a> {
-    bytes: &'a [u8],
-}
-
-impl SmallValue<'_> {
-    /// Length in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether the value has no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Appends the value's bytes to `out`.
-    pub fn append_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.bytes);
-    }
-}
-
-/// A reference-counted value outside the small-entry memory.
-#[derive(Debug, Clone)]
-pub struct LargeValue {
-    bytes: Arc<[u8]>,
-}
-
-impl LargeValue {
-    /// Length in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether the value has no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Calls `each` with the value's bytes from `from` on, in order, in as many pieces as they
-    /// lie in memory, until it returns false.
-    pub fn pieces<'a>(&'a self, from: usize, mut each: impl FnMut(&'a [u8]) -> bool) {
-        each(&self.bytes[from..]);
-    }
-}
-
-/// A value that is still arriving. Dropping it gives its memory back.
-#[derive(Debug, Default)]
-pub struct Upload {
-    bytes: Vec<u8>,
-}
-
-impl Upload {
-    /// Appends bytes to the value.
-    ///
-    /// # Errors
-    /// [`Full`] if the store has no memory left for them even after evicting.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Bytes received so far.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether nothing was received yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
 }
 
 /// Counts of one partition, all since its start except `keys` and `bytes`.
@@ -154,8 +102,8 @@ pub struct Statistics {
 /// The keys and values of the whole process, shared by all event loops.
 #[derive(Debug)]
 pub struct Store {
-    partitions: Box<[Partition]>,
-    hasher: RandomState,
+    partitions: Arc<Partitions>,
+    hasher: Hasher,
 }
 
 impl Store {
@@ -165,21 +113,22 @@ impl Store {
     /// The operating system's, when it refuses the address space.
     pub fn new(settings: Settings) -> io::Result<Arc<Self>> {
         assert!(settings.partitions > 0, "a store needs a partition");
-        Ok(Arc::new(Self {
-            partitions: (0..settings.partitions).map(|_| Partition::default()).collect(),
-            hasher: RandomState::new(),
-        }))
+        let hasher = Hasher::with_random_seed();
+        let partitions = Arc::new(Partitions::new(settings, &hasher)?);
+        Ok(Arc::new(Self { partitions, hasher }))
     }
 
     /// Prepares a partition's memory. Called once by the partition's own core after it was
     /// pinned, so that the first touch puts the memory on that core's NUMA node.
-    pub fn adopt(&self, _partition: usize) {}
+    pub fn adopt(&self, partition: usize) {
+        self.partitions[partition].index.touch();
+    }
 
     /// Hashes a key with the process's random seed.
     #[must_use]
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key { bytes, hash: self.hasher.hash_one(bytes) }
+        Key { bytes, hash: self.hasher.hash(bytes) }
     }
 
     /// The partition that a key belongs to.
@@ -192,18 +141,39 @@ impl Store {
 
     /// Starts loading the key's index line. First pass over a batch.
     #[inline]
-    pub fn prefetch_index(&self, _key: Key<'_>) {}
+    pub fn prefetch_index(&self, key: Key<'_>) {
+        self.partitions[self.partition_of(key)].index.prefetch(key.hash);
+    }
 
     /// Starts loading the key's entry, by now that its index line has arrived. Second pass over
     /// a batch.
     #[inline]
-    pub fn prefetch_entry(&self, _key: Key<'_>) {}
+    pub fn prefetch_entry(&self, key: Key<'_>) {
+        self.partitions[self.partition_of(key)].prefetch_entry(key);
+    }
 
     /// Shows a live value to `read`. A concurrent write can tear what `read` saw; it is then
     /// called again, and must discard what the earlier call produced. `None`: absent, and
     /// whatever `read` may have produced before must be discarded, too.
-    pub fn get<R>(&self, key: Key<'_>, now: Tick, read: impl FnMut(Value<'_>) -> R) -> Option<R> {
-        self.partitions[self.partition_of(key)].get(key, now, read)
+    #[inline]
+    pub fn get<R>(
+        &self,
+        key: Key<'_>,
+        now: Tick,
+        mut read: impl FnMut(Value<'_>) -> R,
+    ) -> Option<R> {
+        let partition = self.partition_of(key);
+        loop {
+            match self.partitions[partition].read(key, now, |value| read(Value::Small(value)))? {
+                Seen::Value(result) => return Some(result),
+                Seen::Expired => return None,
+                Seen::Large => {}
+            }
+            if let Some(value) = LargeValue::take(&self.partitions, partition, key, now) {
+                return Some(read(Value::Large(value)));
+            }
+            // It was replaced by a small one, or removed, since it was seen.
+        }
     }
 
     /// Stores a value; visible to every core when the call returns.
@@ -211,6 +181,7 @@ impl Store {
     /// # Errors
     /// [`Full`] if the store can't hold the value whatever is evicted; the key's old value is
     /// then still there.
+    #[inline]
     pub fn put(
         &self,
         key: Key<'_>,
@@ -218,13 +189,25 @@ impl Store {
         expiry: Expiry,
         now: Tick,
     ) -> Result<Written, Full> {
-        Ok(self.partitions[self.partition_of(key)].put(key, value, expiry, now))
+        let partition = self.partition_of(key);
+        if is_small(key.bytes.len(), value.len()) {
+            return self
+                .partitions
+                .write(partition, now, |writer| writer.put(key, Content::Small(value), expiry));
+        }
+        let mut upload = self.upload_to(partition, key);
+        upload.append(value)?;
+        upload.commit(key, expiry, now)
+    }
+
+    fn upload_to(&self, partition: usize, key: Key<'_>) -> Upload {
+        Upload::new(&self.partitions, partition, key.bytes.len())
     }
 
     /// Starts a value whose bytes arrive over time, with memory of the key's partition.
     #[must_use]
-    pub fn upload(self: &Arc<Self>, _key: Key<'_>) -> Upload {
-        Upload::default()
+    pub fn upload(self: &Arc<Self>, key: Key<'_>) -> Upload {
+        self.upload_to(self.partition_of(key), key)
     }
 
     /// Stores an upload under the key that it was started for.
@@ -238,18 +221,19 @@ impl Store {
         expiry: Expiry,
         now: Tick,
     ) -> Result<Written, Full> {
-        self.put(key, &upload.bytes, expiry, now)
+        upload.commit(key, expiry, now)
     }
 
     /// Removes a key. Whether it was live.
     pub fn remove(&self, key: Key<'_>, now: Tick) -> bool {
-        self.partitions[self.partition_of(key)].remove(key, now)
+        self.partitions[self.partition_of(key)].write(now, |writer| writer.remove(key))
     }
 
     /// Gives the memory of expired entries of one partition back, a bounded step at a time.
     /// Called by the partition's core between turns of its loop; whether more is due now.
+    #[inline]
     pub fn maintain(&self, partition: usize, now: Tick) -> bool {
-        self.partitions[partition].expire(now)
+        self.partitions[partition].maintain(now)
     }
 
     /// Number of partitions.

@@ -1,112 +1,358 @@
-//! One partition: a table behind a lock, with a queue of what expires when.
+//! One partition: what the operations do to the index, the log and the large values.
+//!
+//! Readers touch the index and the pages, which are made of atomics, and take no lock. Writers
+//! hold the mutex around everything else, the [`Keeper`], one at a time.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Expiry, Key, LargeValue, SmallValue, Statistics, Tick, Value, Written};
-
-/// Values over this many bytes are shared instead of copied.
-const VALUE_COPIED_BYTES_MAX: usize = 4 << 10;
-
-/// Keys that one maintenance step removes at most.
-const EXPIRED_PER_STEP_MAX: usize = 256;
+use super::bucket::Slot;
+use super::budget::Budget;
+use super::entry::{
+    self, ENTRY_BYTES_MAX, Entry, HEADER_BYTES, Header, KEY_BYTES_MAX, LARGE_BYTES,
+};
+use super::ghost::Ghost;
+use super::hasher::Hasher;
+use super::index::{Found, Index, Lines, tag_of};
+use super::large::Chain;
+use super::log::Log;
+use super::pages::{Kind, PAGE_CHARGE, Pages, Stock, page_of};
+use super::wheel::{Wheel, unit_of};
+use super::{Expiry, Key, Settings, Shortage, SmallValue, Statistics, Tick, Written};
 
 #[derive(Debug)]
-struct Entry {
-    value: Arc<[u8]>,
-    expiry: Expiry,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    entries: HashMap<Box<[u8]>, Entry, ahash::RandomState>,
-    due: BTreeMap<Expiry, Vec<Box<[u8]>>>,
-    statistics: Statistics,
-}
-
-#[derive(Debug, Default)]
 pub(super) struct Partition {
-    table: Mutex<Table>,
+    pub(super) index: Index,
+    pub(super) pages: Pages,
+    pub(super) hasher: Hasher,
+    pub(super) budget: Arc<Budget>,
+    /// Bytes of the budget that are the partition's if all have the same.
+    share_bytes: u64,
+    keeper: Mutex<Keeper>,
+    /// Bytes that are charged, as of the last write, for those who look without the lock.
+    charged_bytes: AtomicU64,
+    /// Those of them that can't hold values.
+    fixed_bytes: AtomicU64,
+    /// Nothing is to be maintained before this unit of the wheel.
+    quiet_until: AtomicU32,
+}
+
+/// What only writers touch.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) lines: Lines,
+    pub(super) stock: Stock,
+    pub(super) log: Log,
+    pub(super) wheel: Wheel,
+    pub(super) ghost: Ghost,
+    pub(super) keys: u64,
+    /// The latest time that any writer knew; some have none of their own.
+    now: Tick,
+    pub(super) statistics: Statistics,
+}
+
+/// A partition in the hands of its one writer.
+pub(super) struct Writer<'a> {
+    pub(super) partition: &'a Partition,
+    pub(super) keeper: &'a mut Keeper,
+    pub(super) now: Tick,
+    /// Whether to ask other partitions for memory before evicting here.
+    pub(super) asks_elsewhere: bool,
+}
+
+/// What a key's value is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Content<'a> {
+    Small(&'a [u8]),
+    Large(Chain),
+}
+
+/// What a reader has found.
+pub(super) enum Seen<R> {
+    Value(R),
+    /// The value is large and must be taken under the lock.
+    Large,
+    Expired,
+}
+
+impl Content<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Small(value) => value.len(),
+            Self::Large(_) => LARGE_BYTES,
+        }
+    }
+}
+
+/// Whether key and value fit into an entry of the log.
+pub(super) fn is_small(key_len: usize, value_len: usize) -> bool {
+    HEADER_BYTES + key_len + value_len <= ENTRY_BYTES_MAX
 }
 
 impl Partition {
-    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(super) fn new(
+        settings: Settings,
+        huge: bool,
+        hasher: Hasher,
+        budget: Arc<Budget>,
+    ) -> io::Result<Self> {
+        let bytes_max = settings.memory_bytes_max;
+        Ok(Self {
+            index: Index::reserve(bytes_max, huge)?,
+            pages: Pages::reserve(bytes_max, huge)?,
+            hasher,
+            budget,
+            share_bytes: bytes_max / settings.partitions as u64,
+            keeper: Mutex::new(Keeper {
+                lines: Lines::new(),
+                stock: Stock::new(),
+                log: Log::new(),
+                wheel: Wheel::new(),
+                ghost: Ghost::reserve(bytes_max)?,
+                keys: 0,
+                now: Tick(0),
+                statistics: Statistics::default(),
+            }),
+            charged_bytes: AtomicU64::new(0),
+            fixed_bytes: AtomicU64::new(0),
+            quiet_until: AtomicU32::new(0),
+        })
     }
 
-    pub(super) fn get<R>(
+    /// Runs `work` as the partition's one writer.
+    pub(super) fn write<R>(&self, now: Tick, work: impl FnOnce(&mut Writer<'_>) -> R) -> R {
+        // A panic in the middle of a write would leave the tables in disorder; but only a bug
+        // in this module panics here, and the process then ends with the thread that met it.
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let keeper = &mut *keeper;
+        keeper.now = keeper.now.max(now);
+        let now = keeper.now;
+        let mut writer = Writer { partition: self, keeper, now, asks_elsewhere: true };
+        let result = work(&mut writer);
+        self.publish(keeper);
+        result
+    }
+
+    fn publish(&self, keeper: &Keeper) {
+        let fixed = keeper.lines.charged_bytes() + keeper.ghost.charged_bytes();
+        self.fixed_bytes.store(fixed, Relaxed);
+        self.charged_bytes.store(keeper.charged_bytes(), Relaxed);
+    }
+
+    pub(super) fn charged_bytes(&self) -> u64 {
+        self.charged_bytes.load(Relaxed)
+    }
+
+    pub(super) fn fixed_bytes(&self) -> u64 {
+        self.fixed_bytes.load(Relaxed)
+    }
+
+    pub(super) fn is_below_share(&self, keeper: &Keeper) -> bool {
+        keeper.charged_bytes() + PAGE_CHARGE < self.share_bytes
+    }
+
+    pub(super) fn is_above_share(&self) -> bool {
+        self.charged_bytes() >= self.share_bytes
+    }
+
+    #[inline]
+    pub(super) fn prefetch_entry(&self, key: Key<'_>) {
+        self.index.candidates(key.hash, |place| self.pages.prefetch(place));
+    }
+
+    /// Looks a key up without a lock. `read` may be called several times; the last one counts,
+    /// if the result is [`Seen::Value`].
+    #[inline]
+    pub(super) fn read<R>(
         &self,
         key: Key<'_>,
         now: Tick,
-        mut read: impl FnMut(Value<'_>) -> R,
-    ) -> Option<R> {
-        let table = self.table();
-        let entry = table.entries.get(key.bytes)?;
-        if entry.expiry.is_due(now) {
-            return None;
-        }
-        Some(read(if entry.value.len() > VALUE_COPIED_BYTES_MAX {
-            Value::Large(LargeValue { bytes: Arc::clone(&entry.value) })
-        } else {
-            Value::Small(SmallValue { bytes: &entry.value })
-        }))
-    }
-
-    pub(super) fn put(&self, key: Key<'_>, value: &[u8], expiry: Expiry, now: Tick) -> Written {
-        let mut table = self.table();
-        let table = &mut *table;
-        table.statistics.bytes += (key.bytes.len() + value.len()) as u64;
-        let old = table.entries.insert(key.bytes.into(), Entry { value: value.into(), expiry });
-        if expiry != Expiry::NEVER {
-            table.due.entry(expiry).or_default().push(key.bytes.into());
-        }
-        let Some(old) = old else { return Written::Created };
-        table.statistics.bytes -= (key.bytes.len() + old.value.len()) as u64;
-        if old.expiry.is_due(now) {
-            table.statistics.expired += 1;
-            return Written::Created;
-        }
-        table.statistics.replaced += 1;
-        Written::Replaced
-    }
-
-    pub(super) fn remove(&self, key: Key<'_>, now: Tick) -> bool {
-        let mut table = self.table();
-        let Some(old) = table.entries.remove(key.bytes) else { return false };
-        table.statistics.bytes -= (key.bytes.len() + old.value.len()) as u64;
-        let live = !old.expiry.is_due(now);
-        if live {
-            table.statistics.deleted += 1;
-        } else {
-            table.statistics.expired += 1;
-        }
-        live
-    }
-
-    pub(super) fn expire(&self, now: Tick) -> bool {
-        let mut table = self.table();
-        let table = &mut *table;
-        for _ in 0..EXPIRED_PER_STEP_MAX {
-            let Some(mut due) = table.due.first_entry() else { return false };
-            if !due.key().is_due(now) {
-                return false;
+        mut read: impl FnMut(SmallValue<'_>) -> R,
+    ) -> Option<Seen<R>> {
+        self.index.read(key.hash, |slot| {
+            let entry = Entry::at(self.pages.from_place(slot.place()))?;
+            if !entry.key_is(key.bytes) {
+                return None;
             }
-            let Some(key) = due.get_mut().pop() else {
-                due.remove();
-                continue;
-            };
-            if table.entries.get(&key).is_some_and(|entry| entry.expiry.is_due(now))
-                && let Some(old) = table.entries.remove(&key)
-            {
-                table.statistics.bytes -= (key.len() + old.value.len()) as u64;
-                table.statistics.expired += 1;
-            }
+            Some(if entry.header.expiry().is_due(now) {
+                Seen::Expired
+            } else if entry.header.is_large() {
+                Seen::Large
+            } else {
+                Seen::Value(read(entry.value()))
+            })
+        })
+    }
+
+    /// A bounded step of background work; whether more is due.
+    pub(super) fn maintain(&self, now: Tick) -> bool {
+        if unit_of(now) < self.quiet_until.load(Relaxed) {
+            return false;
         }
-        true
+        let busy = self.write(now, |writer| writer.maintain());
+        if !busy {
+            self.quiet_until.store(unit_of(now) + 1, Relaxed);
+        }
+        busy
     }
 
     pub(super) fn statistics(&self) -> Statistics {
-        let table = self.table();
-        Statistics { keys: table.entries.len() as u64, ..table.statistics }
+        self.write(Tick(0), |writer| {
+            let keeper = &*writer.keeper;
+            let free = u64::from(keeper.stock.free_pages()) * PAGE_CHARGE;
+            let bytes = keeper.charged_bytes() - free;
+            Statistics { keys: keeper.keys, bytes, ..keeper.statistics }
+        })
+    }
+}
+
+impl Keeper {
+    fn charged_bytes(&self) -> u64 {
+        u64::from(self.stock.charged_pages()) * PAGE_CHARGE
+            + self.lines.charged_bytes()
+            + self.ghost.charged_bytes()
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// Finds a key, whether or not it has expired.
+    pub(super) fn find(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
+        let partition = self.partition;
+        let at = |slot: Slot| Entry::at(partition.pages.from_place(slot.place()));
+        let is = |slot| at(slot).is_some_and(|entry| entry.key_is(key.bytes));
+        let found = partition.index.find(key.hash, is)?;
+        Some((found, at(found.slot)?))
+    }
+
+    /// Stores a value. On success a large value's pages belong to the key from then on.
+    pub(super) fn put(
+        &mut self,
+        key: Key<'_>,
+        content: Content<'_>,
+        expiry: Expiry,
+    ) -> Result<Written, Shortage> {
+        if key.bytes.len() > KEY_BYTES_MAX {
+            return Err(Shortage::Full);
+        }
+        let large = matches!(content, Content::Large(_));
+        let header = Header::new(key.bytes.len(), content.len(), large, expiry);
+        let found = self.find(key);
+        if let (Some((found, entry)), Content::Small(value)) = (&found, content)
+            && !entry.header.is_large()
+            && entry.header.words() == header.words()
+        {
+            self.overwrite(*found, entry, header, key, value);
+            return Ok(self.count_replaced(entry));
+        }
+        let kind = match found {
+            Some((found, _)) => self.partition.pages.record(page_of(found.slot.place())).kind(),
+            None if self.keeper.ghost.recall(key.hash) => Kind::Main,
+            None => Kind::Small,
+        };
+        self.make_room(kind, header.words())?;
+        let place = self.append(kind, header.words(), expiry);
+        self.write_entry(kind, place, header, key, content);
+        Ok(self.publish(key, place))
+    }
+
+    /// Puts a value of the same size in the place of another, so that neither the log nor the
+    /// index changes.
+    fn overwrite(
+        &mut self,
+        found: Found<'_>,
+        entry: &Entry<'_>,
+        header: Header,
+        key: Key<'_>,
+        value: &[u8],
+    ) {
+        let (pages, place) = (&self.partition.pages, found.slot.place());
+        let words = &pages.from_place(place)[..entry.header.words()];
+        let write = || entry::write(words, header, key.bytes, value);
+        self.partition.index.change(found, write);
+        found.mark();
+        self.keeper.wheel.watch(pages, page_of(place), header.expiry());
+    }
+
+    fn write_entry(
+        &mut self,
+        kind: Kind,
+        place: u64,
+        header: Header,
+        key: Key<'_>,
+        content: Content<'_>,
+    ) {
+        let words = self.partition.pages.from_place(place);
+        match content {
+            Content::Small(value) => entry::write(words, header, key.bytes, value),
+            Content::Large(chain) => {
+                chain.seal(&self.partition.pages);
+                entry::write(words, header, key.bytes, &chain.to_bytes());
+                self.count_large(kind, chain.first);
+            }
+        }
+    }
+
+    /// Makes a new entry the key's.
+    fn publish(&mut self, key: Key<'_>, place: u64) -> Written {
+        let (partition, tag) = (self.partition, tag_of(key.hash));
+        // Looked up again, since making room may have moved or evicted it.
+        if let Some((found, entry)) = self.find(key) {
+            let mark = found.slot.marked().mark();
+            partition.index.replace(found, Slot::new(tag, mark, place));
+            let written = self.count_replaced(&entry);
+            self.bury(found.slot.place(), &entry);
+            return written;
+        }
+        partition.index.insert(&mut self.keeper.lines, key.hash, Slot::new(tag, 0, place));
+        self.keeper.keys += 1;
+        self.grow_index();
+        Written::Created
+    }
+
+    fn count_replaced(&mut self, old: &Entry<'_>) -> Written {
+        if old.header.expiry().is_due(self.now) {
+            self.keeper.statistics.expired += 1;
+            return Written::Created;
+        }
+        self.keeper.statistics.replaced += 1;
+        Written::Replaced
+    }
+
+    fn grow_index(&mut self) {
+        let (partition, keeper) = (self.partition, &mut *self.keeper);
+        let (index, pages) = (&partition.index, &partition.pages);
+        if !index.is_crowded(keeper.keys) || !keeper.lines.provide_bucket(index, &partition.budget)
+        {
+            return;
+        }
+        index.split(
+            &mut keeper.lines,
+            |slot| pages.prefetch(slot.place()),
+            |slot| {
+                let entry = Entry::at(pages.from_place(slot.place()));
+                entry.map_or(0, |entry| partition.hasher.hash_entry(&entry))
+            },
+        );
+    }
+
+    /// Removes a key. Whether it was live.
+    pub(super) fn remove(&mut self, key: Key<'_>) -> bool {
+        let Some((found, entry)) = self.find(key) else { return false };
+        let live = !entry.header.expiry().is_due(self.now);
+        if live {
+            self.keeper.statistics.deleted += 1;
+        } else {
+            self.keeper.statistics.expired += 1;
+        }
+        self.take_out(found, &entry);
+        live
+    }
+
+    /// Takes an entry out of the index and lets go of its memory.
+    pub(super) fn take_out(&mut self, found: Found<'_>, entry: &Entry<'_>) {
+        self.partition.index.remove(&mut self.keeper.lines, found);
+        self.keeper.keys -= 1;
+        self.bury(found.slot.place(), entry);
     }
 }

@@ -1,0 +1,182 @@
+//! What the store's operations cost, and the same with `hashbrown` behind a mutex.
+//!
+//! `cargo bench --bench store`; 10 million keys only with `STORE_BENCH_LARGE=1`. Each iteration is
+//! one operation. Keys are decimal numbers in random order, values have 5 bytes. `batch` does 32
+//! operations, four of five of them reads, the way the server does: all index lines are
+//! prefetched, then all entries, then the operations are executed.
+
+use std::hint::black_box;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use corekv::store::{Expiry, Settings, Store, Tick, Value};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+
+const NOW: Tick = Tick(0);
+const BATCH: usize = 32;
+
+/// Key names and a pseudo-random walk over them.
+struct Keys {
+    names: Vec<Box<[u8]>>,
+    state: u64,
+}
+
+impl Keys {
+    fn new(count: usize) -> Self {
+        let names = (0..count).map(|key| key.to_string().into_bytes().into()).collect();
+        Self { names, state: 88_172_645_463_325_252 }
+    }
+
+    fn next(&mut self) -> (&[u8], bool) {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let at = (u128::from(self.state) * self.names.len() as u128) >> 64;
+        (&self.names[at as usize], self.state % 5 == 0)
+    }
+}
+
+/// What is measured.
+trait Table {
+    fn read(&self, key: &[u8], out: &mut Vec<u8>);
+    fn write(&self, key: &[u8], value: &[u8]);
+    fn batch(&self, batch: &[(&[u8], bool)], out: &mut Vec<u8>);
+}
+
+impl Table for Arc<Store> {
+    fn read(&self, key: &[u8], out: &mut Vec<u8>) {
+        self.get(self.key(key), NOW, |value| {
+            if let Value::Small(value) = value {
+                value.append_to(out);
+            }
+        });
+    }
+
+    fn write(&self, key: &[u8], value: &[u8]) {
+        let _ = self.put(self.key(key), value, Expiry::NEVER, NOW);
+    }
+
+    fn batch(&self, batch: &[(&[u8], bool)], out: &mut Vec<u8>) {
+        let mut keys = [self.key(b""); BATCH];
+        for (key, (name, _)) in keys.iter_mut().zip(batch) {
+            *key = self.key(name);
+            self.prefetch_index(*key);
+        }
+        keys.iter().for_each(|&key| self.prefetch_entry(key));
+        for (&key, &(_, writes)) in keys.iter().zip(batch) {
+            if writes {
+                let _ = self.put(key, b"54321", Expiry::NEVER, NOW);
+            } else {
+                self.get(key, NOW, |value| {
+                    if let Value::Small(value) = value {
+                        value.append_to(out);
+                    }
+                });
+            }
+        }
+    }
+}
+
+type Map = hashbrown::HashMap<Box<[u8]>, Box<[u8]>, ahash::RandomState>;
+
+impl Table for Mutex<Map> {
+    fn read(&self, key: &[u8], out: &mut Vec<u8>) {
+        if let Some(value) = self.lock().expect("no panics").get(key) {
+            out.extend_from_slice(value);
+        }
+    }
+
+    fn write(&self, key: &[u8], value: &[u8]) {
+        self.lock().expect("no panics").insert(key.into(), value.into());
+    }
+
+    fn batch(&self, batch: &[(&[u8], bool)], out: &mut Vec<u8>) {
+        for &(key, writes) in batch {
+            if writes { self.write(key, b"54321") } else { self.read(key, out) }
+        }
+    }
+}
+
+fn fill(table: &impl Table, keys: &Keys) {
+    keys.names.iter().for_each(|name| table.write(name, b"12345"));
+}
+
+/// Runs `iterations` operations, a batch at a time.
+fn timed(table: &impl Table, keys: &mut Keys, what: &str, iterations: u64) -> Duration {
+    let mut out = Vec::with_capacity(1 << 16);
+    let start = Instant::now();
+    for _ in 0..iterations {
+        out.clear();
+        let (key, writes) = keys.next();
+        match what {
+            "get" => table.read(key, &mut out),
+            "set" => table.write(key, b"54321"),
+            _ if writes => table.write(key, b"54321"),
+            _ => table.read(key, &mut out),
+        }
+        black_box(&out);
+    }
+    start.elapsed()
+}
+
+fn timed_batches(table: &impl Table, keys: &mut Keys, iterations: u64) -> Duration {
+    let mut out = Vec::with_capacity(1 << 16);
+    let mut names: Vec<(Box<[u8]>, bool)> = Vec::new();
+    // Names are copied as a parser would leave them in its buffer: nearby, not all over memory.
+    let mut total = Duration::ZERO;
+    for _ in 0..iterations.div_ceil(BATCH as u64) {
+        names.clear();
+        for _ in 0..BATCH {
+            let (key, writes) = keys.next();
+            names.push((key.into(), writes));
+        }
+        let mut batch = [(&b""[..], false); BATCH];
+        for (to, (name, writes)) in batch.iter_mut().zip(&names) {
+            *to = (name, *writes);
+        }
+        out.clear();
+        let start = Instant::now();
+        table.batch(&batch, &mut out);
+        total += start.elapsed();
+        black_box(&out);
+    }
+    total
+}
+
+fn bench(c: &mut Criterion) {
+    let large = std::env::var_os("STORE_BENCH_LARGE").is_some();
+    let counts: &[usize] = if large { &[10_000_000] } else { &[1_000, 1_000_000] };
+    for &count in counts {
+        let mut keys = Keys::new(count);
+        let settings = Settings { partitions: 1, memory_bytes_max: 4 << 30 };
+        let store = Store::new(settings).expect("address space");
+        let map = Mutex::new(Map::default());
+        fill(&store, &keys);
+        fill(&map, &keys);
+        for what in ["get", "set", "mixed", "batch"] {
+            let mut group = c.benchmark_group(what);
+            group.bench_function(BenchmarkId::new("corekv", count), |b| {
+                b.iter_custom(|iterations| match what {
+                    "batch" => timed_batches(&store, &mut keys, iterations),
+                    _ => timed(&store, &mut keys, what, iterations),
+                });
+            });
+            group.bench_function(BenchmarkId::new("hashbrown", count), |b| {
+                b.iter_custom(|iterations| match what {
+                    "batch" => timed_batches(&map, &mut keys, iterations),
+                    _ => timed(&map, &mut keys, what, iterations),
+                });
+            });
+        }
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1500))
+        .sample_size(20);
+    targets = bench
+}
+criterion_main!(benches);

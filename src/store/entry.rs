@@ -1,0 +1,299 @@
+//! How a key and its value lie in the log.
+//!
+//! ```text
+//!   8 bytes   key bytes        value bytes            up to 7
+//!   | header | k e y . . . . | v a l u e . . . . . . | unused |     a small entry
+//!   | header | k e y . . . . | first page | length   | unused |     a large one
+//!
+//!   header   63      32   29     28      27          14 13        0
+//!          | expiry   | 0 | dead | large | value bytes | key bytes |
+//! ```
+//!
+//! Entries start at multiples of 8 bytes and don't cross pages. A reader may look at an entry
+//! whose memory is just being used for something else: nothing here trusts what it reads further
+//! than the page's end, and the sequence word of the bucket tells afterwards that it was void.
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use super::Expiry;
+use super::pages::PAGE_BYTES;
+
+/// Bytes that an entry takes beside key and value, before rounding up to 8.
+pub(super) const HEADER_BYTES: usize = 8;
+
+/// Bytes of the largest entry: half of a page, so that pages fill well. Longer values are large.
+pub(super) const ENTRY_BYTES_MAX: usize = PAGE_BYTES / 2;
+
+/// What the log holds of a large value: its first page and its length, 32 bits each.
+pub(super) const LARGE_BYTES: usize = 8;
+
+/// Longest key in bytes.
+pub const KEY_BYTES_MAX: usize = ENTRY_BYTES_MAX - HEADER_BYTES - LARGE_BYTES;
+
+const LENGTH_BITS: u32 = 14;
+const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
+const LARGE: u64 = 1 << (2 * LENGTH_BITS);
+const DEAD: u64 = LARGE << 1;
+
+const _: () = assert!(ENTRY_BYTES_MAX < 1 << LENGTH_BITS);
+
+/// The entry's first word, see the drawing above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header(u64);
+
+impl Header {
+    #[inline]
+    pub(super) fn new(key_len: usize, value_len: usize, large: bool, expiry: Expiry) -> Self {
+        debug_assert!(HEADER_BYTES + key_len + value_len <= ENTRY_BYTES_MAX);
+        let large = if large { LARGE } else { 0 };
+        let lengths = (value_len as u64) << LENGTH_BITS | key_len as u64;
+        Self(u64::from(expiry.to_bits()) << 32 | large | lengths)
+    }
+
+    #[inline]
+    pub(super) fn key_len(self) -> usize {
+        (self.0 & LENGTH_MASK) as usize
+    }
+
+    #[inline]
+    pub(super) fn value_len(self) -> usize {
+        (self.0 >> LENGTH_BITS & LENGTH_MASK) as usize
+    }
+
+    /// Words of the whole entry.
+    #[inline]
+    pub(super) fn words(self) -> usize {
+        entry_words(self.key_len(), self.value_len())
+    }
+
+    #[inline]
+    pub(super) fn is_large(self) -> bool {
+        self.0 & LARGE != 0
+    }
+
+    pub(super) fn is_dead(self) -> bool {
+        self.0 & DEAD != 0
+    }
+
+    #[inline]
+    pub(super) fn expiry(self) -> Expiry {
+        Expiry::from_bits((self.0 >> 32) as u32)
+    }
+}
+
+/// Words of an entry with a key and a value of these lengths.
+#[inline]
+pub(super) fn entry_words(key_len: usize, value_len: usize) -> usize {
+    (HEADER_BYTES + key_len + value_len).div_ceil(8)
+}
+
+/// An entry as it lies in its page: all that the header promises is inside of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry<'a> {
+    words: &'a [AtomicU64],
+    pub(super) header: Header,
+}
+
+impl<'a> Entry<'a> {
+    /// Looks at an entry that begins with these words and ends before their end. `None` if what
+    /// is there is no entry, which only a reader who raced with a writer meets.
+    #[inline]
+    pub(super) fn at(page: &'a [AtomicU64]) -> Option<Self> {
+        let header = Header(page[0].load(Ordering::Relaxed));
+        let words = page.get(..header.words())?;
+        Some(Self { words, header })
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> u64 {
+        u64::from_le(self.words[at].load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn key_is(&self, key: &[u8]) -> bool {
+        if self.header.key_len() != key.len() {
+            return false;
+        }
+        let (words, rest) = key.as_chunks::<8>();
+        let mut at = 1;
+        for word in words {
+            if self.word(at) != u64::from_le_bytes(*word) {
+                return false;
+            }
+            at += 1;
+        }
+        // The bytes beyond the key are the value's.
+        rest.is_empty() || (self.word(at) ^ padded(rest)) << (64 - 8 * rest.len()) == 0
+    }
+
+    /// Copies the key out to a buffer that has room for it, rounded up to 8.
+    pub(super) fn key_to<'b>(&self, buffer: &'b mut [u8]) -> &'b [u8] {
+        let len = self.header.key_len();
+        let (chunks, _) = buffer.as_chunks_mut::<8>();
+        for (at, chunk) in chunks[..len.div_ceil(8)].iter_mut().enumerate() {
+            *chunk = self.word(1 + at).to_le_bytes();
+        }
+        &buffer[..len]
+    }
+
+    /// The value of a small entry.
+    #[inline]
+    pub(super) fn value(&self) -> SmallValue<'a> {
+        let start = HEADER_BYTES + self.header.key_len();
+        let words = &self.words[(start / 8).min(self.words.len())..];
+        SmallValue { words, shift: start as u32 % 8 * 8, len: self.header.value_len() }
+    }
+
+    /// First page and length of a large entry's value.
+    pub(super) fn large(&self) -> (u32, u32) {
+        let word = self.value().word(0);
+        ((word >> 32) as u32, word as u32)
+    }
+
+    /// Says that the index no longer refers to the entry.
+    pub(super) fn bury(&self) {
+        self.words[0].store(self.header.0 | DEAD, Ordering::Relaxed);
+    }
+
+    /// Copies the entry's words to another place. What stood there may still be read.
+    pub(super) fn copy_to(&self, words: &[AtomicU64]) {
+        fence(Ordering::Release);
+        for (from, to) in self.words.iter().zip(words) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Up to 8 bytes as the low bytes of a word.
+#[inline]
+fn padded(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
+/// Writes an entry. What stood there before may still be read by a reader who holds a reference
+/// that is out of date: the fence makes sure that it then also sees the sequence word of the
+/// bucket that the reference was taken from, which was changed before the memory became free.
+pub(super) fn write(words: &[AtomicU64], header: Header, key: &[u8], value: &[u8]) {
+    fence(Ordering::Release);
+    words[0].store(header.0, Ordering::Relaxed);
+    let mut writer = Writer { words: &words[1..], at: 0, carry: 0, carry_bits: 0 };
+    writer.push(key);
+    writer.push(value);
+    writer.finish();
+}
+
+/// Puts bytes together to words.
+struct Writer<'a> {
+    words: &'a [AtomicU64],
+    at: usize,
+    /// The bytes that don't fill a word yet.
+    carry: u64,
+    carry_bits: u32,
+}
+
+impl Writer<'_> {
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.push_word(u64::from_le_bytes(*word), 64);
+        }
+        if !rest.is_empty() {
+            self.push_word(padded(rest), 8 * rest.len() as u32);
+        }
+    }
+
+    /// Appends the low bits of a word; the others are zero.
+    #[inline]
+    fn push_word(&mut self, word: u64, bits: u32) {
+        let filled = self.carry | word << self.carry_bits;
+        let total = self.carry_bits + bits;
+        if total < 64 {
+            (self.carry, self.carry_bits) = (filled, total);
+            return;
+        }
+        self.words[self.at].store(filled.to_le(), Ordering::Relaxed);
+        self.at += 1;
+        // Shifting by 64 would shift by nothing.
+        self.carry = if self.carry_bits == 0 { 0 } else { word >> (64 - self.carry_bits) };
+        self.carry_bits = total - 64;
+    }
+
+    fn finish(self) {
+        if self.carry_bits > 0 {
+            self.words[self.at].store(self.carry.to_le(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A value that is copied out under the protection of [`Store::get`](super::Store::get).
+#[derive(Debug)]
+pub struct SmallValue<'a> {
+    /// From the word that the value begins in to the entry's end.
+    words: &'a [AtomicU64],
+    /// Bits of the first word before the value.
+    shift: u32,
+    len: usize,
+}
+
+impl SmallValue<'_> {
+    /// Length in bytes.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the value has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Eight bytes of the value, some of them beyond its end.
+    #[inline]
+    fn word(&self, at: usize) -> u64 {
+        let load = |at: usize| self.words.get(at).map_or(0, |word| word.load(Ordering::Relaxed));
+        let low = u64::from_le(load(at)) >> self.shift;
+        if self.shift == 0 {
+            return low;
+        }
+        low | u64::from_le(load(at + 1)) << (64 - self.shift)
+    }
+
+    /// Appends the value's bytes to `out`.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        super::memory::append_words(out, self.len, |at| self.word(at));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let page: Vec<AtomicU64> = (0..600).map(|_| AtomicU64::new(u64::MAX)).collect();
+        let bytes: Vec<u8> = (0..4000).map(|i| (i * 7 + i / 256) as u8).collect();
+        for key_len in (1..40).chain([1000]) {
+            for value_len in (0..40).chain([999, 2000, 3000]) {
+                let (key, value) = (&bytes[..key_len], &bytes[key_len..][..value_len]);
+                let header = Header::new(key_len, value_len, false, Expiry::NEVER);
+                write(&page, header, key, value);
+                let entry = Entry::at(&page).expect("an entry");
+                assert!(entry.key_is(key) && !entry.key_is(&bytes[1..][..key_len]));
+                let mut buffer = [0; KEY_BYTES_MAX + 8];
+                assert_eq!(entry.key_to(&mut buffer), key);
+                let mut out = b"before".to_vec();
+                entry.value().append_to(&mut out);
+                assert_eq!(out, [b"before", value].concat());
+                assert_eq!(page[header.words()].load(Ordering::Relaxed), u64::MAX);
+                write(&page, header, &bytes[..1], &[]);
+                page.iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! A partition's memory for entries and values: uniform pages, so that nothing fragments.
+//!
+//! A page is a piece of the log that small entries are appended to, or part of a large value, or
+//! free. What is known about a page lies apart from it, in a side array, and is touched by
+//! writers alone (large values' readers follow its links, which stand still meanwhile).
+//!
+//! Pages are numbered from 1. Page 0 is never used, so that 0 can mean "none" in links and slots
+//! and zeroed memory is a valid beginning.
+
+#![allow(unsafe_code)] // Says that page records may live in zeroed memory.
+
+use std::io;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use super::budget::Budget;
+use super::memory::{Region, Zeroed};
+
+/// Bytes of a page. 4 KiB takes more records and more `writev` pieces, 16 KiB makes the steps of
+/// eviction and expiry longer and wastes more of a large value's last page.
+pub(super) const PAGE_BYTES: usize = 8 << 10;
+
+/// Words of a page; places count in words.
+pub(super) const PAGE_WORDS: usize = PAGE_BYTES / 8;
+
+/// What a page costs of the memory limit: itself and its record.
+pub(super) const PAGE_CHARGE: u64 = (PAGE_BYTES + size_of::<Record>()) as u64;
+
+/// No page.
+pub(super) const NONE: u32 = 0;
+
+/// What a page is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Free = 0,
+    /// A piece of the log that new entries start in.
+    Small = 1,
+    /// A piece of the log for entries that have proved themselves.
+    Main = 2,
+    /// Part of a large value.
+    Large = 3,
+}
+
+/// The lists that a page can be on at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Room {
+    /// Its queue of the log by age; a large value's chain; the free pages.
+    Queue = 0,
+    /// What is due at the same time.
+    Wheel = 1,
+    /// Pages with about the same number of dead words.
+    Sparse = 2,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) next: AtomicU32,
+    pub(super) previous: AtomicU32,
+}
+
+/// What is known about a page.
+#[derive(Debug)]
+pub(super) struct Record {
+    links: [Link; 3],
+    /// When the expiry wheel looks at the page, in its units.
+    pub(super) due: AtomicU32,
+    /// The wheel's list that the page is on, plus one; 0 for none.
+    pub(super) wheel_list: AtomicU16,
+    /// Words that entries were appended to.
+    pub(super) used: AtomicU16,
+    /// Words of entries that the index still refers to.
+    pub(super) live: AtomicU16,
+    /// Words that eviction has already walked over.
+    pub(super) hand: AtomicU16,
+    kind: AtomicU8,
+    /// The list of sparse pages that the page is on; 0 for none.
+    pub(super) sparse: AtomicU8,
+}
+
+const _: () = assert!(size_of::<Record>() == 40);
+const _: () = assert!(PAGE_WORDS <= u16::MAX as usize);
+
+// SAFETY: nothing but atomic integers.
+unsafe impl Zeroed for Record {}
+
+impl Record {
+    pub(super) fn link(&self, room: Room) -> &Link {
+        &self.links[room as usize]
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self.kind.load(Ordering::Relaxed) {
+            1 => Kind::Small,
+            2 => Kind::Main,
+            3 => Kind::Large,
+            _ => Kind::Free,
+        }
+    }
+
+    pub(super) fn set_kind(&self, kind: Kind) {
+        self.kind.store(kind as u8, Ordering::Relaxed);
+    }
+
+    /// Readers that hold the large value whose first page this is.
+    pub(super) fn references(&self) -> &AtomicU32 {
+        &self.link(Room::Wheel).next
+    }
+
+    /// Number of pages of the large value whose first page this is.
+    pub(super) fn chain_pages(&self) -> &AtomicU32 {
+        &self.link(Room::Wheel).previous
+    }
+
+    /// The last page of the large value whose first page this is.
+    pub(super) fn chain_last(&self) -> &AtomicU32 {
+        &self.link(Room::Sparse).next
+    }
+}
+
+/// The memory, shared with readers.
+#[derive(Debug)]
+pub(super) struct Pages {
+    words: Region<AtomicU64>,
+    records: Region<Record>,
+}
+
+impl Pages {
+    /// Reserves address space for pages of so many bytes altogether.
+    pub(super) fn reserve(bytes: u64, huge: bool) -> io::Result<Self> {
+        let pages = usize::try_from(bytes / PAGE_BYTES as u64 + 1)
+            .ok()
+            .filter(|&pages| u32::try_from(pages).is_ok())
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self {
+            words: Region::reserve(pages * PAGE_WORDS, huge)?,
+            records: Region::reserve(pages, false)?,
+        })
+    }
+
+    /// Highest page number plus one.
+    fn end(&self) -> u32 {
+        (self.words.len() / PAGE_WORDS) as u32
+    }
+
+    #[inline]
+    pub(super) fn record(&self, page: u32) -> &Record {
+        &self.records[page as usize]
+    }
+
+    /// The words of one page.
+    #[inline]
+    pub(super) fn page(&self, page: u32) -> &[AtomicU64] {
+        self.run(page, 1)
+    }
+
+    /// The words of so many pages in a row.
+    #[inline]
+    pub(super) fn run(&self, page: u32, pages: usize) -> &[AtomicU64] {
+        &self.words[page as usize * PAGE_WORDS..][..pages * PAGE_WORDS]
+    }
+
+    /// The words from a place to the end of its page.
+    #[inline]
+    pub(super) fn from_place(&self, place: u64) -> &[AtomicU64] {
+        let place = place as usize;
+        &self.words[place..place / PAGE_WORDS * PAGE_WORDS + PAGE_WORDS]
+    }
+
+    #[inline]
+    pub(super) fn prefetch(&self, place: u64) {
+        self.words.prefetch(place as usize);
+    }
+
+    pub(super) fn next_in_chain(&self, page: u32) -> u32 {
+        self.record(page).link(Room::Queue).next.load(Ordering::Relaxed)
+    }
+}
+
+#[inline]
+pub(super) fn page_of(place: u64) -> u32 {
+    (place as usize / PAGE_WORDS) as u32
+}
+
+#[inline]
+pub(super) fn place_in(page: u32, word: usize) -> u64 {
+    u64::from(page) * PAGE_WORDS as u64 + word as u64
+}
+
+/// The pages that are not in use, kept by the writers of a partition.
+#[derive(Debug)]
+pub(super) struct Stock {
+    /// Resident pages, last in first out, linked by [`Room::Queue`].
+    free: u32,
+    free_pages: u32,
+    /// Pages that were given back to the kernel, linked likewise.
+    returned: u32,
+    /// Pages from here on were never used.
+    fresh: u32,
+    /// Pages that are charged to the budget: in use or free.
+    charged_pages: u32,
+}
+
+impl Stock {
+    pub(super) fn new() -> Self {
+        Self { free: NONE, free_pages: 0, returned: NONE, fresh: 1, charged_pages: 0 }
+    }
+
+    pub(super) fn free_pages(&self) -> u32 {
+        self.free_pages
+    }
+
+    pub(super) fn charged_pages(&self) -> u32 {
+        self.charged_pages
+    }
+
+    /// A resident page that was freed before.
+    pub(super) fn take_free(&mut self, pages: &Pages) -> Option<u32> {
+        let page = self.free;
+        if page == NONE {
+            return None;
+        }
+        self.free = pages.next_in_chain(page);
+        self.free_pages -= 1;
+        Some(page)
+    }
+
+    /// A page that is not resident yet, if the budget allows for it.
+    pub(super) fn take_fresh(&mut self, pages: &Pages, budget: &Budget) -> Option<u32> {
+        let returned = self.returned != NONE;
+        if (!returned && self.fresh == pages.end()) || !budget.charge(PAGE_CHARGE) {
+            return None;
+        }
+        self.charged_pages += 1;
+        if returned {
+            let page = self.returned;
+            self.returned = pages.next_in_chain(page);
+            return Some(page);
+        }
+        let page = self.fresh;
+        self.fresh += 1;
+        pages.words.extend_to(self.fresh as usize * PAGE_WORDS);
+        Some(page)
+    }
+
+    /// Puts a page back that nothing refers to any more. Readers may still look at it.
+    pub(super) fn put(&mut self, pages: &Pages, page: u32) {
+        self.put_chain(pages, page, page, 1);
+    }
+
+    /// Puts linked pages back, at the cost of one.
+    pub(super) fn put_chain(&mut self, pages: &Pages, first: u32, last: u32, count: u32) {
+        pages.record(first).set_kind(Kind::Free);
+        pages.record(last).link(Room::Queue).next.store(self.free, Ordering::Relaxed);
+        self.free = first;
+        self.free_pages += count;
+    }
+
+    /// Gives a free page back to the kernel and its bytes back to the budget.
+    pub(super) fn give_back(&mut self, pages: &Pages, budget: &Budget) -> bool {
+        let Some(page) = self.take_free(pages) else { return false };
+        let first = page as usize * PAGE_WORDS;
+        pages.words.give_back(first..first + PAGE_WORDS);
+        pages.record(page).link(Room::Queue).next.store(self.returned, Ordering::Relaxed);
+        self.returned = page;
+        self.charged_pages -= 1;
+        budget.refund(PAGE_CHARGE);
+        true
+    }
+}

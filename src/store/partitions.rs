@@ -1,0 +1,96 @@
+//! All partitions of a store, and how they share its memory.
+//!
+//! All of them charge the same account. When it is empty, a partition that holds its share or
+//! more evicts its own keys; one that holds less has the others, which then hold more, evict
+//! theirs. In the long run each holds its share, whatever came first.
+
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::budget::Budget;
+use super::hasher::Hasher;
+use super::memory::HUGE_BYTES;
+use super::pages::PAGE_CHARGE;
+use super::partition::{Partition, Writer};
+use super::{Full, Settings, Shortage, Tick};
+
+/// Pages that another partition gives up at a time.
+const PAGES_PER_RELIEF: u32 = 16;
+
+/// Times that a write asks other partitions for memory before it makes do with its own.
+const RELIEFS_MAX: u32 = 16;
+
+#[derive(Debug)]
+pub(super) struct Partitions {
+    list: Box<[Partition]>,
+    budget: Arc<Budget>,
+}
+
+impl Partitions {
+    pub(super) fn new(settings: Settings, hasher: &Hasher) -> io::Result<Self> {
+        let budget = Arc::new(Budget::new(settings.memory_bytes_max));
+        let huge = may_be_huge(settings);
+        let partition = |_| Partition::new(settings, huge, hasher.clone(), Arc::clone(&budget));
+        let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>()?;
+        Ok(Self { list, budget })
+    }
+
+    /// Bytes that one large value can have at most, pages and records included.
+    pub(super) fn value_bytes_max(&self) -> u64 {
+        // Each partition keeps a page in reserve and may have two open; a last one is slack.
+        let kept = |partition: &Partition| partition.fixed_bytes() + 4 * PAGE_CHARGE;
+        self.budget.bytes_max().saturating_sub(self.list.iter().map(kept).sum())
+    }
+
+    /// Runs `work` as the writer of a partition, with the memory that it needs.
+    pub(super) fn write<R>(
+        &self,
+        partition: usize,
+        now: Tick,
+        mut work: impl FnMut(&mut Writer<'_>) -> Result<R, Shortage>,
+    ) -> Result<R, Full> {
+        let mut reliefs = 0;
+        loop {
+            let result = self.list[partition].write(now, |writer| {
+                writer.asks_elsewhere = reliefs < RELIEFS_MAX;
+                work(writer)
+            });
+            match result {
+                Ok(result) => return Ok(result),
+                Err(Shortage::Full) => return Err(Full),
+                Err(Shortage::Elsewhere) if self.relieve(partition, now) => reliefs += 1,
+                Err(Shortage::Elsewhere) => reliefs = RELIEFS_MAX,
+            }
+        }
+    }
+
+    /// Has the partition that holds most give some up; whether it had something to give.
+    fn relieve(&self, needy: usize, now: Tick) -> bool {
+        let others = self.list.iter().enumerate().filter(|&(at, _)| at != needy);
+        let richest = others.map(|(_, partition)| partition).max_by_key(|p| p.charged_bytes());
+        richest.is_some_and(|partition| {
+            partition.is_above_share()
+                && partition.write(now, |writer| writer.give_up(PAGES_PER_RELIEF)) > 0
+        })
+    }
+}
+
+/// Huge pages become resident as a whole. Whether what each partition's regions may have of them
+/// beyond what they use, half of the last one on the average, is little enough of the memory.
+fn may_be_huge(settings: Settings) -> bool {
+    const REGIONS: u64 = 3;
+    const SLACK_BYTES: u64 = 8 << 20;
+    const SLACK_SHARE: u64 = 16;
+    let unused = settings.partitions as u64 * REGIONS * (HUGE_BYTES as u64 / 2);
+    unused <= settings.memory_bytes_max / SLACK_SHARE + SLACK_BYTES
+}
+
+impl Deref for Partitions {
+    type Target = [Partition];
+
+    #[inline]
+    fn deref(&self) -> &[Partition] {
+        &self.list
+    }
+}

@@ -1,0 +1,72 @@
+//! A sequence word: readers take no lock and write nothing, and find out afterwards whether a
+//! writer was in their way.
+//!
+//! ```text
+//!   writer (one at a time, they hold a mutex)      reader
+//!     sequence = odd                                 first = sequence, acquire; wait while odd
+//!     fence release                                  read data, relaxed
+//!     write data, relaxed                            fence acquire
+//!     sequence = even, release                       sequence unchanged? else again
+//! ```
+//!
+//! A reader that saw any word written after the writer's fence also sees the odd sequence. A
+//! reader that saw the even one sees all that was written before. All data are atomics, so that a
+//! torn read is a wrong value, which is thrown away, and not undefined behaviour.
+
+use super::atomic::{AtomicU32, Ordering, fence, wait};
+
+/// The word itself: odd while a writer is at work, and never the same even number twice (until
+/// it wraps around: a reader would have to sleep through exactly 2^31 writes).
+#[derive(Debug)]
+pub(super) struct Sequence(AtomicU32);
+
+/// A writer at work; readers are let in again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Writing<'a>(&'a Sequence);
+
+impl Sequence {
+    /// A word that nobody has written under.
+    #[allow(dead_code)] // In the store all of them begin as zeroed memory.
+    pub(super) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Waits until no writer is at work; the number to give to [`unchanged`](Self::unchanged).
+    #[inline]
+    pub(super) fn begin(&self) -> u32 {
+        let mut turn = 0;
+        loop {
+            let first = self.0.load(Ordering::Acquire);
+            if first & 1 == 0 {
+                return first;
+            }
+            wait(turn);
+            turn += 1;
+        }
+    }
+
+    /// Whether all that was read since [`begin`](Self::begin) belongs together.
+    #[inline]
+    pub(super) fn unchanged(&self, first: u32) -> bool {
+        fence(Ordering::Acquire);
+        self.0.load(Ordering::Relaxed) == first
+    }
+
+    /// Keeps readers out. The caller is the only writer.
+    #[inline]
+    pub(super) fn write(&self) -> Writing<'_> {
+        let first = self.0.load(Ordering::Relaxed);
+        debug_assert!(first & 1 == 0, "a second writer");
+        self.0.store(first.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        Writing(self)
+    }
+}
+
+impl Drop for Writing<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let odd = self.0.0.load(Ordering::Relaxed);
+        self.0.0.store(odd.wrapping_add(1), Ordering::Release);
+    }
+}

@@ -1,0 +1,99 @@
+//! What the tests of the store share: values that can be told apart, and short calls.
+
+#![allow(dead_code)] // Each test uses some of it.
+
+use std::sync::Arc;
+
+use corekv::store::{Expiry, Full, Settings, Statistics, Store, Tick, Value, Written};
+
+/// A store without anything in it.
+pub(crate) fn store(partitions: usize, memory_bytes_max: u64) -> Arc<Store> {
+    Store::new(Settings { partitions, memory_bytes_max }).expect("address space")
+}
+
+/// A value that only this key has with this version and length.
+pub(crate) fn value(key: u64, version: u64, len: usize) -> Vec<u8> {
+    let mut state = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ version << 32 ^ len as u64;
+    let word = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        Some(state.to_le_bytes())
+    };
+    std::iter::from_fn({
+        let mut word = word;
+        move || word()
+    })
+    .flatten()
+    .take(len)
+    .collect()
+}
+
+pub(crate) fn get(store: &Store, key: &[u8], now: Tick) -> Option<Vec<u8>> {
+    store.get(store.key(key), now, |value| match value {
+        Value::Small(value) => {
+            let mut out = Vec::new();
+            value.append_to(&mut out);
+            assert_eq!(out.len(), value.len());
+            out
+        }
+        Value::Large(value) => {
+            let mut out = Vec::new();
+            value.pieces(0, |piece| {
+                out.extend_from_slice(piece);
+                true
+            });
+            assert_eq!(out.len(), value.len());
+            out
+        }
+    })
+}
+
+pub(crate) fn put(
+    store: &Store,
+    key: &[u8],
+    value: &[u8],
+    expiry: Expiry,
+    now: Tick,
+) -> Result<Written, Full> {
+    store.put(store.key(key), value, expiry, now)
+}
+
+/// Stores a value in pieces.
+pub(crate) fn put_in_pieces(
+    store: &Arc<Store>,
+    key: &[u8],
+    value: &[u8],
+    piece: usize,
+    expiry: Expiry,
+    now: Tick,
+) -> Result<Written, Full> {
+    let mut upload = store.upload(store.key(key));
+    for piece in value.chunks(piece.max(1)) {
+        upload.append(piece)?;
+    }
+    assert_eq!(upload.len(), value.len());
+    store.put_upload(store.key(key), upload, expiry, now)
+}
+
+/// Counts of all partitions together.
+pub(crate) fn statistics(store: &Store) -> Statistics {
+    let mut sum = Statistics::default();
+    for partition in 0..store.partitions() {
+        let one = store.statistics(partition);
+        sum.keys += one.keys;
+        sum.bytes += one.bytes;
+        sum.evicted += one.evicted;
+        sum.expired += one.expired;
+        sum.replaced += one.replaced;
+        sum.deleted += one.deleted;
+    }
+    sum
+}
+
+/// Maintains all partitions until nothing is due.
+pub(crate) fn maintain(store: &Store, now: Tick) {
+    for partition in 0..store.partitions() {
+        while store.maintain(partition, now) {}
+    }
+}
