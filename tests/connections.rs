@@ -152,14 +152,14 @@ fn a_server_out_of_descriptors_serves_those_who_are_in_and_recovers() {
     let mut shell = Command::new("sh");
     let program = command(&[]);
     shell
-        .args(["-c", "ulimit -n 64; exec \"$0\" --listen 127.0.0.1:0 --cores 0"])
+        .args(["-c", "ulimit -n 128; exec \"$0\" --listen 127.0.0.1:0 --cores 0"])
         .arg(program.get_program());
     let server = Server::spawn(shell);
     let mut inside = server.connect();
     assert_eq!(inside.put("/k", "v").status, 201);
     // More than there are descriptors; the later ones wait in the backlog or are turned away.
     let crowd: Vec<_> =
-        (0..120).filter_map(|_| std::net::TcpStream::connect(server.address()).ok()).collect();
+        (0..300).filter_map(|_| std::net::TcpStream::connect(server.address()).ok()).collect();
     for _ in 0..50 {
         assert_eq!(inside.get("/k").line(), "v");
     }

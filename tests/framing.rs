@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
         let received = normalise(&client.read_to_end());
         self.compare(&received).map_err(|why| {
             format!(
-                "row {:?} (RFC {}), {}: {why}\n  sent\n    {}\n  received\n    {}\n",
+                "row {:?} ({}), {}: {why}\n  sent\n    {}\n  received\n    {}\n",
                 self.row.name,
                 self.row.section,
                 self.how,
@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         Err(format!(
-            "row {:?} (RFC {}), {}: afterwards the key holds {} {}\n",
+            "row {:?} ({}), {}: afterwards the key holds {} {}\n",
             self.row.name,
             self.row.section,
             self.how,

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use util::{Client, Server, eventually};
 
+type Labels = BTreeMap<String, String>;
+
 /// One sample line.
 #[derive(Debug, Clone)]
 struct Sample {
     name: String,
-    labels: BTreeMap<String, String>,
+    labels: Labels,
     value: f64,
 }
 
@@ -28,8 +30,8 @@ fn is_name(text: &str, colon: bool) -> bool {
 }
 
 /// Labels up to the closing brace, and what follows it.
-fn labels(text: &str) -> (BTreeMap<String, String>, &str) {
-    let mut labels = BTreeMap::new();
+fn labels(text: &str) -> (Labels, &str) {
+    let mut labels = Labels::new();
     let mut rest = text;
     loop {
         if let Some(after) = rest.strip_prefix('}') {
@@ -102,7 +104,7 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
             assert!(is_name(name, true), "{line:?}");
             let (labels, value) = match line[end..].strip_prefix('{') {
                 Some(rest) => labels(rest),
-                None => (BTreeMap::new(), &line[end..]),
+                None => (Labels::new(), &line[end..]),
             };
             let value = number(value.strip_prefix(' ').unwrap_or_else(|| panic!("{line:?}")));
             let family = families.get_mut(&current).unwrap_or_else(|| panic!("{line:?}"));
@@ -142,13 +144,12 @@ fn check(name: &str, family: &Family) {
 
 fn check_histogram(name: &str, family: &Family) {
     // One histogram per set of labels apart from `le`.
-    let mut buckets: HashMap<Vec<(String, String)>, Vec<(f64, f64)>> = HashMap::new();
+    let mut buckets: HashMap<Labels, Vec<(f64, f64)>> = HashMap::new();
     let mut counts = HashMap::new();
     let mut sums = HashMap::new();
     for sample in &family.samples {
         let mut labels = sample.labels.clone();
         let bound = labels.remove("le");
-        let labels: Vec<_> = labels.into_iter().collect();
         match (sample.name.strip_prefix(name), bound) {
             (Some("_bucket"), Some(bound)) => {
                 buckets.entry(labels).or_default().push((number(&bound), sample.value));

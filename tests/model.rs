@@ -308,7 +308,7 @@ fn append_body(bytes: &mut Vec<u8>, body: &[u8], framing: &Framing) {
         let extension = if n % 3 == 1 { ";x=\"y\"" } else { "" };
         bytes.extend_from_slice(format!("{:x}{extension}\r\n", chunk.len()).as_bytes());
         if chunk.is_empty() {
-            bytes.extend_from_slice(if body.len() % 2 == 0 {
+            bytes.extend_from_slice(if body.len().is_multiple_of(2) {
                 b"X-Trailer: t\r\n\r\n"
             } else {
                 b"\r\n"

@@ -400,7 +400,7 @@ fn a_reset_between_request_and_answer_does_not_undo_the_write() {
 fn a_client_that_reads_slowly_gets_everything() {
     let server = Server::start(&[]);
     let stream = TcpStream::connect(server.address()).unwrap();
-    SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
+    SockRef::from(&stream).set_recv_buffer_size(32 * 1024).unwrap();
     let mut client = Client::from_stream(stream);
     let value = Numbers::new(8).bytes(300_000);
     client.put("/k", &value);

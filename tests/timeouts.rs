@@ -39,7 +39,8 @@ fn the_time_for_a_head_does_not_restart_with_every_byte() {
         }
     });
     client.response().assert_closing_error(408);
-    drop(client);
+    client.assert_closed();
+    // The sender sees the end, too: the patience with a client that goes on is bounded.
     sender.join().unwrap();
 }
 

@@ -75,7 +75,7 @@ fn a_broken_encoding_is_refused_and_the_connection_lives() {
     let server = Server::start(&[]);
     let mut client = server.connect();
     for target in ["/%", "/%4", "/%4g", "/%g4", "/a%", "/%%41", "/%-1"] {
-        for method in ["GET", "PUT", "POST", "DELETE", "PROPFIND", "OPTIONS"] {
+        for method in ["GET", "PUT", "POST", "DELETE", "OPTIONS"] {
             let response = client.call(method, target);
             assert_eq!(response.status, 400, "{method} {target}");
             response.assert_soft_error(400);
@@ -98,7 +98,7 @@ fn a_key_may_be_as_long_as_the_limit_and_no_longer() {
 
     for target in [format!("{longest}k"), format!("{encoded}%6b"), format!("/{}", "k".repeat(9000))]
     {
-        for method in ["GET", "PUT", "POST", "DELETE", "PROPFIND"] {
+        for method in ["GET", "PUT", "POST", "DELETE"] {
             client.call(method, &target).assert_soft_error(414);
         }
         // The body of the refused request is no request.
@@ -114,13 +114,13 @@ fn the_limit_on_keys_can_be_set() {
     assert_eq!(client.put("/1234", "v").status, 201);
     let error = client.put("/12345", "v");
     error.assert_soft_error(414);
-    assert!(error.line().contains('4'), "the error names the limit: {}", error.line());
+    assert!(error.line().contains("key-bytes-max"), "the error names the limit: {}", error.line());
     assert_eq!(client.get("/1234").line(), "v");
     assert_eq!(client.size(), 1, "a reserved name is not a key");
 
-    let server = Server::start(&["--key-bytes-max", "8KiB"]);
+    let server = Server::start(&["--key-bytes-max", "2KiB"]);
     let mut client = server.connect();
-    let target = format!("/{}", "k".repeat(8192));
+    let target = format!("/{}", "k".repeat(2048));
     assert_eq!(client.put(&target, "v").status, 201);
     assert_eq!(client.get(&target).line(), "v");
 }

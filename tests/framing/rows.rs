@@ -665,7 +665,7 @@ fn fields() -> Vec<Row> {
             &[Hit],
         ),
         open("names in any case", "RFC 9110 5.1", "GET /hit HTTP/1.1\r\nhOsT: t\r\n\r\n", &[Hit]),
-        open("an empty value", "RFC 9110 5.5", get!("X-Empty:"), &[Hit]),
+        open("a field with an empty value", "RFC 9110 5.5", get!("X-Empty:"), &[Hit]),
         open("a value of white space", "RFC 9110 5.5", get!("X-Empty: \t "), &[Hit]),
         open("a tab inside a value", "RFC 9110 5.5", get!("X: a\tb"), &[Hit]),
         open("a colon inside a value", "RFC 9110 5.5", get!("X: a: b:c"), &[Hit]),
@@ -892,8 +892,13 @@ fn content_length() -> Vec<Row> {
             &[Created],
         )
         .keeps(b"hello"),
-        open("another field of a similar name", "6.2", put!("Content_Length: 5"; ""), &[Created])
-            .keeps(b""),
+        open(
+            "an underscore instead of the hyphen",
+            "6.2",
+            put!("Content_Length: 5"; ""),
+            &[Created],
+        )
+        .keeps(b""),
         open("a field whose name ends alike", "6.2", put!("X-Content-Length: 5"; ""), &[Created])
             .keeps(b""),
         open("a body of zero bytes at GET", "6.3", get!("Content-Length: 0"), &[Hit]),
@@ -999,7 +1004,7 @@ fn transfer_encoding() -> Vec<Row> {
         )
         .keeps(b"hello"),
         open(
-            "another field of a similar name",
+            "an underscore instead of Transfer-Encoding's hyphen",
             "6.1",
             put!("Transfer_Encoding: chunked", "Content-Length: 5"; "hello"),
             &[Created],
