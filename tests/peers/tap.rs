@@ -85,14 +85,13 @@ impl Tap {
         let records = self.records.lock().unwrap();
         records.iter().any(|record| {
             let record = record.lock().unwrap();
-            let forwarded = marks(&record.to_server).any(|mark| {
+            marks(&record.to_server).any(|mark| {
                 let before = &record.to_server[..mark];
                 // The head that the mark stands in begins after the blank line or body before it,
                 // so the last target before the mark is its request's.
                 let at = rfind(before, b" HTTP/1.");
                 at.is_some_and(|at| before[..at].ends_with(format!(" {target}").as_bytes()))
-            });
-            forwarded
+            })
         })
     }
 }
