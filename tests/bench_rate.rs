@@ -16,10 +16,8 @@ fn a_stall_that_the_closed_loop_hides_shows_at_a_constant_rate() {
         bench_json(&format!("--uri {} {load} --pipelining 1 --requests 2000", double.uri));
     assert_eq!(run.code, Some(0), "{run:?}");
     let double = Double::start(Fault::Stall(STALL_MS));
-    let (run, constant) = bench_json(&format!(
-        "--uri {} {load} --pipelining 1000 --rate 400 --duration 3",
-        double.uri
-    ));
+    let (run, constant) =
+        bench_json(&format!("--uri {} {load} --pipelining 1 --rate 400 --duration 3", double.uri));
     assert_eq!(run.code, Some(0), "{run:?}");
 
     // Both saw it: the maximum is what it should be.
