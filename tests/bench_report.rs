@@ -6,7 +6,7 @@ use std::time::Duration;
 use corekv::bench::cpu::{ThreadUsage, Usage};
 use corekv::bench::error::Failure;
 use corekv::bench::recorder::Recorder;
-use corekv::bench::summary::{LoadThread, Rates, ServerUsage, Summary};
+use corekv::bench::summary::{Limit, LoadThread, Rates, ServerUsage, Summary};
 use corekv::bench::verify::Wrong;
 use corekv::bench::workload::Method;
 use corekv::bench::{csv, json, report};
@@ -202,6 +202,12 @@ fn the_saturated_side_is_named() {
     says(0.5, Some(0.99), "The server, not the load generator, was the limit.");
     says(0.99, Some(0.99), "Both the server and the load generator were saturated.");
     says(0.5, None, "The load generator was not the limit.");
+    let mut kept = summary();
+    kept.rate = Some(55.0);
+    kept.load[0].busy = 1.0;
+    assert_eq!(kept.limit(), Limit::Rate);
+    kept.rate = Some(100.0);
+    assert_eq!(kept.limit(), Limit::LoadGenerator);
 }
 
 #[test]

@@ -284,6 +284,9 @@ fn limit(out: &mut String, summary: &Summary) {
             "Neither side was saturated: latency and the number of requests in flight were the \
              limit.\n"
         }
+        Limit::Rate => {
+            "The rate that was asked for was kept (load threads spin between requests).\n"
+        }
         Limit::NotLoadGenerator => "The load generator was not the limit.\n",
     });
 }

@@ -88,9 +88,14 @@ pub enum Limit {
     Both,
     /// Neither: the depth of the pipeline, the rate, or something outside of both was the limit.
     Neither,
+    /// The rate that was asked for, which was kept.
+    Rate,
     /// The server's CPU time is not known, and the load generator had time left.
     NotLoadGenerator,
 }
+
+/// A rate of which this share was reached was kept.
+const RATE_KEPT: f64 = 0.99;
 
 /// A thread that has something to do for more than this share of the time is saturated.
 const SATURATED: f64 = 0.95;
@@ -172,6 +177,10 @@ impl Summary {
 
     /// Which side was saturated.
     pub fn limit(&self) -> Limit {
+        // Between the requests of a schedule the load threads spin, and so they are always busy.
+        if self.rate.is_some_and(|rate| self.requests_per_second() >= rate * RATE_KEPT) {
+            return Limit::Rate;
+        }
         let elapsed_ns = self.elapsed.as_nanos() as u64;
         let load_full =
             !self.load.is_empty() && self.load.iter().all(|thread| thread.busy >= SATURATED);
