@@ -1,0 +1,255 @@
+//! What a request's header fields mean to the server: framing, persistence, expectations.
+//!
+//! The fields of a head are a pure function of its bytes, which is what makes it sound to
+//! remember them (see [`HeadParser`](super::HeadParser)).
+
+use httparse::Header;
+
+use super::access::{Access, Tokens};
+use super::error::Error;
+use super::target::is_authority;
+
+/// How the length of a body is known (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Content-Length; 0 when there is no body.
+    Length(u64),
+    /// Transfer-Encoding: chunked.
+    Chunked,
+}
+
+/// What becomes of the connection after the response (RFC 9112 §9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// HTTP/1.1's default: it stays open, and no field says so.
+    Default,
+    /// An HTTP/1.0 client asked to keep it open, and is told that it is.
+    KeepAlive,
+    /// It closes, and `Connection: close` says so.
+    Close,
+    /// It closes, as an HTTP/1.0 client takes for granted.
+    OldClose,
+}
+
+impl Persistence {
+    /// Whether the connection closes after the response.
+    #[must_use]
+    pub fn closes(self) -> bool {
+        matches!(self, Self::Close | Self::OldClose)
+    }
+}
+
+/// The max-age directive of Cache-Control (RFC 9111 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxAge {
+    /// There is none.
+    Absent,
+    /// Seconds; more than a `u32` holds is cut to that.
+    Seconds(u32),
+    /// It is no number, or there are two that differ.
+    Malformed,
+}
+
+/// What a head's fields say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fields {
+    /// How long the body is.
+    pub framing: Framing,
+    /// What becomes of the connection.
+    pub persistence: Persistence,
+    /// `Expect: 100-continue`.
+    pub expects_continue: bool,
+    /// How long a stored value lives.
+    pub max_age: MaxAge,
+    /// What the credentials allow.
+    pub access: Access,
+}
+
+/// The fields while they are being collected.
+#[derive(Default)]
+struct Collected<'a> {
+    host: Option<&'a [u8]>,
+    length: Option<u64>,
+    chunked: bool,
+    coded: bool,
+    unsupported: bool,
+    close: bool,
+    keep_alive: bool,
+    expects_continue: bool,
+    expects_more: bool,
+    max_age: Option<MaxAge>,
+    authorization: Option<&'a [u8]>,
+}
+
+impl Fields {
+    /// Reads the fields of an HTTP/1.`minor` head.
+    pub(super) fn read(
+        minor: u8,
+        headers: &[Header<'_>],
+        tokens: Option<&Tokens>,
+    ) -> Result<Self, Error> {
+        let mut collected = Collected::default();
+        for header in headers {
+            collected.take(header)?;
+        }
+        collected.check(minor)?;
+        Ok(Self {
+            framing: if collected.chunked {
+                Framing::Chunked
+            } else {
+                Framing::Length(collected.length.unwrap_or(0))
+            },
+            persistence: match (minor, collected.close, collected.keep_alive) {
+                (0, false, true) => Persistence::KeepAlive,
+                (0, ..) => Persistence::OldClose,
+                (_, true, _) => Persistence::Close,
+                (_, false, _) => Persistence::Default,
+            },
+            expects_continue: collected.expects_continue && minor > 0,
+            max_age: collected.max_age.unwrap_or(MaxAge::Absent),
+            access: tokens.map_or(Access::Write, |tokens| tokens.check(collected.authorization)),
+        })
+    }
+}
+
+impl<'a> Collected<'a> {
+    fn take(&mut self, header: &Header<'a>) -> Result<(), Error> {
+        let value = header.value.trim_ascii();
+        let name = header.name;
+        // The length first: most fields are none of these and are told apart by it alone.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => self.host(value),
+            6 if name.eq_ignore_ascii_case("expect") => {
+                let known = value.eq_ignore_ascii_case(b"100-continue");
+                self.expects_continue |= known;
+                self.expects_more |= !known;
+                Ok(())
+            }
+            10 if name.eq_ignore_ascii_case("connection") => {
+                self.connection(value);
+                Ok(())
+            }
+            13 if name.eq_ignore_ascii_case("authorization") => {
+                // Two of them are as good as a wrong one.
+                let repeated = self.authorization.replace(value).is_some();
+                if repeated { Err(Error::HeaderField) } else { Ok(()) }
+            }
+            13 if name.eq_ignore_ascii_case("cache-control") => {
+                self.cache_control(value);
+                Ok(())
+            }
+            14 if name.eq_ignore_ascii_case("content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(value),
+            _ => Ok(()),
+        }
+    }
+
+    fn host(&mut self, value: &'a [u8]) -> Result<(), Error> {
+        let valid = value.is_empty() || is_authority(value);
+        if self.host.replace(value).is_some() || !valid { Err(Error::Host) } else { Ok(()) }
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        for option in list(value) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn content_length(&mut self, value: &[u8]) -> Result<(), Error> {
+        // A list of equal values is what a careless proxy makes of repeated fields; it may be
+        // taken for one (RFC 9112 §6.3).
+        for element in value.split(|&byte| byte == b',') {
+            let length = decimal(element.trim_ascii()).ok_or(Error::ContentLength)?;
+            if self.length.replace(length).is_some_and(|other| other != length) {
+                return Err(Error::ContentLength);
+            }
+        }
+        Ok(())
+    }
+
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Error> {
+        self.coded = true;
+        for coding in list(value) {
+            if self.chunked {
+                // Whatever follows, chunked is not the last, or is there twice.
+                let twice = coding.eq_ignore_ascii_case(b"chunked");
+                return Err(if twice {
+                    Error::CodingRepeated
+                } else {
+                    Error::CodingNotChunkedLast
+                });
+            }
+            self.chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.unsupported |= !self.chunked;
+        }
+        Ok(())
+    }
+
+    fn cache_control(&mut self, value: &[u8]) {
+        for directive in list(value) {
+            let (name, age) = match directive.iter().position(|&byte| byte == b'=') {
+                Some(at) => (&directive[..at], &directive[at + 1..]),
+                None => (directive, &[][..]),
+            };
+            if !name.trim_ascii().eq_ignore_ascii_case(b"max-age") {
+                continue;
+            }
+            let age = max_age(age.trim_ascii());
+            let differs = self.max_age.is_some_and(|other| other != age);
+            self.max_age = Some(if differs { MaxAge::Malformed } else { age });
+        }
+    }
+
+    /// The rules that need more than one field.
+    fn check(&self, minor: u8) -> Result<(), Error> {
+        if self.host.is_none() && minor > 0 {
+            return Err(Error::Host);
+        }
+        // HTTP/1.0 has no expectations: the field is ignored there (RFC 9110 §10.1.1).
+        if self.expects_more && minor > 0 {
+            return Err(Error::Expectation);
+        }
+        if !self.coded {
+            return Ok(());
+        }
+        if minor == 0 {
+            return Err(Error::CodingWithOldVersion);
+        }
+        if self.length.is_some() {
+            return Err(Error::CodingWithLength);
+        }
+        if !self.chunked {
+            return Err(Error::CodingNotChunkedLast);
+        }
+        if self.unsupported { Err(Error::CodingUnsupported) } else { Ok(()) }
+    }
+}
+
+/// The elements of a comma-separated list, empty ones skipped (RFC 9110 §5.6.1).
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// One or more digits as a number; `None` for anything else and on overflow.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, &byte| {
+        let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+fn max_age(value: &[u8]) -> MaxAge {
+    let digits = match value {
+        [b'"', quoted @ .., b'"'] => quoted,
+        plain => plain,
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return MaxAge::Malformed;
+    }
+    let seconds = decimal(digits).unwrap_or(u64::MAX);
+    MaxAge::Seconds(u32::try_from(seconds).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,67 @@
+//! What answers requests.
+
+use super::fields::Persistence;
+use super::request::{Request, Requests};
+use super::response::Responses;
+use super::status::Status;
+
+/// A request that gets an error for an answer, while the connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status.
+    pub status: Status,
+    /// One line for the client.
+    pub reason: &'static str,
+    /// A header field that goes with it: name and value.
+    pub field: Option<(&'static str, &'static str)>,
+}
+
+impl Refusal {
+    /// A refusal without a field of its own.
+    #[must_use]
+    pub const fn new(status: Status, reason: &'static str) -> Self {
+        Self { status, reason, field: None }
+    }
+}
+
+/// Answers requests; one per event loop, so nothing in it needs to be shared or locked.
+pub trait Handler {
+    /// A request whose body arrives in pieces. Dropped if the body breaks off.
+    type Upload;
+
+    /// Appends exactly one response per request, in order.
+    fn handle(&mut self, requests: Requests<'_>, responses: &mut Responses<'_>);
+
+    /// Starts a request whose body is not there as a whole: long, chunked, or still on its way.
+    ///
+    /// # Errors
+    /// The answer, if the request is refused whatever its body is. The body is then read and
+    /// dropped.
+    fn begin(&mut self, _request: Request<'_>) -> Result<Self::Upload, Refusal> {
+        const REASON: &str = "this server takes no bodies in pieces";
+        Err(Refusal::new(Status::ContentTooLarge, REASON))
+    }
+
+    /// Takes the next bytes of a body.
+    ///
+    /// # Errors
+    /// The answer, if the rest of the body is of no use. It is then read and dropped.
+    fn append(&mut self, _upload: &mut Self::Upload, _bytes: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Appends the response to a request whose body is complete. `persistence` is to be told to
+    /// the client: a server that shuts down may have changed its mind.
+    fn finish(
+        &mut self,
+        _upload: Self::Upload,
+        _persistence: Persistence,
+        _responses: &mut Responses<'_>,
+    ) {
+    }
+
+    /// Housekeeping between turns of the loop, in a bounded step. Whether more is due at once.
+    fn turn(&mut self, _now: std::time::Instant) -> bool {
+        false
+    }
+}

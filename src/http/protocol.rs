@@ -1,0 +1,396 @@
+//! HTTP/1.1 as the service of an event loop: a connection's state from request to request.
+
+use std::sync::Arc;
+
+use super::access::Tokens;
+use super::chunked::Chunked;
+use super::counters::Counters;
+use super::error::Error;
+use super::fields::{Framing, Persistence};
+use super::handler::{Handler, Refusal};
+use super::head::{HeadParser, Parsed};
+use super::method::Method;
+use super::request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
+use super::response::{Heads, Responses};
+use crate::net::{Class, Dismissal, Flow, Output, Progress, Service, Wait, Wake};
+
+/// Output that a connection may pile up before its requests have to wait until it is sent. One
+/// batch more can come on top.
+const OUTPUT_BYTES_MAX: usize = 64 << 10;
+
+/// Payloads likewise: each keeps its value's memory from being used for something else.
+const OUTPUT_PAYLOADS_MAX: usize = 16;
+
+/// How HTTP is spoken.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Longest request head, in bytes, the request line included.
+    pub header_bytes_max: usize,
+    /// Longest body, in bytes.
+    pub body_bytes_max: u64,
+    /// Whether responses have a Date field.
+    pub date: bool,
+    /// Who may do what; everybody everything if there are no tokens.
+    pub tokens: Option<Arc<Tokens>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { header_bytes_max: 16 << 10, body_bytes_max: 32 << 20, date: true, tokens: None }
+    }
+}
+
+/// HTTP/1.1 with a handler behind it; one per event loop.
+#[derive(Debug)]
+pub struct Protocol<H> {
+    handler: H,
+    parser: HeadParser,
+    heads: Heads,
+    settings: Settings,
+    counters: Arc<Counters>,
+    /// The batch at hand; kept for its capacity.
+    parsed: Vec<Parsed>,
+}
+
+/// What is remembered of a connection between two pieces of its input.
+#[derive(Debug)]
+pub struct Session<U> {
+    class: Class,
+    /// Bytes of an incomplete head that were searched for its end already.
+    scanned: usize,
+    /// The request whose body is on its way.
+    body: Option<Box<Body<U>>>,
+}
+
+#[derive(Debug)]
+struct Body<U> {
+    sink: Sink<U>,
+    rest: Rest,
+    method: Method,
+    persistence: Persistence,
+}
+
+/// Where a body goes.
+#[derive(Debug)]
+enum Sink<U> {
+    Upload(U),
+    /// Nowhere; this is the answer when it has been read.
+    Refused(Refusal),
+}
+
+/// What of a body is still to come.
+#[derive(Debug)]
+enum Rest {
+    Bytes(u64),
+    Chunks(Chunked),
+}
+
+/// Why a batch ended.
+enum End {
+    /// The next request is not complete, or there is none.
+    Input,
+    /// It has as many requests as a batch may have.
+    Batch,
+    /// Its last request closes the connection.
+    Close,
+    /// A request follows whose body comes in pieces.
+    Body(Parsed),
+    Error(Error),
+}
+
+impl<H: Handler> Protocol<H> {
+    /// A protocol that counts in `counters`.
+    pub fn new(handler: H, settings: Settings, counters: Arc<Counters>) -> Self {
+        Self {
+            handler,
+            parser: HeadParser::new(settings.header_bytes_max, settings.tokens.clone()),
+            heads: Heads::new(settings.date),
+            settings,
+            counters,
+            parsed: Vec::with_capacity(REQUESTS_PER_BATCH_MAX),
+        }
+    }
+
+    /// Parses up to `requests_max` requests from `at` on, and moves it behind the last complete
+    /// one.
+    fn parse_batch(
+        &mut self,
+        session: &mut Session<H::Upload>,
+        input: &[u8],
+        at: &mut usize,
+        requests_max: usize,
+    ) -> End {
+        self.parsed.clear();
+        while self.parsed.len() < requests_max {
+            // Empty lines before a request line are left over from the body before it, by the
+            // count of an old client (RFC 9112 §2.2).
+            while input[*at..].starts_with(b"\r\n") {
+                *at += 2;
+                session.scanned = 0;
+            }
+            let (mut parsed, end) = match self.parser.parse(input, *at, &mut session.scanned) {
+                Ok(Some(found)) => found,
+                Ok(None) => return End::Input,
+                Err(error) => return End::Error(error),
+            };
+            *at = end;
+            let here = (input.len() - end) as u64;
+            match parsed.fields.framing {
+                Framing::Length(0) => {}
+                Framing::Length(n) if n > self.settings.body_bytes_max => {
+                    return End::Error(Error::BodyTooLarge);
+                }
+                Framing::Length(n) if n <= here && !parsed.fields.expects_continue => {
+                    parsed.body_len = n as u32;
+                    *at += n as usize;
+                }
+                _ => return End::Body(parsed),
+            }
+            self.parsed.push(parsed);
+            if parsed.fields.persistence.closes() {
+                return End::Close;
+            }
+        }
+        End::Batch
+    }
+
+    fn responses<'a>(
+        heads: &'a Heads,
+        counters: &'a Counters,
+        output: &'a mut Output,
+        wake: &Wake,
+    ) -> Responses<'a> {
+        Responses { output, heads, counters, now: wake.now }
+    }
+
+    /// Answers the batch that was parsed.
+    fn answer(&mut self, class: Class, input: &[u8], output: &mut Output, wake: &Wake) {
+        if self.parsed.is_empty() {
+            return;
+        }
+        let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+        let requests = Requests { input, parsed: &self.parsed, class };
+        self.handler.handle(requests, &mut responses);
+    }
+
+    /// Starts on a body that comes in pieces. False if the connection is to be closed instead.
+    fn begin(
+        &mut self,
+        session: &mut Session<H::Upload>,
+        input: &[u8],
+        parsed: &Parsed,
+        output: &mut Output,
+        wake: &Wake,
+    ) -> bool {
+        let fields = parsed.fields;
+        let sink = match self.handler.begin(Request::new(input, parsed, session.class)) {
+            Ok(upload) => Sink::Upload(upload),
+            Err(refusal) => Sink::Refused(refusal),
+        };
+        match sink {
+            // Whether the client sends the body after a final answer can't be known.
+            Sink::Refused(refusal) if fields.expects_continue => {
+                let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+                responses.refuse(parsed.method, closing(fields.persistence), refusal);
+                return false;
+            }
+            // Sent even if the body is there already, so that what a client receives does not
+            // depend on how its bytes were split.
+            _ if fields.expects_continue => {
+                output.bytes().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            _ => {}
+        }
+        let rest = match fields.framing {
+            Framing::Length(n) => Rest::Bytes(n),
+            Framing::Chunked => Rest::Chunks(Chunked::new(
+                self.settings.body_bytes_max,
+                self.settings.header_bytes_max,
+            )),
+        };
+        let (method, persistence) = (parsed.method, fields.persistence);
+        session.body = Some(Box::new(Body { sink, rest, method, persistence }));
+        true
+    }
+
+    /// Takes what there is of the body under way. Whether it is complete.
+    fn take_body(
+        &mut self,
+        body: &mut Body<H::Upload>,
+        input: &[u8],
+        at: &mut usize,
+    ) -> Result<bool, Error> {
+        let Body { sink, rest, .. } = body;
+        let handler = &mut self.handler;
+        let mut append = |bytes: &[u8]| {
+            if let Sink::Upload(upload) = sink
+                && let Err(refusal) = handler.append(upload, bytes)
+            {
+                *sink = Sink::Refused(refusal);
+            }
+        };
+        match rest {
+            Rest::Bytes(left) => {
+                let n = (*left).min((input.len() - *at) as u64) as usize;
+                append(&input[*at..*at + n]);
+                *at += n;
+                *left -= n as u64;
+                Ok(*left == 0)
+            }
+            Rest::Chunks(decoder) => {
+                let decoded = decoder.decode(&input[*at..], append)?;
+                *at += decoded.consumed;
+                Ok(decoded.complete)
+            }
+        }
+    }
+
+    fn finish(&mut self, body: Body<H::Upload>, output: &mut Output, wake: &Wake) {
+        let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+        match body.sink {
+            Sink::Upload(upload) => self.handler.finish(upload, body.persistence, &mut responses),
+            Sink::Refused(refusal) => {
+                responses.refuse(body.method, body.persistence, refusal);
+            }
+        }
+    }
+
+    /// The answer to a request that can't be framed. The connection is closed after it.
+    #[cold]
+    fn fail(&mut self, error: Error, output: &mut Output, wake: &Wake) {
+        let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+        let mut refusal = Refusal::new(error.status(), error.reason());
+        if error == Error::TooManyConnections {
+            refusal.field = Some(("Retry-After", "1"));
+        }
+        responses.refuse(Method::Unknown, Persistence::Close, refusal);
+    }
+
+    /// Goes on with the body under way. `None` if it needs more input.
+    fn continue_body(
+        &mut self,
+        session: &mut Session<H::Upload>,
+        mut body: Box<Body<H::Upload>>,
+        input: &[u8],
+        at: &mut usize,
+        output: &mut Output,
+        wake: &Wake,
+    ) -> Option<Flow> {
+        match self.take_body(&mut body, input, at) {
+            Ok(false) => {
+                session.body = Some(body);
+                Some(Flow::More)
+            }
+            Ok(true) => {
+                if wake.last && *at == input.len() {
+                    body.persistence = closing(body.persistence);
+                }
+                let closes = body.persistence.closes();
+                self.finish(*body, output, wake);
+                closes.then_some(Flow::Close)
+            }
+            Err(error) => {
+                self.fail(error, output, wake);
+                Some(Flow::Close)
+            }
+        }
+    }
+}
+
+/// The same persistence on a connection that closes after all.
+fn closing(persistence: Persistence) -> Persistence {
+    match persistence {
+        Persistence::Default | Persistence::Close => Persistence::Close,
+        Persistence::KeepAlive | Persistence::OldClose => Persistence::OldClose,
+    }
+}
+
+impl<H: Handler> Service for Protocol<H> {
+    type Session = Session<H::Upload>;
+
+    fn open(&mut self, class: Class) -> Self::Session {
+        Session { class, scanned: 0, body: None }
+    }
+
+    fn receive(
+        &mut self,
+        session: &mut Self::Session,
+        input: &[u8],
+        output: &mut Output,
+        wake: &Wake,
+    ) -> Progress {
+        self.heads.refresh(wake.now);
+        let (requests_max, output_max) =
+            if wake.pressed { (1, 1) } else { (REQUESTS_PER_BATCH_MAX, OUTPUT_BYTES_MAX) };
+        let mut at = 0;
+        let mut answered = 0;
+        let flow = loop {
+            if output.len() >= output_max || output.inserts() >= OUTPUT_PAYLOADS_MAX {
+                break Flow::Full;
+            }
+            if let Some(body) = session.body.take() {
+                match self.continue_body(session, body, input, &mut at, output, wake) {
+                    Some(Flow::More) => break Flow::More,
+                    ended => {
+                        answered += 1;
+                        if let Some(flow) = ended {
+                            break flow;
+                        }
+                    }
+                }
+            }
+            let mut end = self.parse_batch(session, input, &mut at, requests_max);
+            if let (End::Input | End::Batch, true, [.., parsed]) =
+                (&end, wake.last && at == input.len(), &mut self.parsed[..])
+            {
+                parsed.fields.persistence = closing(parsed.fields.persistence);
+                end = End::Close;
+            }
+            answered += self.parsed.len();
+            self.answer(session.class, input, output, wake);
+            match end {
+                End::Batch => {}
+                End::Input => break Flow::More,
+                End::Close => break Flow::Close,
+                End::Body(parsed) => {
+                    if !self.begin(session, input, &parsed, output, wake) {
+                        answered += 1;
+                        break Flow::Close;
+                    }
+                }
+                End::Error(error) => {
+                    answered += 1;
+                    self.fail(error, output, wake);
+                    break Flow::Close;
+                }
+            }
+        };
+        Progress { consumed: at, answered, flow }
+    }
+
+    fn waits_for(&self, session: &Self::Session, buffered: bool) -> Wait {
+        match (&session.body, buffered) {
+            (Some(_), _) => Wait::Body,
+            (None, true) => Wait::Head,
+            (None, false) => Wait::Idle,
+        }
+    }
+
+    fn dismiss(&mut self, session: &mut Self::Session, why: Dismissal, output: &mut Output) {
+        session.body = None;
+        let error = match why {
+            Dismissal::Refused => Error::TooManyConnections,
+            Dismissal::HeadTimeout => Error::HeadTimeout,
+            Dismissal::BodyTimeout => Error::BodyTimeout,
+        };
+        self.fail(
+            error,
+            output,
+            &Wake { now: std::time::Instant::now(), last: false, pressed: false },
+        );
+    }
+
+    fn turn(&mut self, wake: &Wake) -> bool {
+        self.handler.turn(wake.now)
+    }
+}

@@ -1,0 +1,229 @@
+//! Responses: heads rendered ahead of time, and the writer that handlers append with.
+
+use std::time::{Duration, Instant};
+
+use super::counters::Counters;
+use super::date;
+use super::fields::Persistence;
+use super::handler::Refusal;
+use super::method::Method;
+use super::request::Request;
+use super::status::Status;
+use crate::net::{Output, Payload};
+
+/// How often the wall clock is looked at for the Date field.
+const DATE_CHECK: Duration = Duration::from_millis(50);
+
+/// What the commonest responses start with, rendered once a second.
+#[derive(Debug)]
+pub(super) struct Heads {
+    dated: bool,
+    second: u64,
+    next_check: Option<Instant>,
+    /// The whole Date field, or nothing.
+    date: Vec<u8>,
+    /// A 200 up to its Content-Length's digits.
+    ok: Vec<u8>,
+    created: Vec<u8>,
+    no_content: Vec<u8>,
+    not_found: Vec<u8>,
+}
+
+impl Heads {
+    pub(super) fn new(dated: bool) -> Self {
+        let mut heads = Self {
+            dated,
+            second: 0,
+            next_check: None,
+            date: Vec::new(),
+            ok: Vec::new(),
+            created: Vec::new(),
+            no_content: Vec::new(),
+            not_found: Vec::new(),
+        };
+        heads.render(date::seconds_now());
+        heads
+    }
+
+    /// Renders the heads anew if another second has begun.
+    #[inline]
+    pub(super) fn refresh(&mut self, now: Instant) {
+        if !self.dated || self.next_check.is_some_and(|check| now < check) {
+            return;
+        }
+        self.next_check = Some(now + DATE_CHECK);
+        let second = date::seconds_now();
+        if second != self.second {
+            self.render(second);
+        }
+    }
+
+    fn render(&mut self, second: u64) {
+        self.second = second;
+        self.date.clear();
+        if self.dated {
+            self.date = [b"Date: ", &date::render(second)[..], b"\r\n"].concat();
+        }
+        let head = |status: Status, rest: &[u8]| {
+            [b"HTTP/1.1 ", status.line().as_bytes(), b"\r\n", &self.date, rest].concat()
+        };
+        let ok = head(Status::Ok, b"Content-Length: ");
+        let created = head(Status::Created, b"Content-Length: 0\r\n\r\n");
+        let no_content = head(Status::NoContent, b"\r\n");
+        let not_found = head(Status::NotFound, b"Content-Length: 0\r\n\r\n");
+        (self.ok, self.created, self.no_content, self.not_found) =
+            (ok, created, no_content, not_found);
+    }
+}
+
+/// Appends responses to a connection's output.
+#[derive(Debug)]
+pub struct Responses<'a> {
+    pub(super) output: &'a mut Output,
+    pub(super) heads: &'a Heads,
+    pub(super) counters: &'a Counters,
+    pub(super) now: Instant,
+}
+
+impl Responses<'_> {
+    /// When the loop woke up.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The output's bytes, for a body behind [`ok_head`](Self::ok_head).
+    #[inline]
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        self.output.bytes()
+    }
+
+    /// Counts a response that was rendered with [`ok_head`](Self::ok_head).
+    #[inline]
+    pub fn count(&self, method: Method, status: Status) {
+        self.counters.count(method, status);
+    }
+
+    /// Appends a 200's head for a body of `length` bytes, without counting it: a handler may
+    /// take it back by truncating [`bytes`](Self::bytes).
+    #[inline]
+    pub fn ok_head(&mut self, persistence: Persistence, length: usize) {
+        let out = self.output.bytes();
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(length).as_bytes();
+        if persistence == Persistence::Default || persistence == Persistence::OldClose {
+            out.extend_from_slice(&self.heads.ok);
+        } else {
+            self.start(Status::Ok, persistence);
+            self.output.bytes().extend_from_slice(b"Content-Length: ");
+        }
+        let out = self.output.bytes();
+        out.extend_from_slice(digits);
+        out.extend_from_slice(b"\r\n\r\n");
+    }
+
+    /// Appends a body that is sent from where it lies, behind a head.
+    pub fn payload(&mut self, payload: Box<dyn Payload>, length: usize) {
+        self.output.insert(payload, length);
+    }
+
+    /// Answers with a body of some type.
+    pub fn body(&mut self, request: &Request<'_>, content_type: &str, body: &[u8]) {
+        self.count(request.method, Status::Ok);
+        self.start(Status::Ok, request.fields.persistence);
+        let out = self.output.bytes();
+        out.extend_from_slice(b"Content-Type: ");
+        out.extend_from_slice(content_type.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        self.content_length(body.len());
+        if request.method != Method::Head {
+            self.output.bytes().extend_from_slice(body);
+        }
+    }
+
+    /// Answers with an empty body.
+    #[inline]
+    pub fn empty(&mut self, method: Method, persistence: Persistence, status: Status) {
+        self.count(method, status);
+        if persistence == Persistence::Default {
+            let head = match status {
+                Status::Created => &self.heads.created,
+                Status::NoContent => &self.heads.no_content,
+                Status::NotFound => &self.heads.not_found,
+                _ => return self.empty_in_full(persistence, status),
+            };
+            self.output.bytes().extend_from_slice(head);
+        } else {
+            self.empty_in_full(persistence, status);
+        }
+    }
+
+    #[cold]
+    fn empty_in_full(&mut self, persistence: Persistence, status: Status) {
+        self.start(status, persistence);
+        if status.is_bodiless() {
+            self.output.bytes().extend_from_slice(b"\r\n");
+        } else {
+            self.content_length(0);
+        }
+    }
+
+    /// Answers with an empty body and one more header field.
+    pub fn empty_with(&mut self, request: &Request<'_>, status: Status, field: (&str, &str)) {
+        self.count(request.method, status);
+        self.start(status, request.fields.persistence);
+        self.field(field);
+        if status.is_bodiless() {
+            self.output.bytes().extend_from_slice(b"\r\n");
+        } else {
+            self.content_length(0);
+        }
+    }
+
+    /// Answers with an error that leaves the connection open, unless `persistence` closes it.
+    #[cold]
+    pub fn refuse(&mut self, method: Method, persistence: Persistence, refusal: Refusal) {
+        self.count(method, refusal.status);
+        self.start(refusal.status, persistence);
+        self.output.bytes().extend_from_slice(b"Content-Type: text/plain\r\n");
+        if let Some(field) = refusal.field {
+            self.field(field);
+        }
+        self.content_length(refusal.reason.len() + 1);
+        if method != Method::Head {
+            let out = self.output.bytes();
+            out.extend_from_slice(refusal.reason.as_bytes());
+            out.push(b'\n');
+        }
+    }
+
+    /// Status line, Date and Connection.
+    fn start(&mut self, status: Status, persistence: Persistence) {
+        let out = self.output.bytes();
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(status.line().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.heads.date);
+        match persistence {
+            Persistence::Default | Persistence::OldClose => {}
+            Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+            Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
+        }
+    }
+
+    fn field(&mut self, (name, value): (&str, &str)) {
+        let out = self.output.bytes();
+        for part in [name, ": ", value, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// Content-Length and the blank line.
+    fn content_length(&mut self, length: usize) {
+        let mut digits = itoa::Buffer::new();
+        let out = self.output.bytes();
+        out.extend_from_slice(b"Content-Length: ");
+        out.extend_from_slice(digits.format(length).as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+    }
+}

@@ -1,0 +1,186 @@
+//! The request target (RFC 9112 §3.2) and its percent-encoding (RFC 3986 §2.1).
+
+use std::ops::Range;
+
+use super::error::Error;
+use super::method::Method;
+
+/// What a target names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// A path; its bytes after the first `/`, without the query.
+    Path {
+        /// Whether the path has percent-encoded bytes.
+        escaped: bool,
+    },
+    /// `*`: the server as a whole.
+    Server,
+    /// The authority of a CONNECT.
+    Authority,
+}
+
+/// How the scan of a target goes on at a byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Plain,
+    Percent,
+    Query,
+    Space,
+    Bad,
+}
+
+/// Visible ASCII is accepted, more than RFC 3986 allows but as real clients send it; a fragment
+/// is never sent, and bytes beyond ASCII must be percent-encoded.
+pub(super) static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Bad; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        classes[byte] = Class::Plain;
+        byte += 1;
+    }
+    classes[b'%' as usize] = Class::Percent;
+    classes[b'?' as usize] = Class::Query;
+    classes[b' ' as usize] = Class::Space;
+    classes[b'#' as usize] = Class::Bad;
+    classes
+};
+
+/// Finds the end of the path that starts at `start`: its range, whether it has percent-encoded
+/// bytes, and where the target ends. `None` when the target has a byte that none may have, or
+/// does not end within `input`.
+#[inline]
+pub(super) fn scan(input: &[u8], start: usize) -> Option<(Range<usize>, bool, usize)> {
+    let mut escaped = false;
+    let mut at = start;
+    loop {
+        match CLASSES[*input.get(at)? as usize] {
+            Class::Plain => {}
+            Class::Percent => escaped = true,
+            Class::Space => return Some((start..at, escaped, at)),
+            Class::Query => break,
+            Class::Bad => return None,
+        }
+        at += 1;
+    }
+    let path = start..at;
+    loop {
+        match CLASSES[*input.get(at)? as usize] {
+            Class::Space => return Some((path, escaped, at)),
+            Class::Bad => return None,
+            _ => at += 1,
+        }
+    }
+}
+
+/// Takes a target apart that stands in `input` at `range`, followed by a space.
+pub(super) fn parse(
+    input: &[u8],
+    range: Range<usize>,
+    method: Method,
+) -> Result<(Target, Range<usize>), Error> {
+    let target = &input[range.clone()];
+    let path_at = |start: usize| {
+        let (path, escaped, end) = scan(input, start).ok_or(Error::Target)?;
+        if end == range.end { Ok((Target::Path { escaped }, path)) } else { Err(Error::Target) }
+    };
+    if target.iter().any(|&byte| matches!(CLASSES[byte as usize], Class::Bad | Class::Space)) {
+        return Err(Error::Target);
+    }
+    if method == Method::Connect {
+        let end = range.end;
+        return if is_authority(target) {
+            Ok((Target::Authority, end..end))
+        } else {
+            Err(Error::Target)
+        };
+    }
+    match target {
+        [b'/', ..] => path_at(range.start + 1),
+        b"*" if method == Method::Options => Ok((Target::Server, range.end..range.end)),
+        _ => {
+            let scheme = ["http://", "https://"].into_iter().find(|scheme| {
+                target
+                    .get(..scheme.len())
+                    .is_some_and(|s| s.eq_ignore_ascii_case(scheme.as_bytes()))
+            });
+            let authority_at = scheme.ok_or(Error::Target)?.len();
+            let rest = &target[authority_at..];
+            let length = rest.iter().position(|&b| b == b'/' || b == b'?').unwrap_or(rest.len());
+            if !is_authority(&rest[..length]) {
+                return Err(Error::Target);
+            }
+            let path = range.start + authority_at + length;
+            path_at(path + usize::from(input[path] == b'/'))
+        }
+    }
+}
+
+/// Whether the bytes are `host[:port]`, as a Host field's value or within a target (RFC 3986
+/// §3.2.2, §3.2.3).
+pub(super) fn is_authority(bytes: &[u8]) -> bool {
+    let literal = bytes.first() == Some(&b'[');
+    let host_end = if literal {
+        bytes.iter().position(|&byte| byte == b']').map_or(0, |at| at + 1)
+    } else {
+        bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len())
+    };
+    let (host, port) = bytes.split_at(host_end);
+    let is_port = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let is_host = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || b"-._~!$&'()*+,;=%".contains(byte)
+            || (literal && b"[:]".contains(byte))
+    };
+    is_port && !host.is_empty() && host.iter().all(is_host)
+}
+
+/// Appends the decoded bytes of a percent-encoded path to `onto`. False, with part of them
+/// appended, if a `%` is not followed by two hexadecimal digits.
+#[must_use]
+pub fn percent_decode(path: &[u8], onto: &mut Vec<u8>) -> bool {
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    let mut rest = path;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            onto.push(byte);
+            continue;
+        }
+        let [high, low, after @ ..] = rest else { return false };
+        let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return false };
+        onto.push(high << 4 | low);
+        rest = after;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_told_from_what_is_none() {
+        for right in ["a", "a.b:80", "a:", "[::1]", "[::1]:8080", "1.2.3.4:5", "a_b-c~d"] {
+            assert!(is_authority(right.as_bytes()), "{right}");
+        }
+        for wrong in ["", ":80", "a:8x", "a:80:80", "[::1", "[::1]x", "a@b", "a/b", "a b", "::1"] {
+            assert!(!is_authority(wrong.as_bytes()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn percent_encoding_is_decoded_or_refused() {
+        let decode = |text: &str| {
+            let mut decoded = Vec::new();
+            percent_decode(text.as_bytes(), &mut decoded).then_some(decoded)
+        };
+        assert_eq!(decode("a%2Fb%2fc%00%ff"), Some(b"a/b/c\0\xff".to_vec()));
+        for wrong in ["%", "%1", "a%g0", "%0g", "%%20"] {
+            assert_eq!(decode(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The `/metrics` page: every counter in Prometheus' text format (version 0.0.4).
+
+use std::fmt::{Display, Write};
+
+use crate::cache::Pages;
+use crate::net::{Counters, Histogram};
+use crate::store::Statistics;
+
+/// A page under construction.
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP corekv_{name} {help}"));
+        self.line(format_args!("# TYPE corekv_{name} {kind}"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+        self.line(format_args!("corekv_{name}{labels} {value}"));
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.family(name, kind, help);
+        self.sample(name, "", value);
+    }
+
+    fn per_core(&mut self, name: &str, kind: &str, help: &str, values: impl Iterator<Item = u64>) {
+        self.family(name, kind, help);
+        for (core, value) in values.enumerate() {
+            self.sample(name, &format!("{{core=\"{core}\"}}"), value);
+        }
+    }
+
+    /// One histogram of all cores; bucket i holds values up to `2^i * unit`.
+    fn histogram<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: f64,
+        histograms: impl Iterator<Item = &'a Histogram> + Clone,
+    ) {
+        self.family(name, "histogram", help);
+        let buckets = histograms.clone().map(Histogram::buckets).reduce(|mut sums, buckets| {
+            sums.iter_mut().zip(buckets).for_each(|(sum, n)| *sum += n);
+            sums
+        });
+        let buckets = buckets.unwrap_or_default();
+        let bucket = format!("{name}_bucket");
+        let mut count = 0;
+        for (i, n) in buckets[..buckets.len() - 1].iter().enumerate() {
+            count += n;
+            let bound = (1u64 << i) as f64 * unit;
+            self.sample(&bucket, &format!("{{le=\"{bound}\"}}"), count);
+        }
+        count += buckets[buckets.len() - 1];
+        self.sample(&bucket, "{le=\"+Inf\"}", count);
+        let sum: u64 = histograms.map(Histogram::sum).sum();
+        self.sample(&format!("{name}_sum"), "", sum as f64 * unit);
+        self.sample(&format!("{name}_count"), "", count);
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a string can't fail.
+        let _ = writeln!(self.0, "{line}");
+    }
+}
+
+/// Renders the page. Counters of different cores may be some requests apart.
+pub(crate) fn render(pages: &Pages) -> String {
+    let mut text = Text(String::with_capacity(16 << 10));
+    text.family("build_info", "gauge", "Always 1; the version is in the label.");
+    text.sample("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
+    requests(&mut text, pages);
+    store(&mut text, pages);
+    connections(&mut text, &pages.net);
+    text.single(
+        "resident_memory_bytes",
+        "gauge",
+        "Resident memory of the process.",
+        resident_bytes().unwrap_or(0),
+    );
+    text.0
+}
+
+fn requests(text: &mut Text, pages: &Pages) {
+    text.family("requests_total", "counter", "Requests answered, by method and status class.");
+    let loops = pages.http.iter().map(|counters| counters.responses().collect::<Vec<_>>());
+    let sums = loops.reduce(|mut sums, counts| {
+        sums.iter_mut().zip(counts).for_each(|(sum, (_, _, n))| sum.2 += n);
+        sums
+    });
+    for (method, class, n) in sums.unwrap_or_default() {
+        // Combinations that never occurred would be most of the page.
+        if n > 0 || (class == 2 && matches!(method, "GET" | "POST" | "PUT" | "DELETE")) {
+            let labels = format!("{{method=\"{method}\",status=\"{class}xx\"}}");
+            text.sample("requests_total", &labels, n);
+        }
+    }
+    let hits = pages.cache.iter().map(|counters| counters.hits.get()).sum();
+    text.single("hits_total", "counter", "GET and HEAD requests that found their key.", hits);
+    let misses = pages.cache.iter().map(|counters| counters.misses.get()).sum();
+    text.single("misses_total", "counter", "GET and HEAD requests that did not.", misses);
+}
+
+fn store(text: &mut Text, pages: &Pages) {
+    let partitions: Vec<Statistics> =
+        (0..pages.store.partitions()).map(|i| pages.store.statistics(i)).collect();
+    let sum = |field: fn(&Statistics) -> u64| partitions.iter().map(field).sum();
+    text.single("keys", "gauge", "Keys stored.", sum(|s| s.keys));
+    text.single("stored_bytes", "gauge", "Memory in use of --memory.", sum(|s| s.bytes));
+    let removed: [(&str, &str, u64); 4] = [
+        ("evicted_total", "Keys dropped to make room.", sum(|s| s.evicted)),
+        ("expired_total", "Keys whose time to live ended.", sum(|s| s.expired)),
+        ("replaced_total", "Live values overwritten.", sum(|s| s.replaced)),
+        ("deleted_total", "Keys deleted by clients.", sum(|s| s.deleted)),
+    ];
+    for (name, help, value) in removed {
+        text.single(name, "counter", help, value);
+    }
+}
+
+fn connections(text: &mut Text, cores: &[Counters]) {
+    let open = |c: &Counters| {
+        // Read in this order: a connection that closes in between is still counted as open.
+        let closed = c.closed.get();
+        (c.accepted.get() + c.refused.get()).saturating_sub(closed)
+    };
+    text.per_core("connections_open", "gauge", "Connections open.", cores.iter().map(open));
+    type Row = (&'static str, &'static str, fn(&Counters) -> u64);
+    let rows: [Row; 3] = [
+        ("connections_accepted_total", "Connections accepted.", |c| c.accepted.get()),
+        ("connections_refused_total", "Connections over the limit.", |c| c.refused.get()),
+        ("core_requests_total", "Requests answered by each core.", |c| c.batch_messages.sum()),
+    ];
+    for (name, help, value) in rows {
+        text.per_core(name, "counter", help, cores.iter().map(value));
+    }
+    let sum = |field: fn(&Counters) -> u64| cores.iter().map(field).sum();
+    let totals: [(&str, &str, u64); 3] = [
+        ("received_bytes_total", "Bytes received from clients.", sum(|c| c.received_bytes.get())),
+        ("sent_bytes_total", "Bytes sent to clients.", sum(|c| c.sent_bytes.get())),
+        ("timeouts_total", "Connections that waited too long.", sum(|c| c.timeouts.get())),
+    ];
+    for (name, help, value) in totals {
+        text.single(name, "counter", help, value);
+    }
+    text.histogram(
+        "batch_requests",
+        "Requests answered per connection and wake.",
+        1.0,
+        cores.iter().map(|c| &c.batch_messages),
+    );
+    text.histogram(
+        "batch_seconds",
+        "Time from waking up to the end of the send, per connection and wake.",
+        1e-6,
+        cores.iter().map(|c| &c.batch_microseconds),
+    );
+}
+
+/// The second number of /proc/self/statm, in pages (proc(5)).
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

@@ -1,0 +1,337 @@
+//! One connection of an event loop: what it holds, and the step that an event drives it by.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::counters::Counters;
+use super::output::Output;
+use super::service::{Dismissal, Flow, Progress, Service, Wait, Wake};
+use super::socket::{Socket, Transfer};
+
+/// Bytes taken from a connection per turn of the loop: its share before the others have theirs.
+pub(super) const RECEIVED_BYTES_PER_TURN_MAX: usize = 64 << 10;
+
+/// The same when the loop is under memory pressure.
+const RECEIVED_BYTES_UNDER_PRESSURE_MAX: usize = 4 << 10;
+
+/// Capacity of the loop's shared output that is kept between batches; a larger one goes back.
+const OUTPUT_BYTES_KEPT_MAX: usize = 1 << 20;
+
+/// Bytes read and dropped from a peer that goes on sending after the last response.
+const LINGER_BYTES_MAX: usize = 64 << 20;
+
+/// How long each [`Wait`] may last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) idle: Duration,
+    pub(super) head: Duration,
+    pub(super) body: Duration,
+    pub(super) linger: Duration,
+}
+
+impl Limits {
+    fn of(&self, wait: Wait) -> Duration {
+        match wait {
+            Wait::Idle | Wait::Send => self.idle,
+            Wait::Head => self.head,
+            Wait::Body => self.body,
+            Wait::Linger => self.linger,
+        }
+    }
+}
+
+/// What a step needs of its event loop.
+#[derive(Debug)]
+pub(super) struct Context<'a, S> {
+    pub(super) service: &'a mut S,
+    /// Shared by all connections of the loop: nothing stays in it between two steps.
+    pub(super) scratch: &'a mut [u8],
+    /// Likewise.
+    pub(super) output: &'a mut Output,
+    pub(super) counters: &'a Counters,
+    pub(super) limits: &'a Limits,
+    pub(super) now: Instant,
+    pub(super) draining: bool,
+    /// The loop's connections hold so much that each may hold only little.
+    pub(super) pressed: bool,
+}
+
+/// What becomes of a connection after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing to do until an event comes.
+    Wait,
+    /// More to do, when the other connections had their turn.
+    Again,
+    /// Done with.
+    Close,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection<T> {
+    socket: Socket,
+    session: T,
+    /// Received and not consumed: the start of a message, or all that came while the output was
+    /// full. Without capacity when empty, so that an idle connection holds no buffer.
+    input: Vec<u8>,
+    /// What the socket did not take. While there is any, nothing is read: backpressure.
+    output: Option<Box<Output>>,
+    /// The socket may have bytes that were not received.
+    pub(super) readable: bool,
+    /// An event said that the peer closed, so a short read does not prove the socket drained.
+    pub(super) read_closed: bool,
+    pub(super) writable: bool,
+    /// Stands in the loop's queue already.
+    pub(super) queued: bool,
+    /// `input` may hold complete messages that had no room in the output.
+    stalled: bool,
+    /// The service has closed the connection; the rest is sending and lingering.
+    closing: bool,
+    lingered_bytes: usize,
+    wait: Wait,
+    deadline: Instant,
+}
+
+impl<T> Connection<T> {
+    pub(super) fn new(socket: Socket, session: T, deadline: Instant) -> Self {
+        Self {
+            socket,
+            session,
+            input: Vec::new(),
+            output: None,
+            readable: true,
+            read_closed: false,
+            writable: true,
+            queued: false,
+            stalled: false,
+            closing: false,
+            lingered_bytes: 0,
+            wait: Wait::Idle,
+            deadline,
+        }
+    }
+
+    /// Whether the connection's wait has lasted too long.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        now >= self.deadline
+    }
+
+    /// Bytes of memory that the connection holds for its input and output.
+    #[inline]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.input.capacity() + self.output.as_ref().map_or(0, |output| output.held_bytes())
+    }
+
+    /// Does what the connection's state allows, at most one receive and one batch.
+    pub(super) fn step<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
+        match self.try_step(cx) {
+            Ok(next) => next,
+            // A reset or a broken pipe: the peer is gone and there is nobody to tell.
+            Err(_) => Next::Close,
+        }
+    }
+
+    fn try_step<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Next> {
+        if self.output.is_some() {
+            return self.flush(cx);
+        }
+        if self.wait == Wait::Linger {
+            return self.linger(cx);
+        }
+        if self.stalled {
+            let input = std::mem::take(&mut self.input);
+            let progress = self.receive(&input, cx);
+            self.input = input;
+            self.input.drain(..progress.consumed);
+            return self.respond(progress, cx);
+        }
+        if !self.readable {
+            return Ok(self.rest(cx));
+        }
+        let held = self.input.len();
+        cx.scratch[..held].copy_from_slice(&self.input);
+        let share = if cx.pressed {
+            RECEIVED_BYTES_UNDER_PRESSURE_MAX
+        } else {
+            RECEIVED_BYTES_PER_TURN_MAX
+        };
+        let room = &mut cx.scratch[held..held + share];
+        let n = match self.socket.receive(room)? {
+            Transfer::NotReady => {
+                self.readable = false;
+                return Ok(self.rest(cx));
+            }
+            Transfer::Done(0) => {
+                // Complete messages have been answered; the start of one can't be completed.
+                return Ok(Next::Close);
+            }
+            Transfer::Done(n) => n,
+        };
+        // A short read proves that the socket was drained, and saves the read that would say
+        // so, unless the end of the stream is still to be read.
+        self.readable = n == share || self.read_closed;
+        cx.counters.received_bytes.add(n as u64);
+        let scratch = std::mem::take(&mut cx.scratch);
+        let progress = self.receive(&scratch[..held + n], cx);
+        self.keep(&scratch[..held + n], held, progress.consumed);
+        cx.scratch = scratch;
+        self.respond(progress, cx)
+    }
+
+    fn receive<S: Service<Session = T>>(
+        &mut self,
+        input: &[u8],
+        cx: &mut Context<'_, S>,
+    ) -> Progress {
+        let last = cx.draining && !self.readable;
+        let wake = Wake { now: cx.now, last, pressed: cx.pressed };
+        cx.service.receive(&mut self.session, input, cx.output, &wake)
+    }
+
+    /// Keeps what was not consumed of `bytes`, of which the first `held` are in `input` already.
+    fn keep(&mut self, bytes: &[u8], held: usize, consumed: usize) {
+        if consumed == bytes.len() {
+            self.input = Vec::new();
+        } else if consumed == 0 {
+            self.input.extend_from_slice(&bytes[held..]);
+        } else {
+            self.input.clear();
+            self.input.extend_from_slice(&bytes[consumed..]);
+        }
+    }
+
+    /// Sends what the service answered and decides how the connection goes on.
+    fn respond<S: Service<Session = T>>(
+        &mut self,
+        progress: Progress,
+        cx: &mut Context<'_, S>,
+    ) -> io::Result<Next> {
+        self.stalled = progress.flow == Flow::Full;
+        if progress.flow == Flow::Close {
+            self.closing = true;
+            self.input = Vec::new();
+        }
+        let sent = self.send_batch(cx)?;
+        if progress.answered > 0 {
+            cx.counters.batch(progress.answered, cx.now.elapsed());
+        }
+        self.settle(progress.consumed > 0 || sent > 0, cx);
+        Ok(self.next(cx))
+    }
+
+    fn send_batch<S>(&mut self, cx: &mut Context<'_, S>) -> io::Result<usize> {
+        if cx.output.is_empty() {
+            return Ok(0);
+        }
+        let (sent, full) = match cx.output.send(&self.socket) {
+            Ok(result) => result,
+            Err(error) => {
+                *cx.output = Output::default();
+                return Err(error);
+            }
+        };
+        cx.counters.sent_bytes.add(sent as u64);
+        if !cx.output.is_empty() {
+            self.writable = !full;
+            self.output = Some(Box::new(cx.output.take_rest()));
+        }
+        if cx.output.bytes().capacity() > OUTPUT_BYTES_KEPT_MAX {
+            *cx.output = Output::default();
+        }
+        Ok(sent)
+    }
+
+    /// Sends what is left from an earlier batch.
+    fn flush<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Next> {
+        let Some(output) = self.output.as_mut().filter(|_| self.writable) else {
+            return Ok(Next::Wait);
+        };
+        let (sent, full) = output.send(&self.socket)?;
+        self.writable = !full;
+        cx.counters.sent_bytes.add(sent as u64);
+        if output.is_empty() {
+            self.output = None;
+        }
+        self.settle(sent > 0, cx);
+        Ok(self.next(cx))
+    }
+
+    /// What a connection does that has neither input nor output at hand.
+    fn rest<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
+        if cx.draining && self.wait == Wait::Idle && self.input.is_empty() {
+            self.closing = true;
+            self.settle(true, cx);
+        }
+        self.next(cx)
+    }
+
+    fn next<S>(&self, cx: &Context<'_, S>) -> Next {
+        if self.output.is_some() {
+            return if self.writable { Next::Again } else { Next::Wait };
+        }
+        let idle = cx.draining && self.wait == Wait::Idle;
+        if self.stalled || self.readable || idle { Next::Again } else { Next::Wait }
+    }
+
+    /// Reads and drops until the peer closes: closing a socket that has unread bytes would
+    /// reset the connection and could take the last response with it (RFC 9112 §9.6).
+    fn linger<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Next> {
+        if !self.readable {
+            return Ok(Next::Wait);
+        }
+        match self.socket.receive(cx.scratch)? {
+            Transfer::NotReady => {
+                self.readable = false;
+                Ok(Next::Wait)
+            }
+            Transfer::Done(0) => Ok(Next::Close),
+            Transfer::Done(n) => {
+                self.lingered_bytes += n;
+                self.deadline = cx.now + cx.limits.linger;
+                let patient = self.lingered_bytes < LINGER_BYTES_MAX;
+                Ok(if patient { Next::Again } else { Next::Close })
+            }
+        }
+    }
+
+    /// Works out what the connection waits for now, and until when.
+    fn settle<S: Service<Session = T>>(&mut self, progressed: bool, cx: &Context<'_, S>) {
+        let wait = if self.output.is_some() {
+            Wait::Send
+        } else if self.closing {
+            Wait::Linger
+        } else {
+            cx.service.waits_for(&self.session, !self.input.is_empty())
+        };
+        if wait == Wait::Linger && self.wait != Wait::Linger {
+            self.socket.finish();
+            // What came meanwhile may have no event of its own left.
+            self.readable = true;
+        }
+        if progressed || wait != self.wait {
+            self.deadline = cx.now + cx.limits.of(wait);
+        }
+        self.wait = wait;
+    }
+
+    /// Ends a wait that took too long; a message under way gets the service's last words.
+    pub(super) fn expire<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
+        cx.counters.timeouts.add(1);
+        match self.wait {
+            Wait::Head => self.dismiss(Dismissal::HeadTimeout, cx),
+            Wait::Body => self.dismiss(Dismissal::BodyTimeout, cx),
+            Wait::Idle | Wait::Send | Wait::Linger => Next::Close,
+        }
+    }
+
+    /// Sends the service's last words and closes.
+    pub(super) fn dismiss<S: Service<Session = T>>(
+        &mut self,
+        why: Dismissal,
+        cx: &mut Context<'_, S>,
+    ) -> Next {
+        cx.service.dismiss(&mut self.session, why, cx.output);
+        let progress = Progress { consumed: 0, answered: 0, flow: Flow::Close };
+        self.respond(progress, cx).unwrap_or(Next::Close)
+    }
+}

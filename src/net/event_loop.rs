@@ -1,0 +1,332 @@
+//! The loop of one core: waits for readiness and drives its connections, each in its turn.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+
+use super::connection::{Connection, Context, Limits, Next, RECEIVED_BYTES_PER_TURN_MAX};
+use super::counters::Counters;
+use super::output::Output;
+use super::service::{Class, Dismissal, Service, Wake};
+use super::socket::Socket;
+
+/// Readiness events taken per wake.
+const EVENTS_PER_WAKE_MAX: usize = 1024;
+
+/// The loop wakes at least this often: for overdue connections and the service's housekeeping.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Connections checked for being overdue per turn, so that the check never becomes a stall.
+const CHECKED_PER_TURN_MAX: usize = 1024;
+
+/// Input and output held for the connections of one loop before each of them is kept short, in
+/// bytes. What comes on top is a small response and a small read per connection.
+const HELD_BYTES_MAX: usize = 32 << 20;
+
+const WAKER: Token = Token(usize::MAX);
+
+/// How the acceptor reaches a loop.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    arrivals: Mutex<Vec<(Socket, Class)>>,
+    waker: Waker,
+    /// Connections dealt to the loop and not closed yet.
+    pub(super) open: AtomicUsize,
+}
+
+impl Mailbox {
+    /// Hands a socket over; [`Mailbox::wake`] tells the loop.
+    pub(super) fn deal(&self, socket: Socket, class: Class) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.arrivals().push((socket, class));
+    }
+
+    pub(super) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            log::error!("can't wake an event loop: {error}");
+        }
+    }
+
+    fn arrivals(&self) -> std::sync::MutexGuard<'_, Vec<(Socket, Class)>> {
+        self.arrivals.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What all loops are told at once.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// Answer what has been received, close, and return.
+    pub(super) drain: AtomicBool,
+    /// Return at once.
+    pub(super) abort: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LoopSettings {
+    pub(super) limits: Limits,
+    /// Most bytes that the service leaves unconsumed when it asks for more.
+    pub(super) input_bytes_max: usize,
+    pub(super) busy_poll: bool,
+}
+
+/// A slot's connection and how many connections the slot has had before: part of the token,
+/// so that an event of a closed connection does not reach its successor.
+#[derive(Debug)]
+struct Slot<T> {
+    connection: Connection<T>,
+    generation: u32,
+}
+
+pub(super) struct EventLoop<'a, S: Service> {
+    poll: Poll,
+    mailbox: &'a Mailbox,
+    orders: &'a Orders,
+    counters: &'a Counters,
+    settings: LoopSettings,
+    service: S,
+    connections: Slab<Slot<S::Session>>,
+    generation: u32,
+    /// Connections with something to do, each once.
+    queue: Vec<Token>,
+    scratch: Box<[u8]>,
+    output: Output,
+    now: Instant,
+    next_check: Instant,
+    /// Where the check for overdue connections goes on; none is under way at `usize::MAX`.
+    check_at: usize,
+    draining: bool,
+    /// Memory of all connections' inputs and outputs.
+    held_bytes: usize,
+}
+
+/// The poll of a loop to be, and the mailbox that wakes it.
+pub(super) fn create() -> io::Result<(Poll, Mailbox)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKER)?;
+    Ok((poll, Mailbox { arrivals: Mutex::default(), waker, open: AtomicUsize::new(0) }))
+}
+
+impl<'a, S: Service> EventLoop<'a, S> {
+    pub(super) fn new(
+        poll: Poll,
+        mailbox: &'a Mailbox,
+        orders: &'a Orders,
+        counters: &'a Counters,
+        settings: LoopSettings,
+        service: S,
+    ) -> Self {
+        let now = Instant::now();
+        let scratch = vec![0; settings.input_bytes_max + RECEIVED_BYTES_PER_TURN_MAX];
+        Self {
+            poll,
+            mailbox,
+            orders,
+            counters,
+            settings,
+            service,
+            connections: Slab::new(),
+            generation: 0,
+            queue: Vec::new(),
+            scratch: scratch.into(),
+            output: Output::default(),
+            now,
+            next_check: now + TICK,
+            check_at: usize::MAX,
+            draining: false,
+            held_bytes: 0,
+        }
+    }
+
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// Only when the operating system refuses to wait for events.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_WAKE_MAX);
+        let mut ready = Vec::new();
+        let mut more = false;
+        loop {
+            let busy = more || self.settings.busy_poll || !self.queue.is_empty();
+            let timeout = if busy { Duration::ZERO } else { TICK };
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            self.now = Instant::now();
+            for event in &events {
+                self.note(event);
+            }
+            if self.orders.abort.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            std::mem::swap(&mut ready, &mut self.queue);
+            for token in ready.drain(..) {
+                self.drive(token);
+            }
+            more = self.service.turn(&Wake { now: self.now, last: false, pressed: false });
+            more |= self.check_overdue();
+            if self.draining && self.connections.is_empty() && self.mailbox.arrivals().is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        let token = event.token();
+        if token == WAKER {
+            self.take_arrivals();
+            if self.orders.drain.load(Ordering::Relaxed) && !self.draining {
+                self.drain();
+            }
+            return;
+        }
+        let Some(slot) = self.connections.get_mut(key_of(token)) else { return };
+        if slot.generation != generation_of(token) {
+            return;
+        }
+        let connection = &mut slot.connection;
+        connection.readable |= event.is_readable() || event.is_error();
+        connection.read_closed |= event.is_read_closed() || event.is_error();
+        connection.writable |= event.is_writable() || event.is_error();
+        if !std::mem::replace(&mut connection.queued, true) {
+            self.queue.push(token);
+        }
+    }
+
+    fn take_arrivals(&mut self) {
+        let arrivals = std::mem::take(&mut *self.mailbox.arrivals());
+        for (socket, class) in arrivals {
+            if let Err(error) = self.admit(socket, class) {
+                self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
+                log::warn!("can't register a connection: {error}");
+            }
+        }
+    }
+
+    fn admit(&mut self, socket: Socket, class: Class) -> io::Result<()> {
+        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
+        let entry = self.connections.vacant_entry();
+        let token = Token((self.generation as usize) << KEY_BITS | entry.key());
+        self.poll.registry().register(
+            &mut SourceFd(&socket.as_raw_fd()),
+            token,
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        let counter =
+            if class == Class::Refused { &self.counters.refused } else { &self.counters.accepted };
+        counter.add(1);
+        let session = self.service.open(class);
+        let connection = Connection::new(socket, session, self.now + self.settings.limits.idle);
+        entry.insert(Slot { connection, generation: self.generation });
+        if class == Class::Refused {
+            self.with(key_of(token), |connection, cx| connection.dismiss(Dismissal::Refused, cx));
+        } else {
+            // The request may have come before the registration.
+            self.after(key_of(token), Next::Again);
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        for (key, slot) in &mut self.connections {
+            slot.connection.readable = true;
+            if !std::mem::replace(&mut slot.connection.queued, true) {
+                self.queue.push(Token((slot.generation as usize) << KEY_BITS | key));
+            }
+        }
+    }
+
+    fn drive(&mut self, token: Token) {
+        let key = key_of(token);
+        let Some(slot) = self.connections.get_mut(key) else { return };
+        if slot.generation != generation_of(token) {
+            return;
+        }
+        slot.connection.queued = false;
+        self.with(key, Connection::step);
+    }
+
+    /// Drives a connection by one of its steps.
+    fn with(
+        &mut self,
+        key: usize,
+        step: impl FnOnce(&mut Connection<S::Session>, &mut Context<'_, S>) -> Next,
+    ) {
+        let Some(slot) = self.connections.get_mut(key) else { return };
+        let mut cx = Context {
+            service: &mut self.service,
+            scratch: &mut self.scratch,
+            output: &mut self.output,
+            counters: self.counters,
+            limits: &self.settings.limits,
+            now: self.now,
+            draining: self.draining,
+            pressed: self.held_bytes > HELD_BYTES_MAX,
+        };
+        let before = slot.connection.held_bytes();
+        let next = step(&mut slot.connection, &mut cx);
+        self.held_bytes = self.held_bytes + slot.connection.held_bytes() - before;
+        self.after(key, next);
+    }
+
+    fn after(&mut self, key: usize, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::Again => {
+                let slot = &mut self.connections[key];
+                if !std::mem::replace(&mut slot.connection.queued, true) {
+                    self.queue.push(Token((slot.generation as usize) << KEY_BITS | key));
+                }
+            }
+            Next::Close => {
+                // Closing the descriptor takes it out of the poll.
+                let slot = self.connections.remove(key);
+                self.held_bytes -= slot.connection.held_bytes();
+                self.counters.closed.add(1);
+                self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Ends waits that took too long, a bounded number of connections per call. Whether the
+    /// round goes on.
+    fn check_overdue(&mut self) -> bool {
+        if self.check_at == usize::MAX {
+            if self.now < self.next_check {
+                return false;
+            }
+            self.next_check = self.now + TICK;
+            self.check_at = 0;
+        }
+        let end =
+            self.check_at.saturating_add(CHECKED_PER_TURN_MAX).min(self.connections.capacity());
+        for key in self.check_at..end {
+            let slot = self.connections.get(key);
+            if slot.is_some_and(|slot| slot.connection.is_overdue(self.now)) {
+                self.with(key, Connection::expire);
+            }
+        }
+        self.check_at = if end < self.connections.capacity() { end } else { usize::MAX };
+        self.check_at != usize::MAX
+    }
+}
+
+const KEY_BITS: u32 = 32;
+const GENERATION_MASK: u32 = u32::MAX >> 1;
+const _: () = assert!(usize::BITS == 64, "tokens carry a generation in their upper half");
+
+fn key_of(token: Token) -> usize {
+    token.0 & ((1 << KEY_BITS) - 1)
+}
+
+fn generation_of(token: Token) -> u32 {
+    (token.0 >> KEY_BITS) as u32
+}

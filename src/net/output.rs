@@ -1,0 +1,166 @@
+//! What a connection has still to send: bytes, and large payloads that are sent from where
+//! they lie.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io::{self, IoSlice};
+
+use super::socket::{Socket, Transfer};
+
+/// Slices handed to one `sendmsg`; the kernel's limit is 1024.
+const SLICES_PER_SEND_MAX: usize = 64;
+
+/// Bytes that one connection may send per turn of the loop before the others have theirs.
+const SENT_BYTES_PER_TURN_MAX: usize = 1 << 20;
+
+/// Bytes that are sent from where they lie, without a copy.
+pub trait Payload: Debug {
+    /// Calls `each` with the bytes from `from` on, in order and in as many pieces as they lie
+    /// in memory, until it returns false.
+    fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool);
+}
+
+#[derive(Debug)]
+struct Insert {
+    /// Stands before `bytes[at]`.
+    at: usize,
+    payload: Box<dyn Payload>,
+    sent: usize,
+    len: usize,
+}
+
+/// Responses on their way out, in order.
+#[derive(Debug, Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+    inserts: VecDeque<Insert>,
+}
+
+impl Output {
+    /// The bytes, to be appended to.
+    #[inline]
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Appends a payload that is sent from where it lies.
+    pub fn insert(&mut self, payload: Box<dyn Payload>, len: usize) {
+        if len > 0 {
+            self.inserts.push_back(Insert { at: self.bytes.len(), payload, sent: 0, len });
+        }
+    }
+
+    /// Payloads that are waiting to be sent.
+    #[must_use]
+    #[inline]
+    pub fn inserts(&self) -> usize {
+        self.inserts.len()
+    }
+
+    /// Bytes held in memory of its own, payloads not counted.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Capacity of the memory of its own.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Whether everything has been sent.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.sent == self.bytes.len() && self.inserts.is_empty()
+    }
+
+    /// Sends as much as the socket takes, in one system call if it takes all. Returns how many
+    /// bytes went and whether the socket is full; if it is not and output remains, the turn's
+    /// share of this connection is used up.
+    pub(super) fn send(&mut self, socket: &Socket) -> io::Result<(usize, bool)> {
+        let mut total = 0;
+        let mut full = false;
+        while !self.is_empty() && !full && total < SENT_BYTES_PER_TURN_MAX {
+            let (wanted, result) = if self.inserts.is_empty() {
+                let rest = &self.bytes[self.sent..];
+                (rest.len(), socket.send(rest)?)
+            } else {
+                self.send_vectored(socket)?
+            };
+            let Transfer::Done(n) = result else { return Ok((total, true)) };
+            self.advance(n);
+            total += n;
+            full = n < wanted;
+        }
+        if self.is_empty() {
+            self.bytes.clear();
+            self.sent = 0;
+        }
+        Ok((total, full))
+    }
+
+    fn send_vectored(&self, socket: &Socket) -> io::Result<(usize, Transfer)> {
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND_MAX];
+        let mut count = 0;
+        let mut wanted = 0;
+        let mut room = true;
+        let mut position = self.sent;
+        let mut fill = |piece| {
+            slices[count] = IoSlice::new(piece);
+            wanted += piece.len();
+            count += 1;
+            count < SLICES_PER_SEND_MAX
+        };
+        for insert in &self.inserts {
+            if position < insert.at {
+                room = fill(&self.bytes[position..insert.at]);
+                position = insert.at;
+            }
+            if room {
+                insert.payload.pieces(insert.sent, &mut |piece| {
+                    room = fill(piece);
+                    room
+                });
+            }
+            if !room {
+                break;
+            }
+        }
+        if room && position < self.bytes.len() {
+            fill(&self.bytes[position..]);
+        }
+        Ok((wanted, socket.send_vectored(&slices[..count])?))
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        while let Some(insert) = self.inserts.front_mut() {
+            let before = (insert.at - self.sent).min(n);
+            self.sent += before;
+            n -= before;
+            let part = (insert.len - insert.sent).min(n);
+            insert.sent += part;
+            n -= part;
+            if insert.sent < insert.len {
+                return;
+            }
+            self.inserts.pop_front();
+        }
+        self.sent += n;
+    }
+
+    /// Moves what has not been sent into a new output of just that size, and leaves this one
+    /// empty with its capacity.
+    pub(super) fn take_rest(&mut self) -> Self {
+        let mut inserts = std::mem::take(&mut self.inserts);
+        for insert in &mut inserts {
+            insert.at -= self.sent;
+        }
+        let rest = Self { bytes: self.bytes[self.sent..].to_vec(), sent: 0, inserts };
+        self.bytes.clear();
+        self.sent = 0;
+        rest
+    }
+}

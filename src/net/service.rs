@@ -1,0 +1,108 @@
+//! What an event loop needs of the protocol that it serves.
+
+use std::time::Instant;
+
+use super::Output;
+
+/// Which listener a connection came in through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// One of the data addresses.
+    Data,
+    /// The admin address.
+    Admin,
+    /// Any, but the connection limit is reached: it is dismissed at once.
+    Refused,
+}
+
+/// The circumstances of one turn of the loop.
+#[derive(Debug, Clone, Copy)]
+pub struct Wake {
+    /// When the loop woke up, read once per turn.
+    pub now: Instant,
+    /// The server is shutting down and these are the last bytes that it takes from this
+    /// connection, unless they end within a message.
+    pub last: bool,
+    /// The loop's connections hold much memory: answer one message at a time, so that a peer
+    /// that does not read makes the loop hold no more than that.
+    pub pressed: bool,
+}
+
+/// How a connection goes on after the service has seen its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Every complete message is answered; more bytes are needed.
+    More,
+    /// The output is full: call again with the bytes that were left when it has been sent.
+    Full,
+    /// Send what there is, then close, lingering until the peer has read it.
+    Close,
+}
+
+/// What [`Service::receive`] did.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Bytes of the input that are done with.
+    pub consumed: usize,
+    /// Messages that were answered.
+    pub answered: usize,
+    /// How to go on.
+    pub flow: Flow,
+}
+
+/// What a connection is waiting for; each wait has its own limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// The next message, of which nothing has come.
+    Idle,
+    /// The rest of a message's head. The limit covers the whole head.
+    Head,
+    /// The rest of a message's body. The limit starts again with every byte that comes.
+    Body,
+    /// The peer to read what it was sent. The limit starts again with every byte that goes.
+    Send,
+    /// The peer to close after the last response.
+    Linger,
+}
+
+/// Why the server closes a connection of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dismissal {
+    /// The connection limit is reached.
+    Refused,
+    /// A [`Wait::Head`] took too long.
+    HeadTimeout,
+    /// A [`Wait::Body`] took too long.
+    BodyTimeout,
+}
+
+/// A protocol: turns received bytes into bytes to send. One per event loop.
+pub trait Service {
+    /// What the service remembers of a connection.
+    type Session;
+
+    /// A connection came in.
+    fn open(&mut self, class: Class) -> Self::Session;
+
+    /// Takes the complete messages at the start of `input` and appends their answers to
+    /// `output`. Bytes that are not consumed come again, with more behind them.
+    fn receive(
+        &mut self,
+        session: &mut Self::Session,
+        input: &[u8],
+        output: &mut Output,
+        wake: &Wake,
+    ) -> Progress;
+
+    /// What the connection waits for when it has no output to send; `buffered` says whether
+    /// unconsumed input is held for it.
+    fn waits_for(&self, session: &Self::Session, buffered: bool) -> Wait;
+
+    /// The connection is about to be closed by the server: appends the last words.
+    fn dismiss(&mut self, session: &mut Self::Session, why: Dismissal, output: &mut Output);
+
+    /// Housekeeping between turns, in a bounded step. Whether more is due at once.
+    fn turn(&mut self, _wake: &Wake) -> bool {
+        false
+    }
+}

@@ -1,0 +1,125 @@
+//! The cache as a server: the rooms put together.
+
+use std::io;
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::cache::{self, Cache, Names, Pages};
+use crate::config::Config;
+use crate::http::access::Tokens;
+use crate::http::{self, Protocol};
+use crate::net::{self, Address, Stopper};
+use crate::store::{self, Clock, Store};
+
+/// Descriptors that are no connections: listeners, polls, wakers, standard streams.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// A bound server.
+#[derive(Debug)]
+pub struct Server {
+    net: net::Server,
+    pages: Arc<Pages>,
+    http: http::Settings,
+    cache: cache::Settings,
+    data_addresses: usize,
+}
+
+impl Server {
+    /// Binds the addresses and reserves the store's memory.
+    ///
+    /// # Errors
+    /// When an address can't be bound, a core can't be pinned to, the tokens can't be read, or
+    /// the memory can't be reserved.
+    pub fn bind(config: &Config) -> io::Result<Self> {
+        let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
+        if tokens.is_none() {
+            warn_if_open(config);
+        }
+        let connections_max = config.connections_max.min(descriptors()?);
+        let settings = net::Settings {
+            cores: config.cores.clone(),
+            pin: config.pin,
+            busy_poll: config.busy_poll,
+            signals: config.signals,
+            connections_max,
+            input_bytes_max: config.header_bytes_max,
+            unix_mode: config.unix_mode,
+            idle_timeout: config.idle_timeout,
+            header_timeout: config.header_timeout,
+            body_timeout: config.body_timeout,
+            drain_timeout: config.drain_timeout,
+        };
+        let net = net::Server::bind(&config.listen, config.admin.as_ref(), settings)?;
+        let store = Store::new(store::Settings {
+            partitions: net.loops(),
+            memory_bytes_max: config.memory_bytes_max,
+        })?;
+        let pages = Arc::new(Pages::new(store, net.counters()));
+        let http = http::Settings {
+            header_bytes_max: config.header_bytes_max,
+            body_bytes_max: config.value_bytes_max,
+            date: config.date,
+            tokens,
+        };
+        let cache = cache::Settings {
+            key_bytes_max: config.key_bytes_max,
+            ttl_seconds: config.ttl_seconds,
+            miss_status: config.miss_status,
+            names: if config.admin.is_some() { Names::AdminOnly } else { Names::Everywhere },
+        };
+        Ok(Self { net, pages, http, cache, data_addresses: config.listen.len() })
+    }
+
+    /// The addresses that serve keys, with the ports that were bound.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<Address> {
+        let mut addresses = self.net.addresses();
+        addresses.truncate(self.data_addresses);
+        addresses
+    }
+
+    /// The admin address, if there is one.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<Address> {
+        self.net.addresses().into_iter().nth(self.data_addresses)
+    }
+
+    /// What ends the server.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.net.stopper()
+    }
+
+    /// Serves until it is told to end.
+    ///
+    /// # Errors
+    /// When a thread can't be started or the operating system refuses to wait for events.
+    pub fn run(self) -> io::Result<()> {
+        let Self { net, pages, http, cache, .. } = self;
+        let clock = Clock::start();
+        net.run(|index| {
+            let (store, counters) = (Arc::clone(&pages.store), Arc::clone(&pages.http[index]));
+            let cache = Cache::new(store, index, clock, cache, Arc::clone(&pages));
+            Protocol::new(cache, http.clone(), counters)
+        })
+    }
+}
+
+fn warn_if_open(config: &Config) {
+    for address in config.listen.iter().chain(&config.admin) {
+        if !address.is_local() {
+            log::warn!("{address} can be reached from outside and needs no token (--auth-file)");
+        }
+    }
+}
+
+/// Raises the limit on open files as far as it goes; how many connections it leaves room for.
+fn descriptors() -> io::Result<usize> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    }
+    let files = limit.maximum.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_RESERVED);
+    Ok(usize::try_from(files).unwrap_or(usize::MAX).max(1))
+}

@@ -1,0 +1,23 @@
+//! What a client may rely on, rule by rule (docs/http-api.md). Where a request ends is the
+//! business of framing.rs; this is about what requests mean.
+
+mod util;
+
+#[path = "contract/expectations.rs"]
+mod expectations;
+#[path = "contract/headers.rs"]
+mod headers;
+#[path = "contract/keys.rs"]
+mod keys;
+#[path = "contract/lifetime.rs"]
+mod lifetime;
+#[path = "contract/limits.rs"]
+mod limits;
+#[path = "contract/methods.rs"]
+mod methods;
+#[path = "contract/order.rs"]
+mod order;
+#[path = "contract/reserved.rs"]
+mod reserved;
+#[path = "contract/values.rs"]
+mod values;

@@ -1,0 +1,401 @@
+//! The page for Prometheus: its form by a strict parser of our own, its numbers by known traffic.
+
+mod util;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use util::{Client, Server, eventually};
+
+type Labels = BTreeMap<String, String>;
+
+/// One sample line.
+#[derive(Debug, Clone)]
+struct Sample {
+    name: String,
+    labels: Labels,
+    value: f64,
+}
+
+/// One metric with its samples.
+#[derive(Debug, Default)]
+struct Family {
+    help: String,
+    kind: String,
+    samples: Vec<Sample>,
+}
+
+fn is_name(text: &str, colon: bool) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colon && c == ':');
+    !text.is_empty() && text.chars().all(legal) && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Labels up to the closing brace, and what follows it.
+fn labels(text: &str) -> (Labels, &str) {
+    let mut labels = Labels::new();
+    let mut rest = text;
+    loop {
+        if let Some(after) = rest.strip_prefix('}') {
+            return (labels, after);
+        }
+        let (name, after) = rest.split_once("=\"").unwrap_or_else(|| panic!("labels {text:?}"));
+        assert!(is_name(name, false), "label name {name:?}");
+        let mut value = String::new();
+        let mut characters = after.char_indices();
+        let end = loop {
+            match characters.next().unwrap_or_else(|| panic!("unclosed label in {text:?}")) {
+                (at, '"') => break at,
+                (_, '\\') => match characters.next() {
+                    Some((_, 'n')) => value.push('\n'),
+                    Some((_, c @ ('\\' | '"'))) => value.push(c),
+                    other => panic!("escape {other:?} in {text:?}"),
+                },
+                (_, c) => value.push(c),
+            }
+        };
+        assert!(labels.insert(name.to_owned(), value).is_none(), "{name} twice in {text:?}");
+        rest = &after[end + 1..];
+        if let Some(after) = rest.strip_prefix(',') {
+            assert!(!after.starts_with('}'), "a comma at the end of {text:?}");
+            rest = after;
+        } else {
+            assert!(rest.starts_with('}'), "labels {text:?}");
+        }
+    }
+}
+
+fn number(text: &str) -> f64 {
+    match text {
+        "+Inf" => f64::INFINITY,
+        "-Inf" => f64::NEG_INFINITY,
+        "NaN" => f64::NAN,
+        _ => {
+            assert!(!text.to_lowercase().contains("inf"), "number {text:?}");
+            text.parse().unwrap_or_else(|_| panic!("number {text:?}"))
+        }
+    }
+}
+
+/// Parses the text format, version 0.0.4, refusing all that its description does not allow and
+/// what good taste forbids: samples without HELP and TYPE before them, in scattered groups.
+fn parse(text: &str) -> BTreeMap<String, Family> {
+    assert!(text.ends_with('\n'), "the last line must end");
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let mut current = String::new();
+    let mut seen = HashSet::new();
+    for line in text.lines() {
+        assert_eq!(line.trim(), line, "white space around {line:?}");
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, help) = help.split_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+            assert!(is_name(name, true), "{line:?}");
+            assert!(!families.contains_key(name), "{name} has HELP twice");
+            name.clone_into(&mut current);
+            families.entry(current.clone()).or_default().help = help.to_owned();
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+            assert_eq!(name, current, "TYPE must follow its HELP");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line:?}");
+            let family = families.get_mut(name).expect("HELP came before");
+            assert!(family.kind.is_empty() && family.samples.is_empty(), "{line:?}");
+            kind.clone_into(&mut family.kind);
+        } else {
+            assert!(!line.starts_with('#') && !line.is_empty(), "{line:?}");
+            let end = line.find(['{', ' ']).unwrap_or_else(|| panic!("{line:?}"));
+            let name = &line[..end];
+            assert!(is_name(name, true), "{line:?}");
+            let (labels, value) = match line[end..].strip_prefix('{') {
+                Some(rest) => labels(rest),
+                None => (Labels::new(), &line[end..]),
+            };
+            let value = number(value.strip_prefix(' ').unwrap_or_else(|| panic!("{line:?}")));
+            let family = families.get_mut(&current).unwrap_or_else(|| panic!("{line:?}"));
+            assert!(!family.kind.is_empty(), "{line:?} has no TYPE");
+            let belongs = match family.kind.as_str() {
+                "histogram" => name
+                    .strip_prefix(current.as_str())
+                    .is_some_and(|s| ["_bucket", "_sum", "_count"].contains(&s)),
+                _ => name == current,
+            };
+            assert!(belongs, "{line:?} among the samples of {current}");
+            assert!(seen.insert((name.to_owned(), labels.clone())), "{line:?} twice");
+            family.samples.push(Sample { name: name.to_owned(), labels, value });
+        }
+    }
+    for (name, family) in &families {
+        check(name, family);
+    }
+    families
+}
+
+fn check(name: &str, family: &Family) {
+    assert!(name.starts_with("corekv_") || name.starts_with("process_"), "{name}");
+    assert!(!family.help.is_empty(), "{name} has no help");
+    assert!(!family.samples.is_empty(), "{name} has no samples");
+    match family.kind.as_str() {
+        "counter" => {
+            assert!(name.ends_with("_total"), "the counter {name}");
+            for sample in &family.samples {
+                assert!(sample.value >= 0.0 && sample.value.fract() == 0.0, "{sample:?}");
+            }
+        }
+        "gauge" => assert!(!name.ends_with("_total"), "the gauge {name}"),
+        _ => check_histogram(name, family),
+    }
+}
+
+fn check_histogram(name: &str, family: &Family) {
+    // One histogram per set of labels apart from `le`.
+    let mut buckets: HashMap<Labels, Vec<(f64, f64)>> = HashMap::new();
+    let mut counts = HashMap::new();
+    let mut sums = HashMap::new();
+    for sample in &family.samples {
+        let mut labels = sample.labels.clone();
+        let bound = labels.remove("le");
+        match (sample.name.strip_prefix(name), bound) {
+            (Some("_bucket"), Some(bound)) => {
+                buckets.entry(labels).or_default().push((number(&bound), sample.value));
+            }
+            (Some("_count"), None) => drop(counts.insert(labels, sample.value)),
+            (Some("_sum"), None) => drop(sums.insert(labels, sample.value)),
+            _ => panic!("{sample:?} in {name}"),
+        }
+    }
+    assert!(!buckets.is_empty(), "{name} has no buckets");
+    assert_eq!(counts.len(), buckets.len(), "{name}");
+    assert_eq!(sums.len(), buckets.len(), "{name}");
+    for (labels, buckets) in buckets {
+        for pair in buckets.windows(2) {
+            assert!(pair[0].0 < pair[1].0, "{name}: bounds out of order in {buckets:?}");
+            assert!(pair[0].1 <= pair[1].1, "{name}: buckets are not cumulative: {buckets:?}");
+        }
+        let (bound, last) = buckets.last().expect("not empty");
+        assert!(bound.is_infinite(), "{name}: no bucket for +Inf");
+        assert!((last - counts[&labels]).abs() < 0.5, "{name}: +Inf is not the count");
+        let sum = sums[&labels];
+        assert!(sum >= 0.0 && (sum > 0.0 || counts[&labels] == 0.0 || *last > 0.0), "{name}");
+    }
+}
+
+fn scrape(client: &mut Client) -> BTreeMap<String, Family> {
+    let response = client.get("/metrics");
+    assert_eq!(response.status, 200);
+    parse(std::str::from_utf8(&response.body).expect("text"))
+}
+
+/// The sum of the samples of a metric that have all the given labels.
+fn sum(families: &BTreeMap<String, Family>, name: &str, labels: &[(&str, &str)]) -> u64 {
+    let family = families.get(name).unwrap_or_else(|| panic!("{name} is missing"));
+    family
+        .samples
+        .iter()
+        .filter(|s| labels.iter().all(|(k, v)| s.labels.get(*k).is_some_and(|have| have == v)))
+        .map(|s| s.value)
+        .sum::<f64>() as u64
+}
+
+/// The `_count` of a histogram, over all its label sets.
+fn count(families: &BTreeMap<String, Family>, name: &str) -> u64 {
+    let suffix = format!("{name}_count");
+    families[name].samples.iter().filter(|s| s.name == suffix).map(|s| s.value).sum::<f64>() as u64
+}
+
+#[test]
+fn the_parser_refuses_what_is_wrong() {
+    let good =
+        "# HELP corekv_x_total X.\n# TYPE corekv_x_total counter\ncorekv_x_total{a=\"b\"} 1\n";
+    assert_eq!(parse(good).len(), 1);
+    for bad in [
+        "corekv_x_total 1\n",
+        "# HELP corekv_x X.\n# TYPE corekv_x counter\ncorekv_x 1\n",
+        "# HELP corekv_x_total X.\n# TYPE corekv_x_total counter\ncorekv_x_total{a=b} 1\n",
+        "# HELP corekv_x_total X.\n# TYPE corekv_x_total counter\ncorekv_x_total{a=\"b\",} 1\n",
+        "# HELP corekv_x_total X.\n# TYPE corekv_x_total counter\ncorekv_x_total 1",
+        "# HELP corekv_x_total X.\n# TYPE corekv_x_total counter\ncorekv_x_total 1\ncorekv_x_total 2\n",
+        "# HELP corekv_x X.\n# TYPE corekv_x histogram\ncorekv_x_bucket{le=\"1\"} 2\n\
+         corekv_x_bucket{le=\"+Inf\"} 1\ncorekv_x_sum 1\ncorekv_x_count 1\n",
+        "# HELP corekv_x X.\n# TYPE corekv_x histogram\ncorekv_x_bucket{le=\"1\"} 2\n\
+         corekv_x_sum 1\ncorekv_x_count 2\n",
+    ] {
+        assert!(std::panic::catch_unwind(|| parse(bad)).is_err(), "{bad:?} was accepted");
+    }
+}
+
+#[test]
+fn every_metric_is_there_from_the_start() {
+    let server = Server::start(&[]);
+    let families = scrape(&mut server.connect());
+    for (name, kind) in [
+        ("corekv_requests_total", "counter"),
+        ("corekv_hits_total", "counter"),
+        ("corekv_misses_total", "counter"),
+        ("corekv_keys", "gauge"),
+        ("corekv_stored_bytes", "gauge"),
+        ("corekv_evicted_total", "counter"),
+        ("corekv_expired_total", "counter"),
+        ("corekv_replaced_total", "counter"),
+        ("corekv_deleted_total", "counter"),
+        ("corekv_connections_open", "gauge"),
+        ("corekv_connections_accepted_total", "counter"),
+        ("corekv_received_bytes_total", "counter"),
+        ("corekv_sent_bytes_total", "counter"),
+        ("corekv_batch_requests", "histogram"),
+        ("corekv_batch_seconds", "histogram"),
+    ] {
+        let family = families.get(name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(family.kind, kind, "{name}");
+    }
+    let cores = server.cores();
+    for name in ["corekv_connections_open", "corekv_connections_accepted_total"] {
+        for core in 0..cores {
+            let core = core.to_string();
+            assert!(
+                families[name].samples.iter().any(|s| s.labels.get("core") == Some(&core)),
+                "{name} says nothing of core {core}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_numbers_add_up() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let mut others: Vec<_> = (0..5).map(|_| server.connect()).collect();
+    for n in 0..10 {
+        assert_eq!(client.put(&format!("/k{n}"), "1234567890").status, 201);
+    }
+    for n in 0..4 {
+        assert_eq!(client.put(&format!("/k{n}"), "12345").status, 204);
+    }
+    for n in 0..3 {
+        assert_eq!(client.call("DELETE", &format!("/k{n}")).status, 204);
+    }
+    client.call("DELETE", "/absent");
+    for other in &mut others {
+        for _ in 0..20 {
+            assert_eq!(other.get("/k9").status, 200);
+        }
+        for _ in 0..7 {
+            assert_eq!(other.get("/absent").status, 404);
+        }
+        assert_eq!(other.call("HEAD", "/k9").status, 200);
+        assert_eq!(other.call("HEAD", "/absent").status, 404);
+    }
+    client.call("PATCH", "/k9");
+    client.call("FROB", "/k9");
+    let post = "POST /p HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nv";
+    assert_eq!(client.exchange(post).status, 201);
+
+    let families = scrape(&mut client);
+    let requests = |method: &str, status: &str| {
+        sum(&families, "corekv_requests_total", &[("method", method), ("status", status)])
+    };
+    assert_eq!(requests("PUT", "2xx"), 14);
+    assert_eq!(requests("POST", "2xx"), 1);
+    assert_eq!(requests("DELETE", "2xx"), 3);
+    assert_eq!(requests("DELETE", "4xx"), 1);
+    assert_eq!(requests("HEAD", "2xx"), 5);
+    assert_eq!(requests("HEAD", "4xx"), 5);
+    assert_eq!(requests("GET", "4xx"), 35);
+    // The scrape itself may be counted already or not yet.
+    assert!((100..=101).contains(&requests("GET", "2xx")), "{}", requests("GET", "2xx"));
+    assert_eq!(sum(&families, "corekv_requests_total", &[("status", "5xx")]), 1, "the 501");
+    let all = sum(&families, "corekv_requests_total", &[]);
+    assert!((166..=167).contains(&all), "{all}");
+
+    assert_eq!(sum(&families, "corekv_hits_total", &[]), 105);
+    assert_eq!(sum(&families, "corekv_misses_total", &[]), 40);
+    assert_eq!(sum(&families, "corekv_keys", &[]), 8);
+    assert_eq!(sum(&families, "corekv_replaced_total", &[]), 4);
+    assert_eq!(sum(&families, "corekv_deleted_total", &[]), 3);
+    assert_eq!(sum(&families, "corekv_evicted_total", &[]), 0);
+    assert_eq!(sum(&families, "corekv_expired_total", &[]), 0);
+    assert!(sum(&families, "corekv_stored_bytes", &[]) > 0);
+    assert_eq!(sum(&families, "corekv_connections_open", &[]), 6);
+    assert_eq!(sum(&families, "corekv_connections_accepted_total", &[]), 6);
+    assert!(count(&families, "corekv_batch_requests") > 0);
+    assert!(count(&families, "corekv_batch_seconds") > 0);
+    let batched: u64 = families["corekv_batch_requests"]
+        .samples
+        .iter()
+        .filter(|s| s.name == "corekv_batch_requests_sum")
+        .map(|s| s.value as u64)
+        .sum();
+    assert!((166..=167).contains(&batched), "every request is in one batch: {batched}");
+
+    drop(others);
+    eventually("the closed connections are not counted", || {
+        sum(&scrape(&mut client), "corekv_connections_open", &[]) == 1
+    });
+    assert_eq!(sum(&scrape(&mut client), "corekv_connections_accepted_total", &[]), 6);
+}
+
+#[test]
+fn bytes_are_counted_as_they_cross_the_wire() {
+    let server = Server::start(&["--admin", "127.0.0.1:0"]);
+    let mut admin = Client::connect(server.admin.as_deref().expect("an admin address"));
+    let mut client = server.connect();
+    let bytes = |admin: &mut Client| {
+        let families = scrape(admin);
+        (
+            sum(&families, "corekv_received_bytes_total", &[]),
+            sum(&families, "corekv_sent_bytes_total", &[]),
+        )
+    };
+    let before = bytes(&mut admin);
+    let value = vec![b'v'; 1_000_000];
+    let put =
+        "PUT /k HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n".len() + value.len();
+    let get = "GET /k HTTP/1.1\r\nHost: test\r\n\r\n".len();
+    let mut sent = 0;
+    sent += client.put("/k", &value).head.len();
+    for _ in 0..3 {
+        let response = client.get("/k");
+        sent += response.head.len() + response.body.len();
+    }
+    let (received, sent) = ((put + 3 * get) as u64, sent as u64);
+    // A core counts what it sent after the client may have read it.
+    let mut after = before;
+    eventually("everything is counted", || {
+        after = bytes(&mut admin);
+        after.0 - before.0 >= received && after.1 - before.1 >= sent
+    });
+    // The admin's own scrapes count, too: pages and requests of some kilobytes.
+    let slack = 500_000;
+    assert!(after.0 - before.0 < received + slack, "received more than {received}");
+    assert!(after.1 - before.1 < sent + slack, "sent more than {sent}");
+}
+
+#[test]
+fn expirations_are_counted_and_their_bytes_given_back() {
+    let server = Server::start(&["--ttl", "1s"]);
+    let mut client = server.connect();
+    for n in 0..100 {
+        client.put(&format!("/k{n}"), vec![0; 10_000]);
+    }
+    let full = sum(&scrape(&mut client), "corekv_stored_bytes", &[]);
+    assert!(full >= 1_000_000, "{full}");
+    eventually("everything has expired", || {
+        let families = scrape(&mut client);
+        sum(&families, "corekv_expired_total", &[]) == 100
+            && sum(&families, "corekv_keys", &[]) == 0
+            && sum(&families, "corekv_stored_bytes", &[]) < full / 4
+    });
+    assert_eq!(sum(&scrape(&mut client), "corekv_evicted_total", &[]), 0);
+}
+
+#[test]
+fn a_pipeline_is_one_batch_or_few() {
+    let server = Server::start(&["--cores", "0"]);
+    let mut client = server.connect();
+    let before = scrape(&mut client);
+    let batches = count(&before, "corekv_batch_requests");
+    for _ in 0..20 {
+        client.send("GET /k HTTP/1.1\r\nHost: t\r\n\r\n".repeat(10));
+        for _ in 0..10 {
+            client.response();
+        }
+    }
+    let grown = count(&scrape(&mut client), "corekv_batch_requests") - batches;
+    // Each pipeline was one write of 300 bytes, which arrives whole on the loopback.
+    assert!((20..=42).contains(&grown), "200 requests in {grown} batches");
+}

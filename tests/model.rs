@@ -1,0 +1,446 @@
+//! Random streams of operations, cut anywhere, over several connections, against a model of the
+//! whole server that is a map and a match.
+
+mod util;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use util::{Client, Server, normalise, show};
+
+const ALLOW: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
+const CONNECTIONS: usize = 3;
+
+/// How a key is written into the target.
+#[derive(Debug, Clone, Copy)]
+enum Spelling {
+    Plain,
+    Encoded,
+    Query,
+    Absolute,
+}
+
+/// How a body is framed.
+#[derive(Debug, Clone)]
+enum Framing {
+    Length,
+    /// Sizes of the chunks, repeated until the value ends.
+    Chunked(Vec<usize>),
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Get,
+    Head,
+    Delete,
+    Propfind,
+    Options,
+    Patch,
+    Unknown,
+    Store { post: bool, value: Vec<u8>, framing: Framing, expect: bool, max_age: Option<u32> },
+    GetWithBody { body: Vec<u8>, framing: Framing },
+    Healthz,
+    StoreReserved { name: &'static str, body: Vec<u8> },
+    BrokenKey { body: Vec<u8> },
+    BrokenMaxAge { body: Vec<u8> },
+    EmptyLines(usize),
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    connection: usize,
+    key: u8,
+    spelling: Spelling,
+    operation: Operation,
+    /// Bits that add or respell header fields which must make no difference.
+    fields: u8,
+}
+
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        6 => vec(any::<u8>(), 0..40),
+        2 => vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'0'), Just(b'G')], 0..40),
+        2 => (any::<u8>(), 100..5_000_usize).prop_map(|(byte, len)| vec![byte; len]),
+        1 => (any::<u8>(), 20_000..200_000_usize).prop_map(|(byte, len)| vec![byte; len]),
+    ]
+}
+
+fn framing() -> impl Strategy<Value = Framing> {
+    prop_oneof![
+        2 => Just(Framing::Length),
+        1 => vec(prop_oneof![1..20_usize, 1_000..70_000_usize], 1..4).prop_map(Framing::Chunked),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        8 => Just(Operation::Get),
+        2 => Just(Operation::Head),
+        3 => Just(Operation::Delete),
+        1 => Just(Operation::Propfind),
+        1 => Just(Operation::Options),
+        1 => Just(Operation::Patch),
+        1 => Just(Operation::Unknown),
+        8 => (
+            any::<bool>(),
+            value(),
+            framing(),
+            prop::bool::weighted(0.2),
+            prop_oneof![6 => Just(None), 1 => Just(Some(0)), 1 => Just(Some(3_600))],
+        )
+            .prop_map(|(post, value, framing, expect, max_age)| Operation::Store {
+                post, value, framing, expect, max_age
+            }),
+        1 => (value(), framing()).prop_map(|(body, framing)| Operation::GetWithBody { body, framing }),
+        1 => Just(Operation::Healthz),
+        1 => (prop_oneof![Just("/size"), Just("/metrics"), Just("/"), Just("/%73ize")], value())
+            .prop_map(|(name, body)| Operation::StoreReserved { name, body }),
+        1 => value().prop_map(|body| Operation::BrokenKey { body }),
+        1 => value().prop_map(|body| Operation::BrokenMaxAge { body }),
+        1 => (1..4_usize).prop_map(Operation::EmptyLines),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (
+        0..CONNECTIONS,
+        0..6_u8,
+        prop_oneof![
+            4 => Just(Spelling::Plain),
+            1 => Just(Spelling::Encoded),
+            1 => Just(Spelling::Query),
+            1 => Just(Spelling::Absolute)
+        ],
+        operation(),
+        any::<u8>(),
+    )
+        .prop_map(|(connection, key, spelling, operation, fields)| Step {
+            connection,
+            key,
+            spelling,
+            operation,
+            fields,
+        })
+}
+
+/// The server as it ought to be.
+#[derive(Debug, Default)]
+struct Model {
+    values: HashMap<u8, Vec<u8>>,
+}
+
+impl Model {
+    /// The exact answer to a step, the date replaced, or for a line of free text its head.
+    fn answer(&mut self, step: &Step) -> Expected {
+        let key = step.key;
+        match &step.operation {
+            Operation::Get | Operation::GetWithBody { .. } => match self.values.get(&key) {
+                Some(value) => hit(value, true),
+                None => miss(),
+            },
+            Operation::Head => match self.values.get(&key) {
+                Some(value) => hit(value, false),
+                None => miss(),
+            },
+            Operation::Delete => match self.values.remove(&key) {
+                Some(_) => no_content(),
+                None => miss(),
+            },
+            Operation::Propfind => miss(),
+            Operation::Options => Expected::Bytes(
+                format!("HTTP/1.1 204 No Content\r\nDate: -\r\nAllow: {ALLOW}\r\n\r\n").into(),
+            ),
+            Operation::Patch => Expected::Error(405),
+            Operation::Unknown => Expected::Error(501),
+            Operation::Store { value, expect, framing, max_age, .. } => {
+                let had = if *max_age == Some(0) {
+                    self.values.remove(&key);
+                    true
+                } else {
+                    self.values.insert(key, value.clone()).is_some()
+                };
+                let final_answer = if had { no_content() } else { created() };
+                let has_body = !value.is_empty() || matches!(framing, Framing::Chunked(_));
+                match final_answer {
+                    Expected::Bytes(bytes) if *expect && has_body => {
+                        Expected::Bytes([b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), bytes].concat())
+                    }
+                    other => other,
+                }
+            }
+            Operation::Healthz => Expected::Healthz,
+            Operation::StoreReserved { .. } => Expected::Error(405),
+            Operation::BrokenKey { .. } | Operation::BrokenMaxAge { .. } => Expected::Error(400),
+            Operation::EmptyLines(_) => Expected::Bytes(Vec::new()),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Expected {
+    Bytes(Vec<u8>),
+    Error(u16),
+    Healthz,
+}
+
+fn hit(value: &[u8], with_body: bool) -> Expected {
+    let mut bytes =
+        format!("HTTP/1.1 200 OK\r\nDate: -\r\nContent-Length: {}\r\n\r\n", value.len())
+            .into_bytes();
+    if with_body {
+        bytes.extend_from_slice(value);
+    }
+    Expected::Bytes(bytes)
+}
+
+fn miss() -> Expected {
+    Expected::Bytes(b"HTTP/1.1 404 Not Found\r\nDate: -\r\nContent-Length: 0\r\n\r\n".to_vec())
+}
+
+fn created() -> Expected {
+    Expected::Bytes(b"HTTP/1.1 201 Created\r\nDate: -\r\nContent-Length: 0\r\n\r\n".to_vec())
+}
+
+fn no_content() -> Expected {
+    Expected::Bytes(b"HTTP/1.1 204 No Content\r\nDate: -\r\n\r\n".to_vec())
+}
+
+/// The bytes of a step's request.
+fn request(step: &Step, prefix: &str) -> Vec<u8> {
+    let key = format!("{prefix}/{}", step.key);
+    let target = match step.spelling {
+        Spelling::Plain => format!("/{key}"),
+        Spelling::Encoded => {
+            let encoded: String = key
+                .bytes()
+                .enumerate()
+                .map(|(n, b)| if n % 2 == 0 { format!("%{b:02x}") } else { format!("%{b:02X}") })
+                .collect();
+            format!("/{encoded}")
+        }
+        Spelling::Query => format!("/{key}?x=%zz/y"),
+        Spelling::Absolute => format!("http://other.example:81/{key}"),
+    };
+    let with_body = |method: &str, target: &str, more: &str, body: &[u8], framing: &Framing| {
+        let mut bytes = head(step, method, target, more, Some((body.len(), framing)));
+        append_body(&mut bytes, body, framing);
+        bytes
+    };
+    match &step.operation {
+        Operation::Get => head(step, "GET", &target, "", None),
+        Operation::Head => head(step, "HEAD", &target, "", None),
+        Operation::Delete => head(step, "DELETE", &target, "", None),
+        Operation::Propfind => head(step, "PROPFIND", &target, "", None),
+        Operation::Options => head(step, "OPTIONS", &target, "", None),
+        Operation::Patch => with_body("PATCH", &target, "", b"patch", &Framing::Length),
+        Operation::Unknown => head(step, "FETCH", &target, "", None),
+        Operation::Store { post, value, framing, expect, max_age } => {
+            let mut more = String::new();
+            if *expect {
+                more.push_str("Expect: 100-continue\r\n");
+            }
+            if let Some(seconds) = max_age {
+                more.push_str(&format!("Cache-Control: private, max-age={seconds}\r\n"));
+            }
+            with_body(if *post { "POST" } else { "PUT" }, &target, &more, value, framing)
+        }
+        Operation::GetWithBody { body, framing } => with_body("GET", &target, "", body, framing),
+        Operation::Healthz => head(step, "GET", "/healthz", "", None),
+        Operation::StoreReserved { name, body } => {
+            with_body("PUT", name, "", body, &Framing::Length)
+        }
+        Operation::BrokenKey { body } => {
+            with_body("PUT", &format!("/{key}%4"), "", body, &Framing::Length)
+        }
+        Operation::BrokenMaxAge { body } => {
+            with_body("PUT", &target, "Cache-Control: max-age=soon\r\n", body, &Framing::Length)
+        }
+        Operation::EmptyLines(count) => b"\r\n".repeat(*count),
+    }
+}
+
+/// A request head with some variety in its fields that must make no difference.
+fn head(
+    step: &Step,
+    method: &str,
+    target: &str,
+    more: &str,
+    body: Option<(usize, &Framing)>,
+) -> Vec<u8> {
+    let mut lines = vec![format!("{method} {target} HTTP/1.1\r\n")];
+    if step.fields & 1 != 0 {
+        lines.push("User-Agent: model/1.0\r\nAccept: */*\r\n".to_owned());
+    }
+    lines.push(
+        if step.fields & 2 != 0 { "host:t.example:80 \r\n" } else { "Host: t\r\n" }.to_owned(),
+    );
+    if step.fields & 4 != 0 {
+        lines.push("Connection: keep-alive\r\n".to_owned());
+    }
+    lines.push(more.to_owned());
+    match body {
+        Some((len, Framing::Length)) if step.fields & 8 != 0 => {
+            lines.push(format!("content-length: {len}, 0{len}\r\n"));
+        }
+        Some((len, Framing::Length)) => lines.push(format!("Content-Length: {len}\r\n")),
+        Some((_, Framing::Chunked(_))) => lines.push("Transfer-Encoding: Chunked\r\n".to_owned()),
+        None => {}
+    }
+    if step.fields & 16 != 0 {
+        lines.push("X-Last: a\tb\r\n".to_owned());
+    }
+    lines.push("\r\n".to_owned());
+    lines.concat().into_bytes()
+}
+
+fn append_body(bytes: &mut Vec<u8>, body: &[u8], framing: &Framing) {
+    let Framing::Chunked(sizes) = framing else {
+        bytes.extend_from_slice(body);
+        return;
+    };
+    let mut rest = body;
+    for (n, size) in sizes.iter().cycle().enumerate() {
+        let (chunk, after) = rest.split_at((*size).min(rest.len()));
+        let extension = if n % 3 == 1 { ";x=\"y\"" } else { "" };
+        bytes.extend_from_slice(format!("{:x}{extension}\r\n", chunk.len()).as_bytes());
+        if chunk.is_empty() {
+            bytes.extend_from_slice(if body.len().is_multiple_of(2) {
+                b"X-Trailer: t\r\n\r\n"
+            } else {
+                b"\r\n"
+            });
+            return;
+        }
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+        rest = after;
+    }
+}
+
+/// Sends bytes in pieces; a cut is a fraction of what is left.
+fn send_split(client: &mut Client, bytes: &[u8], cuts: &[u16]) {
+    let mut rest = bytes;
+    for cut in cuts {
+        let (piece, after) = rest.split_at(rest.len() * usize::from(*cut) / (1 << 16));
+        if !piece.is_empty() {
+            client.send(piece);
+            std::thread::yield_now();
+        }
+        rest = after;
+    }
+    client.send(rest);
+}
+
+/// Reads one answer and compares it.
+fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<(), TestCaseError> {
+    match expected {
+        Expected::Bytes(bytes) => {
+            // An interim response comes with a final one; empty lines have no answer at all.
+            let responses = match bytes {
+                bytes if bytes.is_empty() => 0,
+                bytes if bytes.starts_with(b"HTTP/1.1 100 ") => 2,
+                _ => 1,
+            };
+            let mut received = Vec::new();
+            for _ in 0..responses {
+                let response = if matches!(step.operation, Operation::Head) {
+                    client.response_to_head()
+                } else {
+                    client.response()
+                };
+                received.extend_from_slice(&response.normalised());
+            }
+            prop_assert!(
+                received == *bytes,
+                "{:?}\n  expected {}\n  received {}",
+                step,
+                show(bytes),
+                show(&received)
+            );
+        }
+        Expected::Error(status) => {
+            let response = client.response();
+            prop_assert_eq!(response.status, *status, "{:?}", step);
+            prop_assert!(util::error_line(&response.body), "{:?}", step);
+            prop_assert_eq!(response.field("Connection"), None);
+        }
+        Expected::Healthz => {
+            let response = client.response();
+            prop_assert_eq!((response.status, response.line()), (200, "ok".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+static SERVER: OnceLock<String> = OnceLock::new();
+static CASES: AtomicU64 = AtomicU64::new(0);
+
+/// Runs of consecutive steps of one connection go out as one pipeline; before another connection
+/// goes on, its answers are read, so that the model knows the order of everything.
+fn run(steps: &[Step], cuts: &[u16], half_close: bool) -> Result<(), TestCaseError> {
+    let address = SERVER.get().expect("started");
+    let prefix = format!("case{}", CASES.fetch_add(1, Ordering::Relaxed));
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(address)).collect();
+    let mut model = Model::default();
+    for group in steps.chunk_by(|a, b| a.connection == b.connection) {
+        let client = &mut clients[group[0].connection];
+        let bytes: Vec<u8> = group.iter().flat_map(|step| request(step, &prefix)).collect();
+        let mut writer = Client::from_stream(client.stream.try_clone().expect("a second handle"));
+        std::thread::scope(|scope| {
+            scope.spawn(move || send_split(&mut writer, &bytes, cuts));
+            for step in group {
+                check(client, step, &model.answer(step))?;
+            }
+            Ok::<(), TestCaseError>(())
+        })?;
+    }
+    for client in &mut clients {
+        if half_close {
+            client.half_close();
+            let rest = normalise(&client.read_to_end());
+            prop_assert!(rest.is_empty(), "answers to nothing: {}", show(&rest));
+        }
+    }
+    Ok(())
+}
+
+fn config(cases: u32) -> Config {
+    // Failures are reproduced from the printed input; nothing is written beside the sources.
+    Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        // A failure that is a hang takes long to be seen, every time.
+        max_shrink_time: 20_000,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn the_server_does_what_the_model_does() {
+    let server = Server::start(&[]);
+    SERVER.set(server.address().to_owned()).expect("one server for all cases");
+    let pipelined = (vec(step(), 1..60), vec(any::<u16>(), 0..12), any::<bool>());
+    TestRunner::new(config(250))
+        .run(&pipelined, |(steps, cuts, half_close)| run(&steps, &cuts, half_close))
+        .unwrap_or_else(|error| panic!("{error}"));
+
+    // The same on one connection: deep pipelines cut into many pieces.
+    let deep = (vec(step(), 100..300), vec(any::<u16>(), 0..200));
+    TestRunner::new(config(25))
+        .run(&deep, |(mut steps, mut cuts)| {
+            for step in &mut steps {
+                step.connection = 0;
+            }
+            // Small cuts: pieces of a few hundred bytes instead of halves.
+            for cut in &mut cuts {
+                *cut /= 64;
+            }
+            run(&steps, &cuts, true)
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
