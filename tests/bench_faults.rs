@@ -3,6 +3,8 @@
 
 mod bench_util;
 
+use std::time::{Duration, Instant};
+
 use bench_util::{Double, Fault, Run, bench, bench_json};
 
 /// Enough of everything to reach the fault, on a server of few keys that are often written.
@@ -98,7 +100,10 @@ fn a_silent_close_is_reported_by_its_kind() {
 fn a_server_that_stops_to_answer_is_given_up() {
     let double = Double::start(Fault::Mute);
     let load = "--connections 4 --pipelining 8 --keys 50 --duration 60 --timeout 0.3";
+    let begin = Instant::now();
     let (run, json) = bench_json(&format!("--uri {} {load}", double.uri));
+    // Many times the timeout, for a busy machine; and far less than the duration.
+    assert!(begin.elapsed() < Duration::from_secs(15), "{run:?}");
     assert_eq!(run.code, Some(1), "{run:?}");
     assert_eq!(json["stopped_early"], "the server did not answer any more");
     assert!(json["connection_errors"]["timeout"].as_u64().unwrap() >= 4, "{run:?}");

@@ -3,7 +3,7 @@
 
 mod bench_util;
 
-use bench_util::{Double, Fault, bench, bench_json};
+use bench_util::{Double, Fault, bench_json};
 
 /// The server sleeps this long, once.
 const STALL_MS: u64 = 1000;
@@ -16,10 +16,8 @@ fn a_stall_that_the_closed_loop_hides_shows_at_a_constant_rate() {
         bench_json(&format!("--uri {} {load} --pipelining 1 --requests 2000", double.uri));
     assert_eq!(run.code, Some(0), "{run:?}");
     let double = Double::start(Fault::Stall(STALL_MS));
-    let (run, constant) = bench_json(&format!(
-        "--uri {} {load} --pipelining 1000 --rate 400 --duration 3",
-        double.uri
-    ));
+    let (run, constant) =
+        bench_json(&format!("--uri {} {load} --pipelining 1 --rate 400 --duration 3", double.uri));
     assert_eq!(run.code, Some(0), "{run:?}");
 
     // Both saw it: the maximum is what it should be.
@@ -47,7 +45,14 @@ fn the_rate_is_kept() {
 #[test]
 fn what_the_server_was_too_slow_for_is_said() {
     let double = Double::start(Fault::Stall(STALL_MS));
-    let arguments = "--connections 1 --pipelining 1 --keys 5 --rate 300 --duration 1.2";
-    let run = bench(&format!("--uri {} {arguments}", double.uri));
-    assert!(!run.stdout.contains(" 0 requests of the schedule were never sent"), "{run:?}");
+    // One request in flight at a time, of a server that sleeps while most of them are due.
+    let arguments =
+        "--connections 1 --pipelining 1 --keys 5 --rate 300 --duration 1 --write-ratio 0";
+    let (run, json) = bench_json(&format!("--uri {} {arguments}", double.uri));
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let (sent, never) = (json["requests"].as_u64().unwrap(), json["never_sent"].as_u64().unwrap());
+    // The server stalls at its 200th GET, after two thirds of a second, until after the end.
+    assert!(never >= 50 && sent + never == 300, "{run:?}");
+    let line = format!("{never} requests of the schedule were not sent in time.");
+    assert!(run.stderr.contains(&line), "{run:?}");
 }

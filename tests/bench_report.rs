@@ -6,7 +6,7 @@ use std::time::Duration;
 use corekv::bench::cpu::{ThreadUsage, Usage};
 use corekv::bench::error::Failure;
 use corekv::bench::recorder::Recorder;
-use corekv::bench::summary::{LoadThread, Rates, ServerUsage, Summary};
+use corekv::bench::summary::{Limit, LoadThread, Rates, ServerUsage, Summary};
 use corekv::bench::verify::Wrong;
 use corekv::bench::workload::Method;
 use corekv::bench::{csv, json, report};
@@ -158,7 +158,7 @@ fn what_went_wrong_is_in_the_report() {
         "100 2xx responses, 1 non 2xx responses.",
         "2 total errors (1 timeouts).",
         "100 hits, 0 misses, 3 lost.",
-        "Rate asked for: 100/s. 5 requests of the schedule were never sent.",
+        "Rate asked for: 100/s. 5 requests of the schedule were not sent in time.",
         "Statuses other than 2xx: 503: 1.",
         "Connection errors: 1 invalid response (not an HTTP/1 status line), 1 request timed out.",
         "2 connections were opened again.",
@@ -187,16 +187,27 @@ fn the_saturated_side_is_named() {
                 name: "corekv-0".to_owned(),
                 usage: Usage { cpu_ns: (busy * 2e9) as u64, waited_ns: 0 },
             }],
-            requests: Vec::new(),
+            requests: vec![110],
         });
         let text = report::render(&summary, false);
         assert!(text.ends_with(&format!("{sentence}\n")), "{text}");
+        if let Some(busy) = server_busy {
+            let line =
+                format!("server thread corekv-0: 110 requests, 55/s, CPU {:.0} %", busy * 100.0);
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
     };
     says(0.99, Some(0.5), "The load generator, not the server, was the limit.");
     says(0.99, None, "The load generator, not the server, was the limit.");
     says(0.5, Some(0.99), "The server, not the load generator, was the limit.");
     says(0.99, Some(0.99), "Both the server and the load generator were saturated.");
     says(0.5, None, "The load generator was not the limit.");
+    let mut kept = summary();
+    kept.rate = Some(55.0);
+    kept.load[0].busy = 1.0;
+    assert_eq!(kept.limit(), Limit::Rate);
+    kept.rate = Some(100.0);
+    assert_eq!(kept.limit(), Limit::LoadGenerator);
 }
 
 #[test]

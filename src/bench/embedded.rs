@@ -10,7 +10,12 @@ use crate::net::{Address, Stopper};
 use crate::{Config, Cores, Server};
 
 /// What the names of the server's event-loop threads begin with; the number of the loop follows.
-pub const THREAD_NAME: &str = "corekv-";
+const THREAD_NAME: &str = "corekv-";
+
+/// The number of the event loop that a thread runs, if it is one of a corekv server.
+pub fn loop_number(thread_name: &str) -> Option<usize> {
+    thread_name.strip_prefix(THREAD_NAME)?.parse().ok()
+}
 
 /// The counter of the metrics page that says how many requests each loop has answered.
 const REQUESTS_PER_CORE: &str = "corekv_core_requests_total{core=\"";
@@ -94,6 +99,7 @@ mod tests {
                     corekv_core_requests_total{core=\"0\"} 12\n\
                     corekv_core_requests_total{core=\"1\"} 34\n";
         assert_eq!(parse_requests(page), [12, 34]);
+        assert_eq!((loop_number("corekv-12"), loop_number("corekv-bench")), (Some(12), None));
         let server = Embedded::start(&super::super::cpu::available_cores()[..1]).unwrap();
         let first = server.requests_per_core();
         assert_eq!(first.len(), 1);

@@ -163,6 +163,7 @@ fn limit(limit: Limit) -> &'static str {
         Limit::Server => "server",
         Limit::Both => "both",
         Limit::Neither => "neither",
+        Limit::Rate => "rate",
         Limit::NotLoadGenerator => "not_load_generator",
     }
 }

@@ -200,7 +200,7 @@ fn outcome(out: &mut String, summary: &Summary, color: bool) {
     if let Some(rate) = summary.rate {
         let _ = writeln!(
             out,
-            "Rate asked for: {rate}/s. {} requests of the schedule were never sent.",
+            "Rate asked for: {rate}/s. {} requests of the schedule were not sent in time.",
             summary.behind
         );
     }
@@ -248,38 +248,31 @@ fn threads(out: &mut String, summary: &Summary) {
     out.push('\n');
     for (index, thread) in summary.load.iter().enumerate() {
         let core = thread.core.map_or_else(String::new, |core| format!(" on core {core}"));
-        let _ = writeln!(
-            out,
-            "load thread {index}{core}: {} requests, {:.0}/s, CPU {:.0} %, busy {:.0} %",
-            thread.answered,
-            thread.answered as f64 / elapsed,
-            thread.cpu_ns as f64 / elapsed / 1e7,
-            (thread.busy * 100.0).min(100.0)
-        );
+        let _ = write!(out, "load thread {index}{core}: ");
+        let _ = write!(out, "{} requests, ", thread.answered);
+        let _ = write!(out, "{:.0}/s, ", thread.answered as f64 / elapsed);
+        usage(out, thread.cpu_ns, thread.busy, elapsed);
     }
-    for (index, thread) in summary.server.iter().flat_map(|server| &server.threads).enumerate() {
-        let busy = thread.usage.busy(summary.elapsed.as_nanos() as u64);
+    for thread in summary.server.iter().flat_map(|server| &server.threads) {
+        let requests = summary.server.as_ref().and_then(|server| server.requests_of(thread));
         let _ = write!(out, "server thread {}: ", thread.name);
-        let requests = summary.server.as_ref().and_then(|server| server.requests.get(index));
-        if let Some(&requests) = requests {
+        if let Some(requests) = requests {
             let _ = write!(out, "{requests} requests, {:.0}/s, ", requests as f64 / elapsed);
         }
-        let _ = writeln!(
-            out,
-            "CPU {:.0} %, busy {:.0} %",
-            thread.usage.cpu_ns as f64 / elapsed / 1e7,
-            (busy * 100.0).min(100.0)
-        );
+        let busy = thread.usage.busy(summary.elapsed.as_nanos() as u64);
+        usage(out, thread.usage.cpu_ns, busy, elapsed);
     }
-    if let Some(cost) = summary.load_cpu_per_request() {
-        let _ = write!(out, "CPU per request: load generator {}", time(cost));
-        match summary.server_cpu_per_request() {
-            Some(cost) => {
-                let _ = writeln!(out, ", server {}", time(cost));
-            }
-            None => out.push('\n'),
-        }
+    let Some(cost) = summary.load_cpu_per_request() else { return };
+    let _ = write!(out, "CPU per request: load generator {}", time(cost));
+    if let Some(cost) = summary.server_cpu_per_request() {
+        let _ = write!(out, ", server {}", time(cost));
     }
+    out.push('\n');
+}
+
+fn usage(out: &mut String, cpu_ns: u64, busy: f64, elapsed: f64) {
+    let cpu = cpu_ns as f64 / elapsed / 1e7;
+    let _ = writeln!(out, "CPU {cpu:.0} %, busy {:.0} %", (busy * 100.0).min(100.0));
 }
 
 fn limit(out: &mut String, summary: &Summary) {
@@ -290,6 +283,9 @@ fn limit(out: &mut String, summary: &Summary) {
         Limit::Neither => {
             "Neither side was saturated: latency and the number of requests in flight were the \
              limit.\n"
+        }
+        Limit::Rate => {
+            "The rate that was asked for was kept (load threads spin between requests).\n"
         }
         Limit::NotLoadGenerator => "The load generator was not the limit.\n",
     });

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::context::Common;
 use super::cpu;
-use super::embedded::{Embedded, THREAD_NAME};
+use super::embedded::{Embedded, loop_number};
 use super::error::{Error, Failure};
 use super::progress::{PROGRESS_INTERVAL, Progress};
 use super::recorder::Recorder;
@@ -168,7 +168,7 @@ impl<'a> Session<'a> {
     fn look_at_server(&self, embedded: Option<&Embedded>) -> Option<ServerUsage> {
         let own = embedded.map(|_| std::process::id());
         let mut threads = cpu::threads_of(self.settings.server_pid.or(own)?)?;
-        threads.retain(|thread| own.is_none() || thread.name.starts_with(THREAD_NAME));
+        threads.retain(|thread| own.is_none() || loop_number(&thread.name).is_some());
         let requests = embedded.map(Embedded::requests_per_core).unwrap_or_default();
         Some(ServerUsage { threads, requests })
     }

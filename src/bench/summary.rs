@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::cpu::{self, ThreadUsage};
+use super::embedded::loop_number;
 use super::recorder::{MethodRecord, Recorder};
 use super::workload::Method;
 
@@ -60,6 +61,11 @@ pub struct ServerUsage {
 }
 
 impl ServerUsage {
+    /// Requests that a thread answered, where the server says so.
+    pub fn requests_of(&self, thread: &ThreadUsage) -> Option<u64> {
+        self.requests.get(loop_number(&thread.name)?).copied()
+    }
+
     /// What was used since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -82,9 +88,14 @@ pub enum Limit {
     Both,
     /// Neither: the depth of the pipeline, the rate, or something outside of both was the limit.
     Neither,
+    /// The rate that was asked for, which was kept.
+    Rate,
     /// The server's CPU time is not known, and the load generator had time left.
     NotLoadGenerator,
 }
+
+/// A rate of which this share was reached was kept.
+const RATE_KEPT: f64 = 0.99;
 
 /// A thread that has something to do for more than this share of the time is saturated.
 const SATURATED: f64 = 0.95;
@@ -166,6 +177,10 @@ impl Summary {
 
     /// Which side was saturated.
     pub fn limit(&self) -> Limit {
+        // Between the requests of a schedule the load threads spin, and so they are always busy.
+        if self.rate.is_some_and(|rate| self.requests_per_second() >= rate * RATE_KEPT) {
+            return Limit::Rate;
+        }
         let elapsed_ns = self.elapsed.as_nanos() as u64;
         let load_full =
             !self.load.is_empty() && self.load.iter().all(|thread| thread.busy >= SATURATED);

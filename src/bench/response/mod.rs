@@ -115,12 +115,15 @@ impl Parser {
     pub fn next(&mut self, bytes: &[u8], has_body: bool) -> Result<Step, Garbage> {
         if self.is_between_responses()
             && let Some((head, length)) = self.remembered(bytes)
-            && let Framing::Length(body) = head.framing
-            && has_body
-            && !is_bodiless(head.status)
-            && body <= (bytes.len() - length) as u64
         {
-            return Ok(complete(head, length..length + body as usize));
+            let body = match head.framing {
+                _ if !has_body || is_bodiless(head.status) => 0,
+                Framing::Length(body) => body,
+                Framing::Chunked | Framing::UntilClose => u64::MAX,
+            };
+            if body <= (bytes.len() - length) as u64 {
+                return Ok(complete(head, length..length + body as usize));
+            }
         }
         self.next_in_full(bytes, has_body)
     }
@@ -174,7 +177,7 @@ impl Parser {
     }
 
     fn remember(&mut self, bytes: &[u8], head: Head) {
-        if bytes.len() <= MEMO_BYTES_MAX {
+        if bytes.len() <= MEMO_BYTES_MAX && head.status >= 200 {
             let memo = &mut self.memos[self.memo_next];
             memo.bytes.clear();
             memo.bytes.extend_from_slice(bytes);

@@ -1,0 +1,173 @@
+//! nginx, HAProxy and Varnish, each in front of one server and reached through sockets in a folder
+//! of their own, so that no port has to be guessed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::tap::MARK;
+use super::wire::Peer;
+use super::{Daemon, command, find, folder};
+
+/// A program, with the places where it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `buffered` is nginx as it comes; `streaming` passes bodies on as they arrive and keeps
+    /// fields with odd names.
+    Nginx,
+    /// `strict` is HAProxy as it comes; `lenient` accepts requests that it would refuse.
+    Haproxy,
+    /// `pass` forwards every request.
+    Varnish,
+}
+
+/// A running proxy.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    /// Names and sockets of the places where it listens.
+    pub(crate) fronts: Vec<(&'static str, PathBuf)>,
+    // The process ends before its folder goes.
+    daemon: Daemon,
+    folder: TempDir,
+}
+
+impl Proxy {
+    /// Starts the program in front of the server at `upstream`, a `host:port` or for nginx and
+    /// HAProxy a `unix:` path; `None` if it isn't installed.
+    #[track_caller]
+    pub(crate) fn start(kind: Kind, upstream: &str) -> Option<Self> {
+        let folder = folder();
+        let at = folder.path().to_str().expect("text").to_owned();
+        let (names, mut command): (&[&str], Command) = match kind {
+            Kind::Nginx => {
+                let program = find("nginx")?;
+                let config = format!("{at}/nginx.conf");
+                fs::write(&config, nginx(&at, upstream)).expect("the configuration");
+                let mut command = command(program, folder.path());
+                command.args(["-p", &at, "-e", "stderr", "-c", &config]);
+                (&["buffered", "streaming"], command)
+            }
+            Kind::Haproxy => {
+                let program = find("haproxy")?;
+                let config = format!("{at}/haproxy.cfg");
+                fs::write(&config, haproxy(&at, upstream)).expect("the configuration");
+                let mut command = command(program, folder.path());
+                command.args(["-db", "-f", &config]);
+                (&["strict", "lenient"], command)
+            }
+            Kind::Varnish => {
+                let program = find("varnishd")?;
+                let config = format!("{at}/default.vcl");
+                fs::write(&config, vcl(upstream)).expect("the configuration");
+                let mut command = command(program, folder.path());
+                // No management port, no shared secret, no change of user: a child of this test.
+                command.args(["-F", "-j", "none", "-T", "none", "-n"]);
+                command.args([&format!("{at}/work"), "-f", &config, "-s", "malloc,64m"]);
+                command.args(["-a", &format!("{at}/pass")]);
+                command.args(["-p", "thread_pools=1", "-p", "vsl_space=4m"]);
+                (&["pass"], command)
+            }
+        };
+        let mut daemon = Daemon::start(&mut command, folder.path());
+        let fronts: Vec<_> = names.iter().map(|name| (*name, folder.path().join(name))).collect();
+        daemon.wait_until(|| {
+            fronts.iter().all(|(_, path)| {
+                Peer::try_connect(path).is_ok_and(|mut peer| {
+                    peer.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+                    peer.next(false).is_some_and(|answer| answer.status == 200)
+                })
+            })
+        });
+        Some(Self { fronts, daemon, folder })
+    }
+}
+
+fn nginx(at: &str, upstream: &str) -> String {
+    // Within an upstream block nginx takes `unix:path` as it takes `host:port`.
+    format!(
+        "user root;
+daemon off;
+worker_processes 1;
+pid {at}/nginx.pid;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {at}/body;
+    proxy_temp_path {at}/proxy;
+    fastcgi_temp_path {at}/fastcgi;
+    uwsgi_temp_path {at}/uwsgi;
+    scgi_temp_path {at}/scgi;
+    client_max_body_size 64m;
+    merge_slashes off;
+    keepalive_requests 1000000;
+    upstream corekv {{ server {upstream}; keepalive 8; }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection \"\";
+    proxy_set_header {};
+    server {{
+        listen unix:{at}/buffered;
+        location / {{ proxy_pass http://corekv; }}
+    }}
+    server {{
+        listen unix:{at}/streaming;
+        ignore_invalid_headers off;
+        underscores_in_headers on;
+        location / {{
+            proxy_request_buffering off;
+            proxy_buffering off;
+            proxy_pass http://corekv;
+        }}
+    }}
+}}
+",
+        MARK.replace(':', "")
+    )
+}
+
+fn haproxy(at: &str, upstream: &str) -> String {
+    let upstream = upstream.replace("unix:", "unix@");
+    let mark = MARK.replace(':', "");
+    format!(
+        "global
+    maxconn 256
+    nbthread 1
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+    timeout http-request 10s
+    http-reuse always
+frontend strict
+    bind unix@{at}/strict
+    default_backend strict
+frontend lenient
+    bind unix@{at}/lenient
+    option accept-invalid-http-request
+    default_backend lenient
+backend strict
+    http-request set-header {mark}
+    server corekv {upstream}
+backend lenient
+    http-request set-header {mark}
+    server corekv {upstream}
+"
+    )
+}
+
+fn vcl(upstream: &str) -> String {
+    let (host, port) = upstream.rsplit_once(':').expect("host:port");
+    let (name, value) = MARK.split_once(": ").expect("a field");
+    // Returning from each subroutine keeps Varnish's own rules out: no cache in between, and
+    // bodies of GET go on to the server.
+    format!(
+        "vcl 4.1;
+backend default {{ .host = \"{host}\"; .port = \"{port}\"; }}
+sub vcl_recv {{ return (pass); }}
+sub vcl_backend_fetch {{ set bereq.http.{name} = \"{value}\"; return (fetch); }}
+sub vcl_backend_response {{ set beresp.uncacheable = true; return (deliver); }}
+"
+    )
+}
