@@ -71,11 +71,17 @@ impl Client {
     }
 }
 
-/// A client of good manners that reads and writes all the time, in a thread of its own.
+/// How often the witness asks.
+const INTERVAL: Duration = Duration::from_millis(2);
+
+/// A client of good manners that writes and reads at a fixed pace, in a thread of its own.
+///
+/// A request's time counts from when it was due: one that waits behind a stall counts the stall,
+/// too, as it would for clients that do not wait for each other.
 #[derive(Debug)]
 pub(crate) struct Witness {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<io::Result<Vec<Duration>>>,
+    thread: JoinHandle<io::Result<Vec<(Duration, Duration)>>>,
 }
 
 impl Witness {
@@ -85,21 +91,21 @@ impl Witness {
         let thread = thread::spawn(move || {
             let mut client = Client::connect(address)?;
             let mut times = Vec::new();
-            for round in 0u64.. {
+            let start = Instant::now();
+            for round in 0u32.. {
                 if told.load(Ordering::Relaxed) {
                     break;
                 }
-                let (key, value) = (format!("witness-{}", round % 100), round.to_string());
-                let start = Instant::now();
-                client.put(&key, value.as_bytes(), "")?;
-                times.push(start.elapsed());
-                let start = Instant::now();
-                let response = client.get(&key)?;
-                times.push(start.elapsed());
-                if response.body != value.as_bytes() {
+                let due = start + INTERVAL * round;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                let (key, value) =
+                    (format!("witness-{}", round / 2 % 100), (round / 2).to_string());
+                if round % 2 == 0 {
+                    client.put(&key, value.as_bytes(), "")?;
+                } else if client.get(&key)?.body != value.as_bytes() {
                     return Err(io::Error::other("a wrong value was read"));
                 }
-                thread::sleep(Duration::from_millis(1));
+                times.push((due.elapsed(), due - start));
             }
             Ok(times)
         });
@@ -112,14 +118,31 @@ impl Witness {
         let times = self.thread.join().map_err(|_| "the witness panicked")?;
         let mut times = times.map_err(|error| format!("the witness was not served: {error}"))?;
         times.sort_unstable();
+        if times.is_empty() {
+            return Err("the witness got no answer".to_owned());
+        }
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        let (slowest, when) = at(1.0);
         let text = format!(
-            "{} requests, p50 {:.0?}, p99 {:.0?}, slowest {:.1?}",
+            "{} requests, p50 {:.0?}, p99 {:.1?}, p99.9 {:.1?}, slowest {slowest:.1?} at {when:.1?}",
             times.len(),
-            at(0.5),
-            at(0.99),
-            at(1.0)
+            at(0.5).0,
+            at(0.99).0,
+            at(0.999).0,
         );
-        Ok((at(0.99), text))
+        Ok((at(0.99).0, text))
     }
+}
+
+/// A number that the server shows at /metrics, summed over its labels.
+pub(crate) fn metric(address: SocketAddr, name: &str) -> Result<u64, String> {
+    let page = Client::connect(address).and_then(|mut client| client.get("metrics"));
+    let page = page.map_err(|error| format!("no metrics: {error}"))?.body;
+    let page = String::from_utf8_lossy(&page);
+    let values = page
+        .lines()
+        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+    let values: Vec<u64> =
+        values.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    if values.is_empty() { Err(format!("no metric {name}")) } else { Ok(values.iter().sum()) }
 }
