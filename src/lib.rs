@@ -25,6 +25,8 @@
 //!
 //! Linux is the platform.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod cache;
 pub mod cli;
 mod config;

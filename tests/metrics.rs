@@ -352,15 +352,17 @@ fn bytes_are_counted_as_they_cross_the_wire() {
         let response = client.get("/k");
         sent += response.head.len() + response.body.len();
     }
-    let after = bytes(&mut admin);
-    let received = (put + 3 * get) as u64;
-    // The admin's own scrapes count, too: one or two pages and requests of some kilobytes.
-    let slack = 100_000;
-    let grown = after.0 - before.0;
-    assert!((received..received + slack).contains(&grown), "received {grown}, not {received}");
-    let grown = after.1 - before.1;
-    let sent = sent as u64;
-    assert!((sent..sent + slack).contains(&grown), "sent {grown}, not {sent}");
+    let (received, sent) = ((put + 3 * get) as u64, sent as u64);
+    // A core counts what it sent after the client may have read it.
+    let mut after = before;
+    eventually("everything is counted", || {
+        after = bytes(&mut admin);
+        after.0 - before.0 >= received && after.1 - before.1 >= sent
+    });
+    // The admin's own scrapes count, too: pages and requests of some kilobytes.
+    let slack = 500_000;
+    assert!(after.0 - before.0 < received + slack, "received more than {received}");
+    assert!(after.1 - before.1 < sent + slack, "sent more than {sent}");
 }
 
 #[test]

@@ -339,8 +339,14 @@ fn send_split(client: &mut Client, bytes: &[u8], cuts: &[u16]) {
 fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<(), TestCaseError> {
     match expected {
         Expected::Bytes(bytes) => {
+            // An interim response comes with a final one; empty lines have no answer at all.
+            let responses = match bytes {
+                bytes if bytes.is_empty() => 0,
+                bytes if bytes.starts_with(b"HTTP/1.1 100 ") => 2,
+                _ => 1,
+            };
             let mut received = Vec::new();
-            while received.len() < bytes.len() {
+            for _ in 0..responses {
                 let response = if matches!(step.operation, Operation::Head) {
                     client.response_to_head()
                 } else {
@@ -404,7 +410,14 @@ fn run(steps: &[Step], cuts: &[u16], half_close: bool) -> Result<(), TestCaseErr
 
 fn config(cases: u32) -> Config {
     // Failures are reproduced from the printed input; nothing is written beside the sources.
-    Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() }
+    Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        // A failure that is a hang takes long to be seen, every time.
+        max_shrink_time: 20_000,
+        ..Config::default()
+    }
 }
 
 #[test]

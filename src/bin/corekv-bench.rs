@@ -1,3 +1,7 @@
-//! The load generator.
+//! The load generator's binary; everything is in [`corekv::bench`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(corekv::bench::main())
+}

@@ -233,13 +233,16 @@ fn explain(error: httparse::Error, head: &[u8]) -> Error {
         httparse::Error::TooManyHeaders => Error::HeadersTooMany,
         httparse::Error::HeaderName | httparse::Error::HeaderValue => Error::HeaderField,
         httparse::Error::Version if names_a_version(head) => Error::Version,
-        httparse::Error::NewLine
-            if memchr::memchr(b'\n', head).is_some_and(|at| at + 1 < head.len()) =>
-        {
-            Error::HeaderField
-        }
+        // In which line it stands, the first line alone tells.
+        httparse::Error::NewLine if starts_well(head) => Error::HeaderField,
         _ => Error::RequestLine,
     }
+}
+
+/// Whether the request line is well-formed.
+fn starts_well(head: &[u8]) -> bool {
+    let end = memchr::memchr(b'\n', head).map_or(head.len(), |newline| newline + 1);
+    httparse::Request::new(&mut []).parse(&head[..end]).is_ok()
 }
 
 /// Whether the request line ends with a well-formed version, if not one that is supported.

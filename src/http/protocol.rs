@@ -340,7 +340,7 @@ impl<H: Handler> Service for Protocol<H> {
                 }
             }
             let mut end = self.parse_batch(session, input, &mut at, requests_max);
-            if let (End::Input, true, [.., parsed]) =
+            if let (End::Input | End::Batch, true, [.., parsed]) =
                 (&end, wake.last && at == input.len(), &mut self.parsed[..])
             {
                 parsed.fields.persistence = closing(parsed.fields.persistence);

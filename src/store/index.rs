@@ -31,7 +31,7 @@ const CHAIN_LINES_MAX: usize = 1 << 10;
 pub(super) struct Index {
     lines: Region<Line>,
     overflow: Region<Line>,
-    buckets: AtomicU64,
+    shape: AtomicU64,
 }
 
 /// Where a writer has found a key.
@@ -63,11 +63,28 @@ impl Found<'_> {
     }
 }
 
-#[inline]
-fn bucket_of(hash: u64, buckets: usize) -> usize {
-    let mask = buckets.next_power_of_two() - 1;
-    let bucket = hash as usize & mask;
-    if bucket < buckets { bucket } else { bucket & (mask >> 1) }
+/// How many buckets there are, and the mask of the hash's bits that choose among them, in one
+/// word: `mask << 32 | buckets`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape(u64);
+
+impl Shape {
+    fn new(buckets: usize) -> Self {
+        let mask = buckets.next_power_of_two() as u64 - 1;
+        Self(mask << 32 | buckets as u64)
+    }
+
+    #[inline]
+    fn buckets(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline]
+    fn bucket_of(self, hash: u64) -> usize {
+        let mask = (self.0 >> 32) as usize;
+        let bucket = hash as usize & mask;
+        if bucket < self.buckets() { bucket } else { bucket & (mask >> 1) }
+    }
 }
 
 /// Neither the bits that choose the bucket nor those that choose the partition, in practice.
@@ -86,12 +103,13 @@ impl Index {
         Ok(Self {
             lines: Region::reserve(lines.max(BUCKETS_MIN), huge)?,
             overflow: Region::reserve(lines.max(BUCKETS_MIN), huge)?,
-            buckets: AtomicU64::new(BUCKETS_MIN as u64),
+            shape: AtomicU64::new(Shape::new(BUCKETS_MIN).0),
         })
     }
 
-    fn buckets(&self) -> usize {
-        self.buckets.load(Ordering::Relaxed) as usize
+    #[inline]
+    fn shape(&self) -> Shape {
+        Shape(self.shape.load(Ordering::Relaxed))
     }
 
     /// Writes to the first line without changing it, so that it is resident on this core's node.
@@ -101,13 +119,13 @@ impl Index {
 
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
-        self.lines.prefetch(bucket_of(hash, self.buckets()));
+        self.lines.prefetch(self.shape().bucket_of(hash));
     }
 
     /// Calls `each` with the places that the key's first line names, whether or not they hold.
     #[inline]
     pub(super) fn candidates(&self, hash: u64, mut each: impl FnMut(u64)) {
-        let line = &self.lines[bucket_of(hash, self.buckets())];
+        let line = &self.lines[self.shape().bucket_of(hash)];
         for at in 0..SLOTS {
             let slot = line.slot(at);
             if slot.tag() == tag_of(hash) && !slot.is_empty() {
@@ -121,10 +139,12 @@ impl Index {
     #[inline]
     pub(super) fn read<R>(&self, hash: u64, mut probe: impl FnMut(Slot) -> Option<R>) -> Option<R> {
         loop {
-            let bucket = bucket_of(hash, self.buckets.load(Ordering::Acquire) as usize);
+            let shape = Shape(self.shape.load(Ordering::Acquire));
+            let bucket = shape.bucket_of(hash);
             let head = &self.lines[bucket];
             let first = head.sequence.begin();
-            if bucket_of(hash, self.buckets()) != bucket {
+            let now = self.shape();
+            if now != shape && now.bucket_of(hash) != bucket {
                 continue;
             }
             let found = self.probe(head, tag_of(hash), &mut probe);
@@ -169,7 +189,7 @@ impl Index {
     }
 
     fn head(&self, hash: u64) -> &Line {
-        &self.lines[bucket_of(hash, self.buckets())]
+        &self.lines[self.shape().bucket_of(hash)]
     }
 
     /// Finds the slot that `is` says is the right one, for a writer.
@@ -259,7 +279,7 @@ impl Index {
 
     /// Whether so many keys call for another bucket, and there is address space for it.
     pub(super) fn is_crowded(&self, keys: u64) -> bool {
-        let buckets = self.buckets();
+        let buckets = self.shape().buckets();
         keys as usize * 100 > buckets * SLOTS * LOAD_PERCENT_MAX && buckets < self.lines.len()
     }
 
@@ -271,7 +291,7 @@ impl Index {
         prefetch: impl Fn(Slot),
         hash_of: impl Fn(Slot) -> u64,
     ) {
-        let buckets = self.buckets();
+        let buckets = self.shape().buckets();
         debug_assert!(buckets < lines.charged);
         let parent = buckets & ((buckets + 1).next_power_of_two() / 2 - 1);
         let (old, new) = (&self.lines[parent], &self.lines[buckets]);
@@ -279,12 +299,13 @@ impl Index {
         let mut slots = std::mem::take(&mut lines.scratch);
         self.drain(lines, old, &mut slots);
         slots.iter().for_each(|&slot| prefetch(slot));
+        let shape = Shape::new(buckets + 1);
         for slot in slots.drain(..) {
-            let goes = bucket_of(hash_of(slot), buckets + 1) == buckets;
+            let goes = shape.bucket_of(hash_of(slot)) == buckets;
             self.append(lines, if goes { new } else { old }, slot);
         }
         lines.scratch = slots;
-        self.buckets.store(buckets as u64 + 1, Ordering::Release);
+        self.shape.store(shape.0, Ordering::Release);
     }
 
     /// Empties a chain, which the caller has locked, and puts its lines back.
@@ -343,7 +364,7 @@ impl Lines {
 
     /// Sees to it that there is memory for one more bucket.
     pub(super) fn provide_bucket(&mut self, index: &Index, budget: &Budget) -> bool {
-        if index.buckets() < self.charged {
+        if index.shape().buckets() < self.charged {
             return true;
         }
         if !budget.charge(SMALL_BYTES as u64) {

@@ -1,0 +1,147 @@
+//! A connection from its first byte to its end: the cache behind HTTP, driven as an event loop
+//! drives it, against the model. However the bytes are cut, and however short of memory the loop
+//! is, the same bytes come back.
+//!
+//! Input: a byte that says whether the rest is raw bytes or a script of requests, one that
+//! chooses the settings, two that say how the bytes are cut, then the rest.
+
+#![no_main]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arbitrary::{Arbitrary, Unstructured};
+use corekv::cache::{self, Cache, MissStatus, Names, Pages};
+use corekv::http::{self, Protocol};
+use corekv::net::{Class, Dismissal, Flow, Output, Service, Wait, Wake};
+use corekv::store::{self, Clock, Store};
+use corekv_fuzz::model::{self, Limits};
+use corekv_fuzz::script::Script;
+use corekv_fuzz::{pieces, reader};
+use libfuzzer_sys::fuzz_target;
+
+/// Enough for all that one input can store, so that nothing is evicted.
+const MEMORY_BYTES: u64 = 8 << 20;
+
+fuzz_target!(|data: &[u8]| {
+    let [kind, settings, seed_low, seed_high, rest @ ..] = data else { return };
+    let script;
+    let input = if kind % 2 == 0 {
+        rest
+    } else {
+        let Ok(parsed) = Script::arbitrary(&mut Unstructured::new(rest)) else { return };
+        script = parsed.render();
+        &script
+    };
+    let limits = limits(*settings);
+    let expected = model::answer(input, &limits);
+    let whole = drive(input, &[input.len()], &limits, false, false);
+    let count = reader::check(&whole.output, &expected, whole.closed);
+    if !expected.open {
+        assert_eq!(whole.answered, count, "answers counted");
+    }
+    // What /metrics shows depends on time, and on how the requests came in.
+    let measured = whole.output.windows(17).any(|text| text == b"corekv_build_info");
+    let sizes = pieces(u16::from_le_bytes([*seed_low, *seed_high]), input.len());
+    for (sizes, pressed) in [(&sizes[..], false), (&[input.len()], true), (&sizes, true)] {
+        let cut = drive(input, sizes, &limits, pressed, false);
+        assert!(
+            measured || cut.output == whole.output,
+            "{} but {} in pieces",
+            whole.output.escape_ascii(),
+            cut.output.escape_ascii()
+        );
+        assert_eq!((cut.answered, cut.closed), (whole.answered, whole.closed));
+    }
+    let last = drive(input, &sizes, &limits, false, true);
+    assert_eq!(last.answered, whole.answered, "answered when the server ends");
+    if expected.complete && last.answered > 0 && sizes.len() == 1 {
+        assert!(last.closed, "the last answer of a server that ends does not close");
+    }
+});
+
+fn limits(choice: u8) -> Limits {
+    Limits {
+        header_bytes_max: [1024, 160][usize::from(choice & 1)],
+        body_bytes_max: [300, 1800][usize::from(choice >> 1 & 1)],
+        key_bytes_max: 16,
+        miss_status: [404, 204, 200, 404][usize::from(choice >> 2 & 3)],
+        pages: choice & 16 == 0,
+    }
+}
+
+#[derive(Default)]
+struct Driven {
+    output: Vec<u8>,
+    answered: usize,
+    closed: bool,
+}
+
+/// Feeds the pieces to a fresh connection as an event loop does.
+fn drive(input: &[u8], sizes: &[usize], limits: &Limits, pressed: bool, last: bool) -> Driven {
+    let mut protocol = protocol(limits);
+    let mut session = protocol.open(Class::Data);
+    let mut output = Output::default();
+    let mut held = Vec::new();
+    let mut driven = Driven::default();
+    let mut at = 0;
+    let now = Instant::now();
+    'input: for size in sizes {
+        held.extend_from_slice(&input[at..at + size]);
+        at += size;
+        loop {
+            let wake = Wake { now, last: last && at == input.len(), pressed };
+            let progress = protocol.receive(&mut session, &held, &mut output, &wake);
+            held.drain(..progress.consumed);
+            driven.answered += progress.answered;
+            assert_eq!(output.inserts(), 0, "values are small here");
+            let answered = !output.is_empty();
+            driven.output.append(output.bytes());
+            match progress.flow {
+                Flow::Full => assert!(answered, "full without output"),
+                Flow::More => break,
+                Flow::Close => {
+                    driven.closed = true;
+                    break 'input;
+                }
+            }
+        }
+        assert!(held.len() <= limits.header_bytes_max, "{} bytes are held", held.len());
+    }
+    if !driven.closed {
+        let why = match protocol.waits_for(&session, !held.is_empty()) {
+            Wait::Head => Dismissal::HeadTimeout,
+            Wait::Body => Dismissal::BodyTimeout,
+            _ => Dismissal::Refused,
+        };
+        protocol.dismiss(&mut session, why, &mut output);
+        let status: &[u8] =
+            if why == Dismissal::Refused { b"HTTP/1.1 503 " } else { b"HTTP/1.1 408 " };
+        assert!(output.bytes().starts_with(status));
+    }
+    driven
+}
+
+fn protocol(limits: &Limits) -> Protocol<Cache> {
+    let settings = store::Settings { partitions: 1, memory_bytes_max: MEMORY_BYTES };
+    let store = Store::new(settings).expect("memory for a small store");
+    let pages = Arc::new(Pages::new(Arc::clone(&store), Arc::new([Default::default()])));
+    let settings = cache::Settings {
+        key_bytes_max: limits.key_bytes_max,
+        ttl_seconds: None,
+        miss_status: match limits.miss_status {
+            200 => MissStatus::Ok,
+            204 => MissStatus::NoContent,
+            _ => MissStatus::NotFound,
+        },
+        names: if limits.pages { Names::Everywhere } else { Names::AdminOnly },
+    };
+    let http = http::Settings {
+        header_bytes_max: limits.header_bytes_max,
+        body_bytes_max: limits.body_bytes_max,
+        date: false,
+        tokens: None,
+    };
+    let counters = Arc::clone(&pages.http[0]);
+    Protocol::new(Cache::new(store, 0, Clock::start(), settings, pages), http, counters)
+}

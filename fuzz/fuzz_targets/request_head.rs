@@ -1,0 +1,94 @@
+//! The head parser against the reference: the same verdict for every prefix, whatever the parser
+//! remembers from earlier heads.
+//!
+//! Input: two bytes that say how the rest is cut, one that chooses the limit, then heads, one
+//! behind the other.
+
+#![no_main]
+
+use corekv::http::{Fields, Framing, HeadParser, MaxAge, Method, Parsed, Persistence, Target};
+use corekv_fuzz::head::{self, Head, Outcome};
+use corekv_fuzz::pieces;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let [seed_low, seed_high, limit, input @ ..] = data else { return };
+    let header_bytes_max = [64, 256, 1024, 16 << 10][usize::from(limit % 4)];
+    let sizes = pieces(u16::from_le_bytes([*seed_low, *seed_high]), input.len());
+    // Cold: it has seen nothing. Warm: it has seen every head of this input.
+    let mut warm = HeadParser::new(header_bytes_max, None);
+    walk(input, &[input.len()], &mut warm, header_bytes_max);
+    walk(input, &sizes, &mut warm, header_bytes_max);
+    walk(input, &sizes, &mut HeadParser::new(header_bytes_max, None), header_bytes_max);
+});
+
+/// Parses heads until one is refused or the input is used up.
+fn walk(input: &[u8], sizes: &[usize], parser: &mut HeadParser, header_bytes_max: usize) {
+    let (mut at, mut end, mut scanned) = (0, 0, 0);
+    for size in sizes {
+        end += size;
+        let received = &input[..end];
+        loop {
+            // The caller's part: empty lines before a head are skipped.
+            while received[at..].starts_with(b"\r\n") {
+                at += 2;
+                scanned = 0;
+            }
+            let expected = head::read(&received[at..], header_bytes_max);
+            let context = || format!("{} after {}", received[at..].escape_ascii(), at);
+            match (parser.parse(received, at, &mut scanned), expected) {
+                (Ok(Some((parsed, head_end))), Outcome::Head(head)) => {
+                    assert_eq!(head_end, at + head.bytes, "{}", context());
+                    compare(&parsed, &head);
+                    at = head_end;
+                    assert_eq!(scanned, 0);
+                }
+                (Ok(None), Outcome::Incomplete(_)) => {
+                    assert!(scanned <= received.len() - at);
+                    assert!(received.len() - at <= header_bytes_max);
+                    break;
+                }
+                (Err(error), Outcome::Refused(statuses) | Outcome::Incomplete(statuses)) => {
+                    let status = error.status() as u16;
+                    assert!(
+                        statuses.contains(&status),
+                        "{error:?} not in {statuses:?}: {}",
+                        context()
+                    );
+                    return;
+                }
+                (got, expected) => panic!("{got:?}, but {expected:?}: {}", context()),
+            }
+        }
+    }
+}
+
+fn compare(parsed: &Parsed, head: &Head) {
+    assert_eq!(parsed.method, Method::from_token(&head.method));
+    let target = match &head.target {
+        head::Target::Path(path) => Target::Path { escaped: path.contains(&b'%') },
+        head::Target::Server => Target::Server,
+        head::Target::Authority => Target::Authority,
+    };
+    assert_eq!(parsed.target, target);
+    let Fields { framing, persistence, expects_continue, max_age, .. } = parsed.fields;
+    let expected = match head.framing {
+        head::Framing::Length(n) => Framing::Length(n),
+        head::Framing::Chunked => Framing::Chunked,
+    };
+    assert_eq!(framing, expected);
+    let expected = match (head.minor, head.close, head.keep_alive) {
+        (0, false, true) => Persistence::KeepAlive,
+        (0, ..) => Persistence::OldClose,
+        (_, true, _) => Persistence::Close,
+        (_, false, _) => Persistence::Default,
+    };
+    assert_eq!(persistence, expected);
+    assert_eq!(expects_continue, head.expects_continue);
+    match head.max_age {
+        head::MaxAge::Absent => assert_eq!(max_age, MaxAge::Absent),
+        head::MaxAge::Seconds(n) => assert_eq!(max_age, MaxAge::Seconds(n as u32)),
+        head::MaxAge::Malformed => assert_eq!(max_age, MaxAge::Malformed),
+        head::MaxAge::Unsure => {}
+    }
+}

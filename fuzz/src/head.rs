@@ -1,0 +1,327 @@
+//! A request's head by RFC 9112 §3 to §6 and the contract, one line at a time.
+
+use crate::Statuses;
+
+/// What the bytes from a head's first one on are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A head may still come of them. Statuses that may be answered early, if any.
+    Incomplete(Statuses),
+    /// Whatever follows, they are refused.
+    Refused(Statuses),
+    Head(Head),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxAge {
+    Absent,
+    Seconds(u64),
+    Malformed,
+    /// The field has quoted commas, on which lenient and strict readers differ.
+    Unsure,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Bytes behind the first slash, without the query.
+    Path(Vec<u8>),
+    Server,
+    Authority,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub bytes: usize,
+    pub method: Vec<u8>,
+    pub target: Target,
+    pub minor: u8,
+    pub framing: Framing,
+    pub close: bool,
+    pub keep_alive: bool,
+    pub expects_continue: bool,
+    pub max_age: MaxAge,
+}
+
+impl Head {
+    /// Whether the connection closes after the response.
+    pub fn closes(&self) -> bool {
+        self.close || (self.minor == 0 && !self.keep_alive)
+    }
+
+    pub fn has_body(&self) -> bool {
+        self.framing != Framing::Length(0)
+    }
+}
+
+const FIELDS_MAX: usize = 100;
+
+/// Reads the head at the start of `input`, in which no empty line stands before it.
+pub fn read(input: &[u8], header_bytes_max: usize) -> Outcome {
+    let mut lines: Vec<&[u8]> = Vec::new();
+    let mut early = Vec::new();
+    let mut at = 0;
+    loop {
+        // A line counts when it is complete within the limit, its line end included.
+        let within = &input[at..input.len().min(header_bytes_max)];
+        let Some(length) = within.iter().position(|&byte| byte == b'\n') else {
+            if input.len() > header_bytes_max {
+                early.push(if lines.is_empty() { 414 } else { 431 });
+                return Outcome::Refused(early);
+            }
+            return Outcome::Incomplete(early);
+        };
+        let line = &within[..length];
+        let Some(line) = line.strip_suffix(b"\r") else {
+            early.push(400);
+            early.extend(line_faults(lines.len(), line));
+            return Outcome::Refused(early);
+        };
+        at += length + 1;
+        if line.is_empty() {
+            break;
+        }
+        let faults = line_faults(lines.len(), line);
+        if !faults.is_empty() {
+            early.extend(faults);
+            return Outcome::Refused(early);
+        }
+        if lines.is_empty() && request_line(line).is_none() {
+            early.push(400);
+        }
+        lines.push(line);
+    }
+    whole(&lines, at, early)
+}
+
+/// What is wrong with a line by itself; line 0 is the request line.
+fn line_faults(number: usize, line: &[u8]) -> Statuses {
+    let mut faults = Vec::new();
+    if line.contains(&b'\r') || line.contains(&0) {
+        faults.push(400);
+    }
+    if number > FIELDS_MAX {
+        faults.push(431);
+    }
+    if number == 0 {
+        let parts: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+        let well_formed = parts.len() == 3
+            && !parts[0].is_empty()
+            && parts[0].iter().all(|&byte| is_token(byte))
+            && !parts[1].is_empty()
+            // Bytes beyond ASCII and fragments are told apart from these only by the target.
+            && parts[1].iter().all(|&byte| byte > b' ' && byte != 0x7f);
+        if !well_formed {
+            faults.push(400);
+        }
+        let version = parts.get(2).copied().unwrap_or_default();
+        if !matches!(version, b"HTTP/1.0" | b"HTTP/1.1") {
+            let named = version.len() == 8
+                && version.starts_with(b"HTTP/")
+                && version[5].is_ascii_digit()
+                && version[6] == b'.'
+                && version[7].is_ascii_digit();
+            faults.push(if named && parts.len() == 3 { 505 } else { 400 });
+            let target = parts.get(1).copied().unwrap_or_default();
+            if target.iter().any(|&byte| byte >= 0x7f || byte == b'#') {
+                faults.push(400);
+            }
+        }
+    } else {
+        let colon = line.iter().position(|&byte| byte == b':');
+        let name = &line[..colon.unwrap_or(line.len())];
+        let value = &line[colon.map_or(line.len(), |colon| colon + 1)..];
+        let well_formed = colon.is_some()
+            && !name.is_empty()
+            && name.iter().all(|&byte| is_token(byte))
+            && value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+        if !well_formed {
+            faults.push(400);
+        }
+    }
+    faults
+}
+
+fn request_line(line: &[u8]) -> Option<(&[u8], Target, u8)> {
+    let parts: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+    let [method, target, version] = parts[..] else { return None };
+    let minor = version.last()? - b'0';
+    Some((method, read_target(method, target)?, minor))
+}
+
+fn read_target(method: &[u8], target: &[u8]) -> Option<Target> {
+    if !target.iter().all(|&byte| (0x21..=0x7e).contains(&byte) && byte != b'#') {
+        return None;
+    }
+    if method == b"CONNECT" {
+        return is_authority(target).then_some(Target::Authority);
+    }
+    if target == b"*" {
+        return (method == b"OPTIONS").then_some(Target::Server);
+    }
+    let rest = if target[0] == b'/' {
+        target
+    } else {
+        let lower = target.to_ascii_lowercase();
+        let scheme =
+            ["http://", "https://"].into_iter().find(|s| lower.starts_with(s.as_bytes()))?;
+        let rest = &target[scheme.len()..];
+        let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
+        if !is_authority(&rest[..end]) {
+            return None;
+        }
+        &rest[end..]
+    };
+    let path = rest.split(|&byte| byte == b'?').next().unwrap_or_default();
+    Some(Target::Path(path.strip_prefix(b"/").unwrap_or(path).to_vec()))
+}
+
+/// What a complete head of well-formed lines means.
+fn whole(lines: &[&[u8]], bytes: usize, mut faults: Statuses) -> Outcome {
+    let Some((method, target, minor)) = lines.first().and_then(|line| request_line(line)) else {
+        faults.push(400);
+        return Outcome::Refused(faults);
+    };
+    let values = |wanted: &str| -> Vec<&[u8]> {
+        let fields = lines[1..].iter().map(|line| {
+            let colon = line.iter().position(|&byte| byte == b':').unwrap();
+            (line[..colon].to_ascii_lowercase(), trim(&line[colon + 1..]))
+        });
+        fields.filter(|(name, _)| name == wanted.as_bytes()).map(|(_, value)| value).collect()
+    };
+    let hosts = values("host");
+    if hosts.len() > 1
+        || (minor > 0 && hosts.is_empty())
+        || hosts.iter().any(|host| !host.is_empty() && !is_authority(host))
+    {
+        faults.push(400);
+    }
+    if values("authorization").len() > 1 {
+        faults.push(400);
+    }
+    let expectations = values("expect");
+    // HTTP/1.0 knows no expectations (RFC 9110 §10.1.1).
+    if minor > 0 && expectations.iter().any(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+        faults.push(417);
+    }
+    let codings = values("transfer-encoding");
+    let lengths = values("content-length");
+    let mut length = None;
+    for element in lengths.iter().flat_map(|value| value.split(|&byte| byte == b',')) {
+        let text = std::str::from_utf8(trim(element)).unwrap_or("x");
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<u64>() {
+            Ok(n) if digits && length.is_none_or(|other| other == n) => length = Some(n),
+            _ => faults.push(400),
+        }
+    }
+    let mut framing = Framing::Length(length.unwrap_or(0));
+    if !codings.is_empty() {
+        framing = Framing::Chunked;
+        let names: Vec<Vec<u8>> = elements(&codings);
+        if !lengths.is_empty() || minor == 0 || names.last().is_none_or(|last| last != b"chunked") {
+            faults.push(400);
+        }
+        if names.iter().filter(|name| *name == b"chunked").count() > 1 {
+            faults.push(400);
+        }
+        if names.iter().any(|name| name != b"chunked") {
+            faults.push(501);
+        }
+        // With something other than chunked at its end the list is 400, never 501.
+        if names.last().is_some_and(|last| last != b"chunked") {
+            faults.retain(|&fault| fault != 501);
+        }
+    }
+    if !faults.is_empty() {
+        return Outcome::Refused(faults);
+    }
+    let options = elements(&values("connection"));
+    Outcome::Head(Head {
+        bytes,
+        method: method.to_vec(),
+        target,
+        minor,
+        framing,
+        close: options.iter().any(|option| option == b"close"),
+        keep_alive: options.iter().any(|option| option == b"keep-alive"),
+        expects_continue: minor > 0 && !expectations.is_empty(),
+        max_age: max_age(&values("cache-control")),
+    })
+}
+
+fn max_age(values: &[&[u8]]) -> MaxAge {
+    if values.iter().any(|value| value.contains(&b'"') && value.contains(&b',')) {
+        return MaxAge::Unsure;
+    }
+    let mut found = MaxAge::Absent;
+    for directive in elements(values) {
+        let mut parts = directive.splitn(2, |&byte| byte == b'=');
+        if trim(parts.next().unwrap_or_default()) != b"max-age" {
+            continue;
+        }
+        let argument = trim(parts.next().unwrap_or_default());
+        let inner = argument.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        let digits = inner.unwrap_or(argument);
+        let age = if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+            MaxAge::Malformed
+        } else {
+            let text = std::str::from_utf8(digits).unwrap();
+            MaxAge::Seconds(text.parse::<u64>().unwrap_or(u64::MAX).min(u64::from(u32::MAX)))
+        };
+        found = if found == MaxAge::Absent || found == age { age } else { MaxAge::Malformed };
+    }
+    found
+}
+
+/// The elements of a list that is spread over fields, in lower case, without the empty ones.
+fn elements(values: &[&[u8]]) -> Vec<Vec<u8>> {
+    let all = values.join(&b","[..]);
+    let elements =
+        all.split(|&byte| byte == b',').map(|element| trim(element).to_ascii_lowercase());
+    elements.filter(|element| !element.is_empty()).collect()
+}
+
+/// Without optional white space (RFC 9110 §5.6.3) around it.
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// tchar (RFC 9110 §5.6.2).
+pub fn is_token(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// `host[:port]` with a host that is not empty (RFC 3986 §3.2.2 and §3.2.3).
+fn is_authority(bytes: &[u8]) -> bool {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let sub_delimiter = |byte: u8| b"!$&'()*+,;=".contains(&byte);
+    let plain = |byte: u8| unreserved(byte) || sub_delimiter(byte) || byte == b'%';
+    let (host, port) = match bytes.strip_prefix(b"[") {
+        Some(inner) => {
+            let Some(end) = inner.iter().position(|&byte| byte == b']') else { return false };
+            (&inner[..end], &inner[end + 1..])
+        }
+        None => bytes.split_at(bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len())),
+    };
+    let literal = bytes.starts_with(b"[");
+    let port_well_formed = match port.split_first() {
+        None => true,
+        Some((b':', digits)) => digits.iter().all(u8::is_ascii_digit),
+        Some(_) => false,
+    };
+    !host.is_empty()
+        && host.iter().all(|&byte| plain(byte) || (literal && byte == b':'))
+        && port_well_formed
+}

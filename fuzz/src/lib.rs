@@ -1,0 +1,38 @@
+//! What the fuzz targets compare corekv with: references that are slow and simple, written from
+//! the RFCs and the contract and not from the code that they check.
+//!
+//! Where a request breaks several rules at once the contract does not say which is named. A
+//! reference therefore gives all the statuses that would be true.
+
+pub mod chunked;
+pub mod head;
+pub mod model;
+pub mod reader;
+pub mod script;
+
+/// Status codes of which each would be a true answer.
+pub type Statuses = Vec<u16>;
+
+/// Cuts `length` bytes into pieces whose sizes follow from `seed`; 0 leaves them whole, and 1
+/// cuts them into single bytes.
+pub fn pieces(seed: u16, length: usize) -> Vec<usize> {
+    match seed {
+        0 => return vec![length],
+        1 => return vec![1; length],
+        _ => {}
+    }
+    let mut state = u32::from(seed).wrapping_mul(2_654_435_761) | 1;
+    let mut left = length;
+    let mut sizes = Vec::new();
+    // A seed prefers small pieces or large ones, so that both kinds of cut are common.
+    let size_max = 1usize << (seed % 11);
+    while left > 0 {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        let size = (1 + state as usize % size_max).min(left);
+        sizes.push(size);
+        left -= size;
+    }
+    sizes
+}

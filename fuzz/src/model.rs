@@ -1,0 +1,279 @@
+//! What a connection's bytes must be answered with: the contract over a plain map.
+
+use std::collections::HashMap;
+
+use crate::Statuses;
+use crate::chunked;
+use crate::head::{self, Framing, Head, MaxAge, Target};
+
+/// The settings that answers depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub header_bytes_max: usize,
+    pub body_bytes_max: u64,
+    pub key_bytes_max: usize,
+    pub miss_status: u16,
+    /// Whether the reserved names are on the data address.
+    pub pages: bool,
+}
+
+/// One answer.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// `100 Continue` goes before it.
+    pub interim: bool,
+    /// Empty when only the interim response is due.
+    pub statuses: Statuses,
+    /// The request was a HEAD.
+    pub head: bool,
+    /// The connection closes after it.
+    pub close: bool,
+    /// The version was 1.0, so that a closing response says nothing of it.
+    pub old: bool,
+    /// The body, where it is known.
+    pub body: Option<Vec<u8>>,
+}
+
+/// All answers to a connection's bytes.
+#[derive(Debug, Default)]
+pub struct Answers {
+    pub answers: Vec<Answer>,
+    /// What may follow them, when the bytes end where a fault may but need not be seen already.
+    pub may_follow: Statuses,
+    /// The contract leaves open what follows.
+    pub open: bool,
+    /// The whole of the connection's requests are answered, and it stays open.
+    pub complete: bool,
+}
+
+/// Answers `input` as a connection's only bytes.
+pub fn answer(input: &[u8], limits: &Limits) -> Answers {
+    let mut values = HashMap::new();
+    let mut out = Answers::default();
+    let mut at = 0;
+    loop {
+        while input[at..].starts_with(b"\r\n") {
+            at += 2;
+        }
+        let head = match head::read(&input[at..], limits.header_bytes_max) {
+            head::Outcome::Incomplete(statuses) => {
+                out.may_follow = statuses;
+                out.complete = at == input.len();
+                return out;
+            }
+            head::Outcome::Refused(statuses) => {
+                out.answers.push(Answer { statuses, close: true, ..Answer::default() });
+                return out;
+            }
+            head::Outcome::Head(head) => head,
+        };
+        at += head.bytes;
+        let Some(mut verdict) = judge(&head, limits) else {
+            out.open = true;
+            return out;
+        };
+        verdict.head = head.method == b"HEAD";
+        verdict.old = head.minor == 0;
+        verdict.close = head.closes();
+        if matches!(head.framing, Framing::Length(n) if n > limits.body_bytes_max) {
+            verdict.statuses = vec![413];
+            verdict.close = true;
+            verdict.old = false;
+            out.answers.push(verdict);
+            return out;
+        }
+        if head.expects_continue && head.has_body() {
+            if !verdict.statuses.is_empty() {
+                verdict.close = true;
+                out.answers.push(verdict);
+                return out;
+            }
+            verdict.interim = true;
+        }
+        let body = match read_body(&head, &input[at..], limits) {
+            Body::Whole { bytes, data } => {
+                at += bytes;
+                data
+            }
+            Body::Refused(statuses) => {
+                verdict.statuses = statuses;
+                verdict.close = true;
+                verdict.old = false;
+                out.answers.push(verdict);
+                return out;
+            }
+            Body::Incomplete => {
+                verdict.statuses.clear();
+                verdict.close = false;
+                if verdict.interim {
+                    out.answers.push(verdict);
+                }
+                if head.framing == Framing::Chunked {
+                    out.may_follow = vec![400, 413, 431];
+                }
+                return out;
+            }
+            Body::Open => {
+                verdict.statuses.clear();
+                out.answers.push(verdict);
+                out.open = true;
+                return out;
+            }
+        };
+        if verdict.statuses.is_empty() {
+            act(&head, body, limits, &mut values, &mut verdict);
+        }
+        let close = verdict.close;
+        out.answers.push(verdict);
+        if close {
+            return out;
+        }
+    }
+}
+
+enum Body {
+    Whole { bytes: usize, data: Vec<u8> },
+    Incomplete,
+    Refused(Statuses),
+    Open,
+}
+
+fn read_body(head: &Head, input: &[u8], limits: &Limits) -> Body {
+    match head.framing {
+        Framing::Length(n) => match input.get(..n as usize) {
+            Some(data) => Body::Whole { bytes: data.len(), data: data.to_vec() },
+            None => Body::Incomplete,
+        },
+        Framing::Chunked => {
+            match chunked::read(input, limits.body_bytes_max, limits.header_bytes_max) {
+                chunked::Outcome::Complete { consumed, data } => {
+                    Body::Whole { bytes: consumed, data }
+                }
+                chunked::Outcome::Incomplete(_) => Body::Incomplete,
+                chunked::Outcome::Refused(statuses) => Body::Refused(statuses),
+                chunked::Outcome::Unsure => Body::Open,
+            }
+        }
+    }
+}
+
+const KNOWN: [&[u8]; 10] = [
+    b"CONNECT",
+    b"TRACE",
+    b"PATCH",
+    b"COPY",
+    b"LOCK",
+    b"MKCOL",
+    b"MOVE",
+    b"PROPPATCH",
+    b"UNLOCK",
+    b"PURGE",
+];
+const HANDLED: [&[u8]; 7] = [b"GET", b"HEAD", b"PUT", b"POST", b"DELETE", b"OPTIONS", b"PROPFIND"];
+
+fn is_page(key: &[u8], limits: &Limits) -> bool {
+    limits.pages && matches!(key, b"" | b"size" | b"healthz" | b"metrics")
+}
+
+/// The refusals that the head deserves. `None` if the contract leaves it open.
+fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
+    let mut statuses = Vec::new();
+    let method = &head.method[..];
+    if KNOWN.contains(&method) {
+        statuses.push(405);
+    } else if !HANDLED.contains(&method) {
+        statuses.push(501);
+    }
+    if head.target == Target::Authority {
+        statuses.push(405);
+    }
+    if let Target::Path(path) = &head.target {
+        match decode(path) {
+            None => statuses.push(400),
+            Some(key) if is_page(&key, limits) => {
+                if !matches!(method, b"GET" | b"HEAD" | b"OPTIONS") {
+                    statuses.push(405);
+                }
+            }
+            Some(key) if key.is_empty() => statuses.push(400),
+            Some(key) if key.len() > limits.key_bytes_max => statuses.push(414),
+            Some(_) => {}
+        }
+    }
+    if matches!(method, b"PUT" | b"POST") {
+        match head.max_age {
+            MaxAge::Malformed => statuses.push(400),
+            MaxAge::Unsure => return None,
+            _ => {}
+        }
+    }
+    Some(Answer { statuses, ..Answer::default() })
+}
+
+/// Does what the request asks for.
+fn act(
+    head: &Head,
+    body: Vec<u8>,
+    limits: &Limits,
+    values: &mut HashMap<Vec<u8>, Vec<u8>>,
+    answer: &mut Answer,
+) {
+    let key = match &head.target {
+        Target::Path(path) => decode(path).unwrap(),
+        _ => Vec::new(),
+    };
+    let mut body_out = Some(Vec::new());
+    let status = match &head.method[..] {
+        b"OPTIONS" => 204,
+        b"GET" | b"HEAD" if is_page(&key, limits) => {
+            body_out = match &key[..] {
+                b"size" => Some(values.len().to_string().into_bytes()),
+                b"healthz" => Some(b"ok".to_vec()),
+                _ => None,
+            };
+            200
+        }
+        b"GET" | b"HEAD" => match values.get(&key) {
+            Some(value) => {
+                body_out = Some(value.clone());
+                200
+            }
+            None => limits.miss_status,
+        },
+        b"PUT" | b"POST" if head.max_age == MaxAge::Seconds(0) => {
+            values.remove(&key);
+            204
+        }
+        b"PUT" | b"POST" => match values.insert(key, body) {
+            Some(_) => 204,
+            None => 201,
+        },
+        b"DELETE" => match values.remove(&key) {
+            Some(_) => 204,
+            None => 404,
+        },
+        _ => 404,
+    };
+    answer.statuses = vec![status];
+    answer.body = body_out;
+}
+
+/// Percent-decoding (RFC 3986 §2.1).
+fn decode(path: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < path.len() {
+        if path[at] == b'%' {
+            let digits = path.get(at + 1..at + 3)?;
+            if !digits.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
+            out.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            at += 3;
+        } else {
+            out.push(path[at]);
+            at += 1;
+        }
+    }
+    Some(out)
+}

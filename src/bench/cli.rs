@@ -1,0 +1,323 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Parser};
+
+use super::error::Error;
+use super::settings::{CONNECTIONS_MAX, Length, Outputs, PIPELINING_MAX, Settings};
+use super::target::Target;
+use super::workload::{Distribution, Mix, Values, Workload};
+
+/// Measures an HTTP key-value server under pipelined load.
+///
+/// Without --uri or --unix a corekv server is started inside the process and measured.
+/// Exit code: 0 if all is well, 1 if values were lost or wrong or requests failed, 2 if the
+/// command line was wrong.
+#[derive(Debug, Parser)]
+#[command(name = "corekv-bench", version, args_override_self = true)]
+struct Arguments {
+    /// The server, as http://HOST[:PORT][/PREFIX]; keys are appended
+    #[arg(long, value_name = "URI", conflicts_with = "unix")]
+    uri: Option<String>,
+    /// The server's Unix-domain socket
+    #[arg(long, value_name = "PATH")]
+    unix: Option<PathBuf>,
+    /// Number of connections
+    #[arg(long, short, value_name = "N", default_value = "20", value_parser = connections)]
+    connections: usize,
+    /// Requests in flight per connection
+    #[arg(long, short, value_name = "N", default_value = "10", value_parser = pipelining)]
+    pipelining: usize,
+    /// How long to measure, in seconds or with a unit (500ms, 2m)
+    #[arg(long, short, value_name = "TIME", default_value = "10", value_parser = some_time)]
+    duration: Duration,
+    /// Send this many requests instead of measuring for a time
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration")]
+    requests: Option<u64>,
+    /// Load for this long before the measurement
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
+    warmup: Duration,
+    /// Number of load threads [default: half of the cores]
+    #[arg(long, short, value_name = "N", value_parser = positive)]
+    threads: Option<usize>,
+    /// Cores for the load threads, such as 1 or 2-3,7 [default: the upper half]
+    #[arg(long, value_name = "LIST", value_parser = core_list)]
+    cores: Option<Cores>,
+    /// Keys are the numbers below this one
+    #[arg(long, value_name = "N", default_value = "1000000")]
+    keys: u64,
+    /// The share of POSTs, from 0 to 1; the rest are GETs
+    #[arg(long, value_name = "R", default_value = "0.2", value_parser = ratio)]
+    write_ratio: f64,
+    /// Weights of the methods instead, such as get=70,head=5,post=20,put=3,delete=2
+    #[arg(long, value_name = "LIST", value_parser = Mix::parse, conflicts_with = "write_ratio")]
+    method_mix: Option<Mix>,
+    /// Length of the values, N or MIN-MAX [default: decimal numbers, the last one read plus one]
+    #[arg(long, value_name = "N", value_parser = Values::parse)]
+    value_bytes: Option<Values>,
+    /// How keys are drawn: uniform, or zipf:THETA
+    #[arg(long, value_name = "NAME", default_value = "uniform", value_parser = Distribution::parse)]
+    distribution: Distribution,
+    /// What the random numbers derive from
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// Store every key before the measurement, so that every read must hit [default]
+    #[arg(long, overrides_with = "no_preload")]
+    preload: bool,
+    /// Measure the server with the keys that it has
+    #[arg(long, overrides_with = "preload")]
+    no_preload: bool,
+    /// Send this many requests per second, and count latency from when each was due
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+    /// Check every value that is read: its key, its version, its length, its bytes
+    #[arg(long)]
+    verify: bool,
+    /// Add a header field to every request; may be repeated
+    #[arg(long, short = 'H', value_name = "NAME: VALUE", action = ArgAction::Append)]
+    header: Vec<String>,
+    /// How long a request may stay without answer
+    #[arg(long, value_name = "TIME", default_value = "10", value_parser = some_time)]
+    timeout: Duration,
+    /// The server's process, to report its CPU time
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+    /// Write the results as JSON (- is standard output; the report then goes to standard error)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the results as CSV (without FILE to standard output)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    csv: Option<PathBuf>,
+    /// Write all latencies in HdrHistogram's percentile format
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+    /// No report and no progress, only complaints
+    #[arg(long, short)]
+    quiet: bool,
+    /// No colours, as with NO_COLOR in the environment
+    #[arg(long)]
+    no_color: bool,
+}
+
+/// Core numbers; a type of its own, because to clap a list would mean a repeated flag.
+#[derive(Debug, Clone)]
+struct Cores(Vec<usize>);
+
+/// Parses a command line, the program's name first. Returns nothing if it asked for help or the
+/// version, which are printed.
+pub fn parse<I, T>(arguments: I) -> Result<Option<Settings>, Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments.settings().map(Some),
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
+            // Help that nobody reads needs no complaint.
+            let _ = error.print();
+            Ok(None)
+        }
+        Err(error) => Err(Error::usage(first_line(&error.to_string()))),
+    }
+}
+
+/// Clap explains at length; the first line says what is wrong.
+fn first_line(message: &str) -> &str {
+    let line = message.lines().next().unwrap_or(message);
+    line.strip_prefix("error: ").unwrap_or(line)
+}
+
+impl Arguments {
+    fn settings(self) -> Result<Settings, Error> {
+        let target = match (&self.uri, &self.unix) {
+            (Some(uri), _) => Some(Target::parse(uri)?),
+            (None, Some(path)) => Some(Target::unix(path)),
+            (None, None) => None,
+        };
+        let settings = Settings {
+            target,
+            connections: self.connections,
+            pipelining: self.pipelining,
+            length: self.requests.map_or(Length::Time(self.duration), Length::Requests),
+            warmup: self.warmup,
+            threads: self.threads,
+            cores: self.cores.map(|cores| cores.0),
+            workload: Workload {
+                keys: self.keys,
+                distribution: self.distribution,
+                mix: self.method_mix.unwrap_or_else(|| Mix::write_ratio(self.write_ratio)),
+                values: self.value_bytes.unwrap_or(Values::Counter),
+                seed: self.seed,
+            },
+            preload: !self.no_preload,
+            rate: self.rate,
+            verify: self.verify,
+            headers: self.header,
+            timeout: self.timeout,
+            server_pid: self.server_pid,
+            outputs: Outputs { json: self.json, csv: self.csv, hgrm: self.hgrm },
+            quiet: self.quiet,
+            color: !self.no_color,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+}
+
+fn number_to(text: &str, max: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=max).contains(&number) => Ok(number),
+        _ => Err(format!("not a number from 1 to {max}")),
+    }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    number_to(text, CONNECTIONS_MAX)
+}
+
+fn pipelining(text: &str) -> Result<usize, String> {
+    number_to(text, PIPELINING_MAX)
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    number_to(text, 1024)
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err("not a number from 0 to 1".to_owned()),
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let end = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let scale = match &text[end..] {
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        unit => return Err(format!("'{unit}' is none of the units ms, s, m, h")),
+    };
+    match text[..end].parse::<f64>() {
+        // A year is long enough, and every clock can count it.
+        Ok(value) if (0.0..=3e7).contains(&(value * scale)) => {
+            Ok(Duration::from_secs_f64(value * scale))
+        }
+        _ => Err("not a time such as 30, 0.5, 500ms or 2m".to_owned()),
+    }
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        Duration::ZERO => Err("must be more than 0".to_owned()),
+        time => Ok(time),
+    }
+}
+
+fn core_list(text: &str) -> Result<Cores, String> {
+    let number = |digits: &str| {
+        digits
+            .parse::<usize>()
+            .ok()
+            .filter(|&core| core < 1024)
+            .ok_or_else(|| format!("'{digits}' is not the number of a core"))
+    };
+    let mut cores = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(format!("{first} comes after {last}"));
+        }
+        cores.extend(first..=last);
+    }
+    Ok(Cores(cores))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Settings, Error> {
+        parse(line.split_ascii_whitespace()).map(|settings| settings.expect("no help asked for"))
+    }
+
+    #[test]
+    fn the_originals_command_line_works() {
+        let line = "corekv-bench --connections=20 --pipelining=10 --duration=30 \
+                    --uri=http://localhost:8080";
+        let settings = parsed(line).unwrap();
+        assert_eq!((settings.connections, settings.pipelining), (20, 10));
+        assert_eq!(settings.length, Length::Time(Duration::from_secs(30)));
+        assert_eq!(settings.target, Some(Target::parse("http://localhost:8080").unwrap()));
+        assert!(settings.preload);
+    }
+
+    #[test]
+    fn switches_have_their_opposites_and_the_last_one_counts() {
+        assert!(!parsed("b --no-preload").unwrap().preload);
+        assert!(parsed("b --no-preload --preload").unwrap().preload);
+        assert!(!parsed("b --preload --no-preload").unwrap().preload);
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, ms) in [("2", 2000), ("0.5", 500), ("250ms", 250), ("1m", 60_000)] {
+            assert_eq!(time(text), Ok(Duration::from_millis(ms)));
+        }
+        for text in ["", "s", "-1", "1d", "inf", "NaN", "1e99"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn core_lists_have_ranges() {
+        assert_eq!(core_list("1").unwrap().0, [1]);
+        assert_eq!(core_list("0-2,5").unwrap().0, [0, 1, 2, 5]);
+        for text in ["", "x", "2-1", "1-", "99999"] {
+            assert!(core_list(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_in_one_line() {
+        for line in [
+            "b --connections=0",
+            "b --pipelining=0",
+            "b --duration=0",
+            "b --duration=x",
+            "b --keys=0",
+            "b --requests=0",
+            "b --requests=1 --duration=1",
+            "b --write-ratio=1.1",
+            "b --write-ratio=0.1 --method-mix=get=1",
+            "b --method-mix=get",
+            "b --value-bytes=9-1",
+            "b --distribution=zipf",
+            "b --rate=0",
+            "b --threads=21",
+            "b --uri=localhost",
+            "b --uri=http://a --unix=/x",
+            "b --verify --method-mix=get=1,delete=1",
+            "b --nonsense",
+            "b stray",
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2);
+            assert_eq!(error.to_string().lines().count(), 1, "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn csv_needs_no_file() {
+        let settings = parsed("b --csv --quiet").unwrap();
+        assert!(settings.outputs.csv == Some("-".into()) && settings.quiet);
+    }
+}

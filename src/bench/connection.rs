@@ -1,0 +1,561 @@
+//! One client connection: keeps a number of requests in flight and matches answers to them.
+//!
+//! ```text
+//!            +--------- top_up: render what may be sent, one write ---------+
+//!            |                                                              |
+//!   source --+--> in flight (method, key, start) --> answers: one read, parse all --> recorder
+//!            |                                                              |
+//!   again <--+---------- announced close: what is owed is sent again -------+
+//! ```
+//!
+//! The clock is read once per batch sent and once per batch received: all requests of a batch
+//! leave, and all answers of a batch arrive, in one system call.
+
+use std::collections::VecDeque;
+use std::io;
+
+use mio::Token;
+use mio::event::Event;
+
+use super::context::Context;
+use super::error::Failure;
+use super::preload::Keys;
+use super::rate::Schedule;
+use super::response::{Parser, Step};
+use super::stream::Stream;
+use super::workload::{Generator, Method, Values, Workload};
+
+/// Rendered bytes that wait for the socket; beyond this no further request is rendered.
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+
+/// The pause before the second attempt to reconnect; it doubles from then on.
+const BACKOFF_NS: u64 = 10_000_000;
+
+/// The longest pause between attempts.
+const BACKOFF_NS_MAX: u64 = 500_000_000;
+
+/// The start of a request that is to be stamped when it is sent.
+const UNSTAMPED: u64 = 0;
+
+/// A request that the server owes an answer to.
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    start: u64,
+    key: u64,
+    /// Under `--verify`: what a write writes, or the oldest version that a read may see.
+    version: u32,
+    method: Method,
+}
+
+/// Where requests come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Nowhere.
+    Nothing,
+    /// Every key of a share is stored once.
+    Preload(Keys),
+    /// The workload, for so many requests.
+    Workload { left: u64, schedule: Option<Schedule> },
+}
+
+#[derive(Debug)]
+enum Link {
+    Open(Stream),
+    Connecting { stream: Stream, since: u64 },
+    Closed { retry_at: u64 },
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    index: usize,
+    token: Token,
+    link: Link,
+    /// Attempts to connect since the last answer.
+    attempts: u32,
+    parser: Parser,
+    generator: Generator,
+    source: Source,
+    in_flight: VecDeque<Request>,
+    /// What an announced close left without answer.
+    again: VecDeque<Request>,
+    output: Vec<u8>,
+    output_sent: usize,
+    /// Bytes of the answer that isn't complete.
+    partial_bytes: usize,
+    last_value: u64,
+    /// When the oldest request began to wait, or an answer came.
+    progress_at: u64,
+}
+
+impl Connection {
+    pub(super) fn new(workload: &Workload, index: usize, token: Token, context: &Context) -> Self {
+        Self {
+            index,
+            token,
+            link: Link::Closed { retry_at: 0 },
+            attempts: 0,
+            parser: Parser::new(context.common.body_bytes_max()),
+            generator: Generator::new(workload, index),
+            source: Source::Nothing,
+            in_flight: VecDeque::new(),
+            again: VecDeque::new(),
+            output: Vec::new(),
+            output_sent: 0,
+            partial_bytes: 0,
+            last_value: 0,
+            progress_at: 0,
+        }
+    }
+
+    /// The number of this connection among all of the run.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Opens the connection before the first phase, and waits for it.
+    pub(super) fn open_now(&mut self, context: &mut Context) {
+        let opened = Stream::connect_now(&context.common.endpoint, context.common.timeout)
+            .and_then(|mut stream| stream.register(&context.registry, self.token).map(|()| stream));
+        match opened {
+            Ok(stream) => self.link = Link::Open(stream),
+            Err(error) => self.fail(context, Failure::of(&error), true),
+        }
+    }
+
+    pub(super) fn begin(&mut self, context: &mut Context, source: Source) {
+        self.source = source;
+        self.top_up(context);
+    }
+
+    /// Whether nothing is left to send or to wait for.
+    pub(super) fn is_done(&self, context: &Context) -> bool {
+        self.in_flight.is_empty()
+            && self.again.is_empty()
+            && match &self.source {
+                Source::Nothing => true,
+                Source::Preload(keys) => keys.size_hint().0 == 0,
+                Source::Workload { left, .. } => *left == 0 || context.now >= context.until,
+            }
+    }
+
+    /// When the schedule wants the next request sent, if there is one and it can be.
+    pub(super) fn next_due(&self, context: &Context) -> Option<u64> {
+        match &self.source {
+            Source::Workload { left: 1.., schedule: Some(schedule) }
+                if self.in_flight.len() < context.depth && matches!(self.link, Link::Open(_)) =>
+            {
+                Some(schedule.due()).filter(|&due| due < context.until)
+            }
+            _ => None,
+        }
+    }
+
+    /// Requests of the schedule before `end` that were never sent.
+    pub(super) fn behind(&self, end: u64) -> u64 {
+        match &self.source {
+            Source::Workload { left, schedule: Some(schedule) } => schedule.behind(end).min(*left),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn on_event(&mut self, context: &mut Context, event: &Event) {
+        if let Link::Connecting { .. } = self.link {
+            self.finish_connecting(context);
+        }
+        if !matches!(self.link, Link::Open(_)) {
+            return;
+        }
+        let is_closing = event.is_read_closed() || event.is_error();
+        if event.is_writable() && !self.output.is_empty() {
+            self.flush();
+        }
+        if (event.is_readable() || is_closing)
+            && let Err(failure) = self.receive(context, is_closing)
+        {
+            self.fail(context, failure, false);
+        }
+    }
+
+    /// Deadlines and attempts to reconnect. Called a few times per second.
+    pub(super) fn tick(&mut self, context: &mut Context) {
+        let timeout = context.common.timeout.as_nanos() as u64;
+        let now = context.now;
+        match &self.link {
+            Link::Open(_) => {
+                if !self.in_flight.is_empty() && now.saturating_sub(self.progress_at) >= timeout {
+                    self.fail(context, Failure::Timeout, false);
+                }
+            }
+            Link::Connecting { since, .. } => {
+                if now.saturating_sub(*since) >= timeout {
+                    self.fail(context, Failure::ConnectTimeout, true);
+                }
+            }
+            Link::Closed { retry_at } => {
+                if now >= *retry_at && !self.is_done(context) {
+                    self.reconnect(context);
+                }
+            }
+        }
+    }
+
+    /// Nothing will be answered any more.
+    pub(super) fn give_up(&mut self, context: &mut Context) {
+        self.abandon(context, Failure::Timeout);
+        self.source = Source::Nothing;
+    }
+
+    fn finish_connecting(&mut self, context: &mut Context) {
+        let Link::Connecting { stream, .. } = &self.link else { return };
+        match stream.connected() {
+            Ok(false) => {}
+            Ok(true) => {
+                let link = std::mem::replace(&mut self.link, Link::Closed { retry_at: 0 });
+                if let Link::Connecting { stream, .. } = link {
+                    self.link = Link::Open(stream);
+                    context.recorder.reopened += 1;
+                    self.top_up(context);
+                }
+            }
+            Err(error) => self.fail(context, Failure::of(&error), true),
+        }
+    }
+
+    fn reconnect(&mut self, context: &mut Context) {
+        self.attempts += 1;
+        let connecting = Stream::connect(&context.common.endpoint)
+            .and_then(|mut stream| stream.register(&context.registry, self.token).map(|()| stream));
+        match connecting {
+            Ok(stream) => {
+                self.link = Link::Connecting { stream, since: context.now };
+                // A Unix-domain socket is connected by now and will not say so again.
+                self.finish_connecting(context);
+            }
+            Err(error) => self.fail(context, Failure::of(&error), true),
+        }
+    }
+
+    /// Reads what has arrived, a buffer at a time, and sends requests in place of those answered.
+    fn receive(&mut self, context: &mut Context, is_closing: bool) -> Result<(), Failure> {
+        loop {
+            let Link::Open(stream) = &mut self.link else { return Ok(()) };
+            let length = match stream.read(&mut context.input) {
+                Ok(0) => return self.end_of_stream(context),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Failure::of(&error)),
+            };
+            context.now = context.common.clock.now();
+            let input = std::mem::take(&mut context.input);
+            let keep_alive = self.take_answers(context, &input[..length]);
+            let is_drained = length < input.len();
+            context.input = input;
+            context.recorder.flush(context.now);
+            if !keep_alive? {
+                self.reopen(context);
+                return Ok(());
+            }
+            self.top_up(context);
+            // A read that did not fill the buffer has emptied the socket, and the next bytes
+            // will be announced; but an end that was announced already will not be again.
+            if is_drained && !is_closing {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Matches answers to requests. Returns whether the connection goes on.
+    fn take_answers(&mut self, context: &mut Context, input: &[u8]) -> Result<bool, Failure> {
+        let mut at = 0;
+        let owed = self.in_flight.len();
+        while at < input.len() {
+            let rest = &input[at..];
+            let Some(request) = self.in_flight.front().copied() else {
+                return self.garbage(context, "a response that no request asked for");
+            };
+            match self.parser.next(rest, request.method != Method::Head) {
+                Err(garbage) => return self.garbage(context, garbage.0),
+                Ok(Step::Partial) => {
+                    self.partial_bytes += rest.len();
+                    break;
+                }
+                Ok(Step::Complete(taken, response)) => {
+                    at += taken;
+                    self.in_flight.pop_front();
+                    let body = self.parser.body(&response, rest);
+                    let bytes = taken + std::mem::take(&mut self.partial_bytes);
+                    if let Some(value) = account(context, request, response.status, bytes, body) {
+                        self.last_value = value;
+                    }
+                    if !response.keep_alive {
+                        self.made_progress(context, owed);
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        self.made_progress(context, owed);
+        Ok(true)
+    }
+
+    fn made_progress(&mut self, context: &mut Context, owed_before: usize) {
+        // A piece of an answer is no progress: a server that dribbles must not escape the timeout.
+        if self.in_flight.len() < owed_before {
+            self.attempts = 0;
+            self.progress_at = context.now;
+            context.last_answer = context.now;
+        }
+    }
+
+    fn garbage(&self, context: &mut Context, why: &'static str) -> Result<bool, Failure> {
+        context.recorder.garbage.get_or_insert(why);
+        Err(Failure::Garbage)
+    }
+
+    /// The server closed. That is fine if it owes nothing.
+    fn end_of_stream(&mut self, context: &mut Context) -> Result<(), Failure> {
+        match self.parser.finish() {
+            Ok(Some(response)) => {
+                let owed = self.in_flight.len();
+                if let Some(request) = self.in_flight.pop_front() {
+                    let bytes = std::mem::take(&mut self.partial_bytes);
+                    context.now = context.common.clock.now();
+                    let body = self.parser.body(&response, b"");
+                    account(context, request, response.status, bytes, body);
+                    context.recorder.flush(context.now);
+                    self.made_progress(context, owed);
+                }
+            }
+            Ok(None) if self.in_flight.is_empty() => {}
+            Ok(None) | Err(_) => return Err(Failure::ClosedEarly),
+        }
+        self.reopen(context);
+        Ok(())
+    }
+
+    /// The server closes the connection and has said so, or owes nothing: what it has not
+    /// answered it has not done, and so it may be sent again.
+    fn reopen(&mut self, context: &mut Context) {
+        // What was to be sent again and has not been comes after what was sent.
+        while let Some(request) = self.in_flight.pop_back() {
+            self.again.push_front(request);
+        }
+        self.close(context.now + self.pause());
+        if self.attempts == 0 && !self.is_done(context) {
+            self.reconnect(context);
+        }
+    }
+
+    /// How long to wait before the next attempt to connect: not at all after an answer.
+    fn pause(&self) -> u64 {
+        match self.attempts {
+            0 => 0,
+            attempts => (BACKOFF_NS << attempts.min(16)).min(BACKOFF_NS_MAX),
+        }
+    }
+
+    fn fail(&mut self, context: &mut Context, failure: Failure, was_connecting: bool) {
+        context.recorder.failed(failure);
+        context.recorder.connects_failed += u64::from(was_connecting);
+        self.abandon(context, failure);
+        self.close(context.now + self.pause());
+    }
+
+    /// Counts everything that is owed as unanswered.
+    fn abandon(&mut self, context: &mut Context, failure: Failure) {
+        for request in self.in_flight.drain(..).chain(self.again.drain(..)) {
+            context.recorder.unanswered(request.method, failure);
+            if let Some(ledger) = &context.common.ledger
+                && request.method.is_store()
+            {
+                ledger.give_up(request.key);
+            }
+        }
+    }
+
+    /// Dropping the stream closes it, which takes it out of the poll as well.
+    fn close(&mut self, retry_at: u64) {
+        self.link = Link::Closed { retry_at };
+        self.parser.reset();
+        self.output.clear();
+        self.output_sent = 0;
+        self.partial_bytes = 0;
+    }
+
+    /// Renders requests until enough are in flight, and sends them.
+    pub(super) fn top_up(&mut self, context: &mut Context) {
+        if !matches!(self.link, Link::Open(_)) {
+            return;
+        }
+        let first_new = self.in_flight.len();
+        while self.in_flight.len() < context.depth && self.output.len() < OUTPUT_BYTES_MAX {
+            let Some(request) = self.next_request(context) else { break };
+            self.render(context, request);
+            self.in_flight.push_back(request);
+        }
+        if self.in_flight.len() > first_new {
+            let now = context.common.clock.now();
+            for request in self.in_flight.range_mut(first_new..) {
+                if request.start == UNSTAMPED {
+                    request.start = now;
+                }
+            }
+            if first_new == 0 {
+                self.progress_at = now;
+            }
+            self.flush();
+        }
+    }
+
+    fn next_request(&mut self, context: &Context) -> Option<Request> {
+        if let Some(request) = self.again.pop_front() {
+            return Some(request);
+        }
+        let (start, method, key) = match &mut self.source {
+            Source::Nothing => return None,
+            Source::Preload(keys) => (UNSTAMPED, context.common.store_method, keys.next()?),
+            Source::Workload { left, schedule } => {
+                if *left == 0 || context.now >= context.until {
+                    return None;
+                }
+                let start = match schedule {
+                    None => UNSTAMPED,
+                    Some(schedule) => {
+                        let due = schedule.due();
+                        if due > context.now || due >= context.until {
+                            return None;
+                        }
+                        schedule.advance();
+                        due
+                    }
+                };
+                *left -= 1;
+                let (method, key) = self.generator.next_request();
+                (start, method, key)
+            }
+        };
+        let mut request = Request { start, key, version: 0, method };
+        if let Some(ledger) = &context.common.ledger {
+            if method.is_store() {
+                request.key = ledger.own_key(key, self.index);
+                request.version = ledger.issue(request.key);
+            } else {
+                request.version = ledger.oldest_right(key);
+            }
+        }
+        Some(request)
+    }
+
+    fn render(&mut self, context: &mut Context, request: Request) {
+        let Request { method, key, version, .. } = request;
+        let Context { common, scratch, .. } = context;
+        let output = &mut self.output;
+        if !method.is_store() {
+            return common.templates.plain(output, method, key);
+        }
+        let mut digits = itoa::Buffer::new();
+        let body = if let Some(ledger) = &common.ledger {
+            ledger.render(scratch, &common.filler, key, version);
+            scratch.as_slice()
+        } else {
+            match common.values {
+                Values::Counter => {
+                    let is_preload = matches!(self.source, Source::Preload(_));
+                    let next = if is_preload { 0 } else { self.last_value.wrapping_add(1) };
+                    digits.format(next).as_bytes()
+                }
+                Values::Bytes { min, max } => {
+                    let spread = u64::from(max - min) + 1;
+                    let length = min as usize + self.generator.below(spread) as usize;
+                    common.filler.cut(self.generator.below(u64::MAX), length)
+                }
+            }
+        };
+        common.templates.store(output, method, key, body.len());
+        output.extend_from_slice(body);
+    }
+
+    /// Writes what is rendered, as far as the socket takes it.
+    fn flush(&mut self) {
+        let Link::Open(stream) = &mut self.link else { return };
+        while self.output_sent < self.output.len() {
+            match stream.write(&self.output[self.output_sent..]) {
+                Ok(length) => self.output_sent += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Either the socket is full and will become writable, or the connection is broken
+                // and reading will say so, after the answers that arrived before it broke.
+                Err(_) => return,
+            }
+        }
+        self.output.clear();
+        self.output_sent = 0;
+    }
+}
+
+/// Counts an answer, and checks it if it is a value. Returns the number that was read.
+#[inline]
+fn account(
+    context: &mut Context,
+    request: Request,
+    status: u16,
+    bytes: usize,
+    body: &[u8],
+) -> Option<u64> {
+    let Request { start, key, version, method } = request;
+    context.recorder.answered(method, start, bytes, status, context.now);
+    if method.is_read() {
+        let has_value = method == Method::Head || !body.is_empty();
+        let is_hit = matches!(status, 200..300)
+            && status != 204
+            && (has_value || context.common.values.may_be_empty());
+        if !is_hit {
+            missed(context, request);
+        } else {
+            context.recorder.methods[method as usize].hits += 1;
+            if method == Method::Get {
+                if context.common.ledger.is_some() {
+                    verify(context, request, body);
+                }
+                return leading_number(body);
+            }
+        }
+    } else if let Some(ledger) = &context.common.ledger {
+        if matches!(status, 200..300) {
+            ledger.acknowledge(key, version);
+        } else {
+            ledger.give_up(key);
+        }
+    }
+    None
+}
+
+fn missed(context: &mut Context, request: Request) {
+    context.recorder.methods[request.method as usize].misses += 1;
+    let was_there = context.common.ledger.is_some() && request.version > 0;
+    if context.common.every_read_must_hit || was_there {
+        context.recorder.lost += 1;
+    }
+}
+
+fn verify(context: &mut Context, request: Request, body: &[u8]) {
+    let Context { common, scratch, recorder, .. } = context;
+    let Some(ledger) = &common.ledger else { return };
+    let checked = ledger.check(scratch, &common.filler, request.key, request.version, body);
+    if let Err(wrong) = checked {
+        recorder.violations.add(request.key, wrong, body);
+    }
+}
+
+/// The decimal number that a value is, for the original's "last value read plus one".
+#[inline]
+fn leading_number(body: &[u8]) -> Option<u64> {
+    // 19 digits always fit into 64 bits.
+    if body.is_empty() || body.len() > 19 {
+        return None;
+    }
+    body.iter().try_fold(0, |sum, digit| {
+        digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))
+    })
+}

@@ -1,0 +1,127 @@
+//! What the connections of one load thread share.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::Registry;
+
+use super::recorder::Recorder;
+use super::request::{Filler, Templates};
+use super::settings::Settings;
+use super::target::{Endpoint, Target};
+use super::verify::Ledger;
+use super::workload::{Method, Values};
+
+/// Bytes that one receive takes at most. The buffer is the thread's, so it stays in the cache.
+const INPUT_BYTES: usize = 64 * 1024;
+
+/// The clock of the measurement: nanoseconds since it was made, and never zero.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    base: Instant,
+}
+
+impl Clock {
+    /// A clock that begins now. Threads that compare times share one.
+    pub fn new() -> Self {
+        Self { base: Instant::now() }
+    }
+
+    /// The time.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        self.base.elapsed().as_nanos() as u64 + 1
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What is the same for all load threads.
+#[derive(Debug)]
+pub struct Common {
+    pub(super) clock: Clock,
+    pub(super) endpoint: Endpoint,
+    pub(super) templates: Templates,
+    pub(super) filler: Filler,
+    pub(super) ledger: Option<Ledger>,
+    pub(super) values: Values,
+    /// The method of the preload: what the measurement will write with.
+    pub(super) store_method: Method,
+    /// Whether a miss means that a stored value is gone.
+    pub(super) every_read_must_hit: bool,
+    pub(super) timeout: Duration,
+}
+
+impl Common {
+    /// Renders and allocates everything that needs to be there before the threads start.
+    pub fn new(settings: &Settings, target: &Target, endpoint: Endpoint) -> Self {
+        let workload = &settings.workload;
+        let value_bytes_max = match workload.values {
+            Values::Counter => 0,
+            Values::Bytes { max, .. } => max,
+        };
+        let ledger = settings.verify.then(|| Ledger::new(workload, settings.connections));
+        let deletes = workload.mix.share(Method::Delete) > 0.0;
+        let puts_only =
+            workload.mix.share(Method::Put) > 0.0 && workload.mix.share(Method::Post) == 0.0;
+        Self {
+            clock: Clock::new(),
+            endpoint,
+            templates: Templates::new(target, &settings.headers),
+            filler: Filler::new(value_bytes_max),
+            ledger,
+            values: workload.values,
+            store_method: if puts_only { Method::Put } else { Method::Post },
+            every_read_must_hit: settings.preload && !deletes,
+            timeout: settings.timeout,
+        }
+    }
+
+    /// The longest body that anyone looks into.
+    pub(super) fn body_bytes_max(&self) -> usize {
+        match (&self.ledger, self.values) {
+            // One more than right is enough to see that it's too long.
+            (Some(_), Values::Bytes { max, .. }) => max as usize + 1,
+            _ => 64,
+        }
+    }
+}
+
+/// What the connections of one load thread share.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) common: Arc<Common>,
+    pub(super) registry: Registry,
+    pub(super) recorder: Recorder,
+    pub(super) input: Vec<u8>,
+    /// Working memory for values under `--verify`.
+    pub(super) scratch: Vec<u8>,
+    /// Requests in flight per connection.
+    pub(super) depth: usize,
+    /// No request is sent from this time on.
+    pub(super) until: u64,
+    /// A recent time, good enough for deadlines.
+    pub(super) now: u64,
+    /// When an answer came last.
+    pub(super) last_answer: u64,
+}
+
+impl Context {
+    pub(super) fn new(common: Arc<Common>, registry: Registry) -> Self {
+        Self {
+            common,
+            registry,
+            recorder: Recorder::default(),
+            input: vec![0; INPUT_BYTES],
+            scratch: Vec::new(),
+            depth: 0,
+            until: 0,
+            now: 0,
+            last_answer: 0,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What can go wrong: with the command line, with the run, and with one connection.
+
+use std::fmt;
+
+/// Why there is no report. The binary prints it as one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The command line asks for something that cannot be done; nothing was started.
+    Usage(String),
+    /// The measurement could not be made.
+    Failed(String),
+}
+
+impl Error {
+    /// A wrong command line.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
+    /// A measurement that could not be made.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into())
+    }
+
+    /// What the process exits with: 2 for a wrong command line, 1 for everything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Failed(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) | Self::Failed(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// How a connection failed. One failure is one event, however many requests it left unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody listens there.
+    Refused,
+    /// The connection was not established in time.
+    ConnectTimeout,
+    /// The server closed the connection although it owed answers and had not announced it.
+    ClosedEarly,
+    /// The connection was reset.
+    Reset,
+    /// The server sent something that is not the response to a request.
+    Garbage,
+    /// A request stayed without answer for longer than the timeout.
+    Timeout,
+    /// The operating system reported something else.
+    Other,
+}
+
+impl Failure {
+    /// Every kind, in the order of the report.
+    pub const ALL: [Self; 7] = [
+        Self::Refused,
+        Self::ConnectTimeout,
+        Self::ClosedEarly,
+        Self::Reset,
+        Self::Garbage,
+        Self::Timeout,
+        Self::Other,
+    ];
+
+    /// The kind that an error of the operating system is an instance of.
+    pub fn of(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::ConnectionRefused | ErrorKind::NotFound => Self::Refused,
+            ErrorKind::TimedOut => Self::ConnectTimeout,
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+                Self::Reset
+            }
+            _ => Self::Other,
+        }
+    }
+
+    /// The name in the report.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Refused => "connection refused",
+            Self::ConnectTimeout => "connect timed out",
+            Self::ClosedEarly => "closed early",
+            Self::Reset => "connection reset",
+            Self::Garbage => "invalid response",
+            Self::Timeout => "request timed out",
+            Self::Other => "other error",
+        }
+    }
+
+    /// The name in the JSON file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ClosedEarly => "closed_early",
+            Self::Reset => "reset",
+            Self::Garbage => "invalid_response",
+            Self::Timeout => "timeout",
+            Self::Other => "other",
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Everything that a run is made of, validated.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::Error;
+use super::request;
+use super::target::Target;
+use super::verify::Ledger;
+use super::workload::{Method, Workload};
+
+/// When the measurement ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// After this time.
+    Time(Duration),
+    /// After this many requests over all connections.
+    Requests(u64),
+}
+
+/// The settings of a run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server to measure; without one, a corekv server is started inside the process.
+    pub target: Option<Target>,
+    /// Number of connections.
+    pub connections: usize,
+    /// Requests in flight per connection.
+    pub pipelining: usize,
+    /// When the measurement ends.
+    pub length: Length,
+    /// Load for this long before the measurement.
+    pub warmup: Duration,
+    /// Number of load threads; without it half of the cores.
+    pub threads: Option<usize>,
+    /// The cores that the load threads are pinned to, in turn.
+    pub cores: Option<Vec<usize>>,
+    /// What is sent.
+    pub workload: Workload,
+    /// Whether every key is stored before the measurement.
+    pub preload: bool,
+    /// Requests per second over all connections; without it, as fast as the answers come.
+    pub rate: Option<f64>,
+    /// Whether the values that are read are checked.
+    pub verify: bool,
+    /// More header fields, each `Name: value`.
+    pub headers: Vec<String>,
+    /// How long a request may stay without answer, and a connection attempt without success.
+    pub timeout: Duration,
+    /// The process whose CPU time is the server's.
+    pub server_pid: Option<u32>,
+    /// Where results go, besides the report.
+    pub outputs: Outputs,
+    /// No report and no progress.
+    pub quiet: bool,
+    /// Whether the report may use colours.
+    pub color: bool,
+}
+
+/// Files to write; `-` is standard output.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs {
+    /// The results as JSON.
+    pub json: Option<PathBuf>,
+    /// The results as CSV.
+    pub csv: Option<PathBuf>,
+    /// All latencies in HdrHistogram's percentile format.
+    pub hgrm: Option<PathBuf>,
+}
+
+impl Outputs {
+    /// Whether one of the outputs goes where the report would go.
+    pub fn use_stdout(&self) -> bool {
+        [&self.json, &self.csv, &self.hgrm]
+            .into_iter()
+            .flatten()
+            .any(|path| path.as_os_str() == "-")
+    }
+}
+
+/// Connections beyond this number would find no free port.
+pub const CONNECTIONS_MAX: usize = 60_000;
+
+/// Requests in flight per connection beyond this number measure nothing but buffers.
+pub const PIPELINING_MAX: usize = 65_536;
+
+impl Settings {
+    /// Checks what only the whole can tell.
+    pub fn check(&self) -> Result<(), Error> {
+        self.workload.check()?;
+        self.headers.iter().try_for_each(|field| request::check_field(field))?;
+        if self.verify {
+            Ledger::check_settings(&self.workload, self.connections)?;
+        }
+        if self.verify && self.workload.mix.share(Method::Delete) > 0.0 {
+            return Err(Error::usage("--verify cannot tell a deleted value from a lost one"));
+        }
+        if self.threads.is_some_and(|threads| threads > self.connections) {
+            return Err(Error::usage("more --threads than --connections"));
+        }
+        if let Length::Requests(0) = self.length {
+            return Err(Error::usage("--requests 0 measures nothing"));
+        }
+        if let Some(rate) = self.rate
+            && !(rate.is_finite() && rate > 0.0)
+        {
+            return Err(Error::usage(format!("--rate {rate}: not a number above 0")));
+        }
+        Ok(())
+    }
+}

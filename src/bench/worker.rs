@@ -1,0 +1,334 @@
+//! One load thread: an event loop over its connections.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+use super::connection::{Connection, Source};
+use super::context::{Common, Context};
+use super::cpu::{self, Usage};
+use super::preload::{Keys, PRELOAD_DEPTH};
+use super::rate::Schedule;
+use super::recorder::Recorder;
+use super::workload::{Method, Workload};
+
+/// How often deadlines are looked at.
+const TICK_NS: u64 = 20_000_000;
+
+/// Answers that are still on their way get this long after an interrupt.
+const INTERRUPT_NS: u64 = 250_000_000;
+
+/// A request that is due sooner than this is waited for without sleeping: the timer and the wake
+/// are later than that, and the delay would be counted as the server's.
+const SPIN_NS: u64 = 100_000;
+
+/// The timer's token; connections count from 0.
+const TIMER: Token = Token(usize::MAX);
+
+/// Counters that the main thread reads while the load runs: one cache line pair per thread.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Live {
+    answered: [AtomicU64; Method::COUNT],
+    bytes: [AtomicU64; Method::COUNT],
+}
+
+impl Live {
+    /// Answers and bytes so far in this phase.
+    pub fn read(&self, method: Method) -> (u64, u64) {
+        let index = method as usize;
+        (self.answered[index].load(Ordering::Relaxed), self.bytes[index].load(Ordering::Relaxed))
+    }
+
+    fn publish(&self, recorder: &Recorder) {
+        for (index, record) in recorder.methods.iter().enumerate() {
+            self.answered[index].store(record.answered, Ordering::Relaxed);
+            self.bytes[index].store(record.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a load thread is to do next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Task {
+    /// Store every key.
+    Preload,
+    /// Send the workload.
+    Load {
+        /// When it begins, on the common clock.
+        begin: u64,
+        /// When no further request is sent.
+        until: u64,
+        /// How many requests all connections of the run send together.
+        requests: Option<u64>,
+        /// Requests per second of all connections of the run.
+        rate: Option<f64>,
+        /// Requests in flight per connection.
+        depth: usize,
+    },
+}
+
+/// What a load thread did.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// The number of the thread.
+    pub thread: usize,
+    /// What it recorded in this task.
+    pub recorder: Recorder,
+    /// What it cost.
+    pub usage: Usage,
+    /// When its last answer came, on the common clock.
+    pub last_answer: u64,
+    /// When it ended, on the common clock.
+    pub ended: u64,
+    /// Requests of the schedule that were never sent.
+    pub behind: u64,
+    /// Whether it stopped because the server had stopped to answer.
+    pub gave_up: bool,
+}
+
+/// One load thread's share of the run.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// The number of the thread.
+    pub thread: usize,
+    /// The number of threads.
+    pub threads: usize,
+    /// The connections of the whole run.
+    pub connections: usize,
+}
+
+/// One load thread.
+#[derive(Debug)]
+pub struct Worker {
+    share: Share,
+    workload: Workload,
+    poll: Poll,
+    connections: Vec<Connection>,
+    context: Context,
+    live: Arc<Live>,
+    stop: Arc<AtomicBool>,
+    timer: OwnedFd,
+    timer_at: u64,
+    has_schedule: bool,
+    next_tick: u64,
+}
+
+impl Worker {
+    /// Opens every `threads`th connection, and waits until they are open or have failed.
+    pub fn new(
+        share: Share,
+        workload: Workload,
+        common: Arc<Common>,
+        live: Arc<Live>,
+        stop: Arc<AtomicBool>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut context = Context::new(common, poll.registry().try_clone()?);
+        let connections = (share.thread..share.connections)
+            .step_by(share.threads)
+            .enumerate()
+            .map(|(token, index)| {
+                let mut connection = Connection::new(&workload, index, Token(token), &context);
+                connection.open_now(&mut context);
+                connection
+            })
+            .collect();
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        Ok(Self {
+            share,
+            workload,
+            poll,
+            connections,
+            context,
+            live,
+            stop,
+            timer,
+            timer_at: 0,
+            has_schedule: false,
+            next_tick: 0,
+        })
+    }
+
+    /// Does a task and reports.
+    pub fn run(&mut self, task: Task) -> Done {
+        let before = cpu::own_usage();
+        self.context.now = self.context.common.clock.now();
+        self.context.recorder.start_over();
+        self.begin(task);
+        let (gave_up, until) = self.drive();
+        self.live.publish(&self.context.recorder);
+        Done {
+            thread: self.share.thread,
+            usage: cpu::own_usage().since(before),
+            last_answer: self.context.last_answer,
+            ended: self.context.now,
+            behind: self.connections.iter().map(|connection| connection.behind(until)).sum(),
+            recorder: self.context.recorder.clone(),
+            gave_up,
+        }
+    }
+
+    fn begin(&mut self, task: Task) {
+        let Share { connections: total, .. } = self.share;
+        match task {
+            Task::Preload => {
+                self.context.depth = PRELOAD_DEPTH;
+                self.context.until = u64::MAX;
+                self.has_schedule = false;
+            }
+            Task::Load { until, depth, rate, .. } => {
+                self.has_schedule = rate.is_some();
+                self.context.depth = depth;
+                self.context.until = until;
+            }
+        }
+        for connection in &mut self.connections {
+            let index = connection.index();
+            let source = match task {
+                Task::Preload => Source::Preload(Keys::new(self.workload.keys, total, index)),
+                Task::Load { begin, requests, rate, .. } => Source::Workload {
+                    left: requests.map_or(u64::MAX, |all| share_of(all, total, index)),
+                    schedule: rate.map(|rate| Schedule::new(begin, rate, total, index)),
+                },
+            };
+            connection.begin(&mut self.context, source);
+        }
+    }
+
+    /// Runs the event loop until everything is sent and answered. Returns whether that was given
+    /// up, and when sending ended.
+    fn drive(&mut self) -> (bool, u64) {
+        let mut events = Events::with_capacity(1024);
+        let began = self.context.now;
+        self.context.last_answer = began;
+        let failures_before = self.context.recorder.failures;
+        let mut give_up_at = u64::MAX;
+        self.next_tick = began;
+        while !self.is_done() {
+            let timeout = self.arm();
+            if let Err(error) = self.poll.poll(&mut events, Some(timeout))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                break;
+            }
+            self.context.now = self.context.common.clock.now();
+            for event in &events {
+                if let Some(connection) = self.connections.get_mut(event.token().0) {
+                    connection.on_event(&mut self.context, event);
+                }
+            }
+            if self.has_schedule {
+                self.send_what_is_due();
+            }
+            self.live.publish(&self.context.recorder);
+            if self.stop.load(Ordering::Relaxed) && give_up_at == u64::MAX {
+                self.context.until = self.context.until.min(self.context.now);
+                give_up_at = self.context.now + INTERRUPT_NS;
+            }
+            if self.context.now >= self.next_tick {
+                self.tick();
+                let has_failed = self.context.recorder.failures != failures_before;
+                let silence = self.context.now.saturating_sub(self.context.last_answer);
+                let is_silent = silence >= self.context.common.timeout.as_nanos() as u64;
+                if self.context.now >= give_up_at || (has_failed && is_silent) {
+                    self.give_up();
+                    return (give_up_at == u64::MAX, self.context.until);
+                }
+            }
+        }
+        (false, self.context.until)
+    }
+
+    fn is_done(&self) -> bool {
+        self.connections.iter().all(|connection| connection.is_done(&self.context))
+    }
+
+    fn tick(&mut self) {
+        self.next_tick = self.context.now + TICK_NS;
+        for connection in &mut self.connections {
+            connection.tick(&mut self.context);
+        }
+    }
+
+    fn give_up(&mut self) {
+        for connection in &mut self.connections {
+            connection.give_up(&mut self.context);
+        }
+    }
+
+    /// Sends the requests whose time in the schedule has come.
+    fn send_what_is_due(&mut self) {
+        for connection in &mut self.connections {
+            if connection.next_due(&self.context).is_some_and(|due| due <= self.context.now) {
+                connection.top_up(&mut self.context);
+            }
+        }
+    }
+
+    /// How long to wait for events at most.
+    fn arm(&mut self) -> Duration {
+        if self.has_schedule && !self.arm_timer() {
+            return Duration::ZERO;
+        }
+        let end = self.context.until.saturating_sub(self.context.now);
+        Duration::from_nanos(if end == 0 { TICK_NS } else { end.min(TICK_NS) })
+    }
+
+    /// Has the poll woken for the next request of the schedule: its own timeout counts in
+    /// milliseconds, too coarse for that. Returns false if it must not sleep.
+    fn arm_timer(&mut self) -> bool {
+        let now = self.context.now;
+        let due = self
+            .connections
+            .iter()
+            .filter_map(|connection| connection.next_due(&self.context))
+            .min();
+        if let Some(due) = due {
+            let Some(wait) = due.checked_sub(now + SPIN_NS).filter(|&wait| wait > 0) else {
+                return false;
+            };
+            if due != self.timer_at {
+                self.timer_at = due;
+                let it_value = Timespec {
+                    tv_sec: (wait / 1_000_000_000) as i64,
+                    tv_nsec: (wait % 1_000_000_000) as i64,
+                };
+                let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+                let timer = Itimerspec { it_interval, it_value };
+                // Without the timer the poll's own timeout wakes a little later.
+                let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &timer);
+            }
+        }
+        true
+    }
+}
+
+/// Splits `all` as evenly as it goes.
+fn share_of(all: u64, parts: usize, index: usize) -> u64 {
+    let (parts, index) = (parts as u64, index as u64);
+    all / parts + u64::from(index < all % parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_shared_out_completely() {
+        for (all, parts) in [(10, 3), (2, 5), (0, 1), (1_000_000, 7)] {
+            let sum: u64 = (0..parts).map(|index| share_of(all, parts, index)).sum();
+            assert_eq!(sum, all);
+        }
+    }
+}

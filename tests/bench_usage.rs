@@ -1,0 +1,82 @@
+//! Wrong input: one clear line on standard error and exit code 2. A server that isn't there: one
+//! line and exit code 1.
+#![cfg(feature = "bench")]
+
+mod bench_util;
+
+use std::net::TcpListener;
+
+use bench_util::{Run, bench};
+
+fn complains(arguments: &str, code: i32, about: &str) {
+    let Run { code: got, stdout, stderr } = bench(arguments);
+    assert_eq!(got, Some(code), "{arguments}: {stderr}");
+    assert_eq!((stderr.lines().count(), stdout.as_str()), (1, ""), "{arguments}: {stderr}");
+    assert!(stderr.contains(about), "{arguments}: {stderr}");
+}
+
+#[test]
+fn wrong_input_is_explained_in_one_line() {
+    for (arguments, about) in [
+        ("--uri localhost:8080", "no scheme"),
+        ("--uri https://localhost", "https is not supported"),
+        ("--uri http://no-such-host.invalid:1", "unknown host no-such-host.invalid"),
+        ("--connections 0", "not a number from 1 to"),
+        ("--pipelining 0", "not a number from 1 to"),
+        ("--duration 0", "must be more than 0"),
+        ("--write-ratio 2", "not a number from 0 to 1"),
+        ("--distribution normal", "write uniform or zipf:THETA"),
+        ("--cores 1023", "may not run on core 1023"),
+        ("--nonsense", "--nonsense"),
+        ("--uri http://127.0.0.1:1 --server-pid 4294967294", "no such process"),
+        ("--uri http://127.0.0.1:1 --verify --value-bytes 8", "--verify needs --value-bytes"),
+        ("--uri http://127.0.0.1:1 --header Host", "write 'Name: value'"),
+    ] {
+        complains(arguments, 2, about);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_reported_at_once() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    complains(&format!("--uri http://127.0.0.1:{port}"), 1, "connection refused: 127.0.0.1:");
+    complains("--unix /nonexistent/socket", 1, "connection refused: /nonexistent/socket");
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let help = bench("--help");
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    for flag in [
+        "--uri",
+        "--unix",
+        "--connections",
+        "--pipelining",
+        "--duration",
+        "--requests",
+        "--warmup",
+        "--threads",
+        "--cores",
+        "--keys",
+        "--write-ratio",
+        "--method-mix",
+        "--value-bytes",
+        "--distribution",
+        "--seed",
+        "--preload",
+        "--no-preload",
+        "--rate",
+        "--verify",
+        "--header",
+        "--timeout",
+        "--server-pid",
+        "--json",
+        "--csv",
+        "--hgrm",
+        "--quiet",
+        "--no-color",
+    ] {
+        assert!(help.stdout.contains(flag), "{flag}");
+    }
+    assert!(bench("--version").stdout.starts_with("corekv-bench "));
+}

@@ -1,0 +1,65 @@
+//! Bugs that were found once. Each test says what it guards.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use corekv::http::{Error, Handler, HeadParser, Protocol, Requests, Responses, Settings, Status};
+use corekv::net::{Class, Flow, Output, Service, Wake};
+
+/// What a parser makes of bytes that arrive in pieces that end at these places.
+fn parse(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Result<bool, Error> {
+    let mut parser = HeadParser::new(16 << 10, None);
+    let mut scanned = 0;
+    for end in ends {
+        if parser.parse(&bytes[..end], 0, &mut scanned)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn same_in_any_split(bytes: &[u8], error: Error) {
+    assert_eq!(parse(bytes, [bytes.len()]), Err(error), "at once: {}", bytes.escape_ascii());
+    assert_eq!(parse(bytes, 1..=bytes.len()), Err(error), "by bytes: {}", bytes.escape_ascii());
+}
+
+#[test]
+fn the_first_faulty_line_decides_however_a_head_is_split() {
+    let long = [b"\x03GET / HTTP/1.1\r\na: ".to_vec(), vec![b'x'; 20_000]].concat();
+    same_in_any_split(&long, Error::RequestLine);
+    same_in_any_split(b"GET / HTTP/3.0\r\na: b\n", Error::Version);
+    same_in_any_split(b"PROPFIND /x HTTP/1.1P/1.1\r\nHost: h\r\n\r\n", Error::RequestLine);
+}
+
+#[test]
+fn a_bare_cr_behind_an_unsupported_version_is_malformed_and_not_unsupported() {
+    same_in_any_split(b"GET / HTTP/2.0\rx\r\n\r\n", Error::RequestLine);
+}
+
+struct NoContent;
+
+impl Handler for NoContent {
+    type Upload = ();
+
+    fn handle(&mut self, requests: Requests<'_>, responses: &mut Responses<'_>) {
+        for request in requests.iter() {
+            responses.empty(request.method, request.fields.persistence, Status::NoContent);
+        }
+    }
+}
+
+#[test]
+fn a_drain_announces_the_close_whether_or_not_the_last_batch_is_full() {
+    for requests in [1, 31, 32, 33, 64] {
+        let mut protocol = Protocol::new(NoContent, Settings::default(), Arc::default());
+        let mut session = protocol.open(Class::Data);
+        let mut output = Output::default();
+        let input = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n".repeat(requests);
+        let wake = Wake { now: Instant::now(), last: true, pressed: false };
+        let progress = protocol.receive(&mut session, &input, &mut output, &wake);
+        assert_eq!((progress.flow, progress.answered), (Flow::Close, requests));
+        let text = String::from_utf8_lossy(output.bytes()).into_owned();
+        assert_eq!(text.matches("Connection: close").count(), 1);
+        assert!(text[text.rfind("HTTP/1.1").unwrap()..].contains("Connection: close"));
+    }
+}
