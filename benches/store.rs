@@ -32,7 +32,7 @@ impl Keys {
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
         let at = (u128::from(self.state) * self.names.len() as u128) >> 64;
-        (&self.names[at as usize], self.state % 5 == 0)
+        (&self.names[at as usize], self.state.is_multiple_of(5))
     }
 }
 

@@ -236,7 +236,7 @@ impl<'a> Writer<'a> {
         let mut batch = Batch { entries: [(0, 0); BATCH], len: 0 };
         while *word < used && batch.len < BATCH {
             let place = place_in(page, *word);
-            let Some(entry) = Entry::at(partition.pages.from_place(place)) else { break };
+            let Some(entry) = Entry::at(partition.pages.words_at(place)) else { break };
             *word += entry.header.words();
             if !entry.header.is_dead() && wanted(&entry) {
                 let hash = partition.hasher.hash_entry(&entry);
@@ -253,7 +253,7 @@ impl<'a> Writer<'a> {
         let partition = self.partition;
         let found = partition.index.find(hash, |slot| slot.place() == place);
         debug_assert!(found.is_some(), "an entry that is not dead is in the index");
-        Some((found?, Entry::at(partition.pages.from_place(place))?))
+        Some((found?, Entry::at(partition.pages.words_at(place))?))
     }
 
     /// Copies an entry to a queue's end; false if there is no room even for that.
@@ -274,7 +274,7 @@ impl<'a> Writer<'a> {
         if entry.header.is_large() {
             self.count_large(kind, entry.large().0);
         }
-        entry.copy_to(pages.from_place(place));
+        entry.copy_to(pages.words_at(place));
         self.partition.index.replace(found, Slot::new(tag_of(hash), mark, place));
         self.discard(found.slot.place(), entry);
         true

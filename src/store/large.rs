@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::entry::KEY_BYTES_MAX;
 use super::memory::bytes_of;
 use super::pages::{Kind, NONE, PAGE_BYTES, PAGE_CHARGE, Pages, Room};
 use super::partition::{Content, Writer, is_small};
@@ -216,6 +217,9 @@ impl Upload {
     /// # Errors
     /// [`Full`] if the store can't hold so many bytes whatever is evicted.
     pub fn expect(&self, bytes: usize) -> Result<(), Full> {
+        if self.key_len > KEY_BYTES_MAX {
+            return Err(Full);
+        }
         if is_small(self.key_len, bytes) {
             return Ok(());
         }
@@ -295,6 +299,7 @@ impl Upload {
         now: Tick,
     ) -> Result<Written, Full> {
         debug_assert_eq!(self.key_len, key.bytes.len(), "an upload is for one key");
+        self.expect(self.len())?;
         let content = match self.chain.pages {
             0 => Content::Small(&self.buffer),
             _ => Content::Large(self.chain),

@@ -189,6 +189,9 @@ impl Store {
         expiry: Expiry,
         now: Tick,
     ) -> Result<Written, Full> {
+        if key.bytes.len() > KEY_BYTES_MAX {
+            return Err(Full);
+        }
         let partition = self.partition_of(key);
         if is_small(key.bytes.len(), value.len()) {
             return self

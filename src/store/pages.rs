@@ -162,7 +162,7 @@ impl Pages {
 
     /// The words from a place to the end of its page.
     #[inline]
-    pub(super) fn from_place(&self, place: u64) -> &[AtomicU64] {
+    pub(super) fn words_at(&self, place: u64) -> &[AtomicU64] {
         let place = place as usize;
         &self.words[place..place / PAGE_WORDS * PAGE_WORDS + PAGE_WORDS]
     }

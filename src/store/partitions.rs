@@ -21,6 +21,9 @@ const PAGES_PER_RELIEF: u32 = 16;
 /// Times that a write asks other partitions for memory before it makes do with its own.
 const RELIEFS_MAX: u32 = 16;
 
+/// Times that it takes memory from other partitions at most when its own is not enough.
+const TRIES_MAX: u32 = 64;
+
 #[derive(Debug)]
 pub(super) struct Partitions {
     list: Box<[Partition]>,
@@ -52,25 +55,36 @@ impl Partitions {
     ) -> Result<R, Full> {
         let mut reliefs = 0;
         loop {
+            let asks_elsewhere = reliefs < RELIEFS_MAX;
             let result = self.list[partition].write(now, |writer| {
-                writer.asks_elsewhere = reliefs < RELIEFS_MAX;
+                writer.asks_elsewhere = asks_elsewhere;
                 work(writer)
             });
-            match result {
+            let shortage = match result {
                 Ok(result) => return Ok(result),
-                Err(Shortage::Full) => return Err(Full),
-                Err(Shortage::Elsewhere) if self.relieve(partition, now) => reliefs += 1,
-                Err(Shortage::Elsewhere) => reliefs = RELIEFS_MAX,
+                Err(shortage) => shortage,
+            };
+            let relieved = match shortage {
+                Shortage::Elsewhere => self.relieve(partition, now, true),
+                // With nothing of its own left to evict, a partition may take others' share.
+                Shortage::Full => reliefs < TRIES_MAX && self.relieve(partition, now, false),
+            };
+            match shortage {
+                _ if relieved => reliefs += 1,
+                Shortage::Elsewhere => reliefs = RELIEFS_MAX,
+                Shortage::Full => return Err(Full),
             }
         }
     }
 
-    /// Has the partition that holds most give some up; whether it had something to give.
-    fn relieve(&self, needy: usize, now: Tick) -> bool {
+    /// Has the partition that holds most give some up, if it is above its share or may go below;
+    /// whether it had something to give.
+    fn relieve(&self, needy: usize, now: Tick, keeps_share: bool) -> bool {
         let others = self.list.iter().enumerate().filter(|&(at, _)| at != needy);
-        let richest = others.map(|(_, partition)| partition).max_by_key(|p| p.charged_bytes());
-        richest.is_some_and(|partition| {
-            partition.is_above_share()
+        let mut others: Vec<&Partition> = others.map(|(_, partition)| partition).collect();
+        others.sort_unstable_by_key(|partition| std::cmp::Reverse(partition.charged_bytes()));
+        others.into_iter().any(|partition| {
+            (!keeps_share || partition.is_above_share())
                 && partition.write(now, |writer| writer.give_up(PAGES_PER_RELIEF)) > 0
         })
     }

@@ -1,0 +1,170 @@
+//! Values that don't fit, values that are still being read, and a million keys that end at once.
+
+mod store_util;
+
+use std::time::{Duration, Instant};
+
+use corekv::store::{Expiry, Full, KEY_BYTES_MAX, LargeValue, Store, Tick, Value, Written};
+use store_util::*;
+
+const NOW: Tick = Tick(0);
+
+fn large(store: &Store, key: &[u8]) -> LargeValue {
+    let seen = store.get(store.key(key), NOW, |value| match value {
+        Value::Large(value) => Some(value),
+        Value::Small(_) => None,
+    });
+    seen.flatten().expect("a large value")
+}
+
+fn bytes_of(value: &LargeValue) -> Vec<u8> {
+    let mut out = Vec::new();
+    value.pieces(0, |piece| {
+        out.extend_from_slice(piece);
+        true
+    });
+    out
+}
+
+#[test]
+fn a_value_larger_than_the_store_costs_nobody_anything() {
+    for partitions in [1, 4] {
+        let store = store(partitions, 4 << 20);
+        for key in 0..100u64 {
+            let stored = put(&store, &key.to_le_bytes(), &value(key, 0, 3000), Expiry::NEVER, NOW);
+            assert_eq!(stored, Ok(Written::Created));
+        }
+        let too_large = vec![1; 5 << 20];
+        assert_eq!(put(&store, &0u64.to_le_bytes(), &too_large, Expiry::NEVER, NOW), Err(Full));
+        let upload = store.upload(store.key(b"another"));
+        assert_eq!(upload.expect(5 << 20), Err(Full));
+        assert_eq!(upload.expect(1 << 20), Ok(()));
+        for key in 0..100u64 {
+            assert_eq!(get(&store, &key.to_le_bytes(), NOW), Some(value(key, 0, 3000)));
+        }
+        assert_eq!(statistics(&store).evicted, 0);
+    }
+}
+
+#[test]
+fn a_value_as_large_as_most_of_the_store_fits_in_any_partition() {
+    let store = store(4, 4 << 20);
+    for key in 0..20u64 {
+        let bytes = value(key, 1, 3 << 20);
+        let written = put(&store, &key.to_le_bytes(), &bytes, Expiry::NEVER, NOW);
+        assert_eq!(written, Ok(Written::Created));
+        assert_eq!(get(&store, &key.to_le_bytes(), NOW), Some(bytes));
+        assert!(statistics(&store).bytes <= 4 << 20);
+    }
+}
+
+#[test]
+fn the_longest_key_fits_and_a_longer_one_does_not() {
+    let store = store(1, 4 << 20);
+    let key = vec![b'k'; KEY_BYTES_MAX + 1];
+    for value in [&b""[..], b"small", &[7; 100_000]] {
+        assert!(put(&store, &key[1..], value, Expiry::NEVER, NOW).is_ok());
+        assert_eq!(get(&store, &key[1..], NOW).as_deref(), Some(value));
+        assert_eq!(put(&store, &key, value, Expiry::NEVER, NOW), Err(Full));
+    }
+}
+
+#[test]
+fn a_slow_reader_keeps_what_it_holds() {
+    let store = store(1, 8 << 20);
+    let bytes = value(1, 1, 1_000_000);
+    put(&store, b"slow", &bytes, Expiry::NEVER, NOW).expect("room");
+    let held = large(&store, b"slow");
+    let again = held.clone();
+    put(&store, b"slow", b"replaced", Expiry::NEVER, NOW).expect("room");
+    for key in 0..2000u64 {
+        let len = key as usize * 37 % 30_000;
+        put(&store, &key.to_le_bytes(), &value(key, 2, len), Expiry::NEVER, NOW).expect("room");
+    }
+    assert!(statistics(&store).evicted > 0, "the store was full");
+    drop(again);
+    assert_eq!(bytes_of(&held), bytes);
+    let mut tail = Vec::new();
+    held.pieces(999_000, |piece| {
+        tail.extend_from_slice(piece);
+        true
+    });
+    assert_eq!(tail, bytes[999_000..]);
+    let with_it = statistics(&store).bytes;
+    drop(held);
+    assert!(statistics(&store).bytes + 1_000_000 <= with_it, "its pages are free");
+}
+
+#[test]
+fn what_is_replaced_or_deleted_comes_back_without_a_loss() {
+    let store = store(1, 8 << 20);
+    let name = |key: u64| key.to_le_bytes();
+    for round in 1..30u64 {
+        for key in 0..5000u64 {
+            // Of another size each time, so that nothing is overwritten in place.
+            let len = 300 + (key + round * 97) as usize % 500;
+            put(&store, &name(key), &value(key, round, len), Expiry::NEVER, NOW).expect("room");
+        }
+        for key in (0..5000u64).step_by(3) {
+            assert!(store.remove(store.key(&name(key)), NOW));
+        }
+    }
+    assert_eq!(statistics(&store).evicted, 0);
+}
+
+#[test]
+fn a_million_keys_that_end_at_once_are_removed_in_small_steps() {
+    const KEYS: u64 = 1_000_000;
+    /// Eight pages of the smallest entries.
+    const STEP_KEYS_MAX: u64 = 8 * 512;
+    let store = store(1, 1 << 30);
+    let expiry = Expiry::after(NOW, 10);
+    for key in 0..KEYS {
+        put(&store, key.to_string().as_bytes(), b"12345", expiry, NOW).expect("room");
+    }
+    let full = statistics(&store).bytes;
+    let end = Tick(expiry.to_bits());
+    assert!(!store.maintain(0, Tick(end.0 - 1)));
+    assert_eq!(get(&store, b"77", Tick(end.0 - 1)).as_deref(), Some(&b"12345"[..]));
+    assert_eq!(get(&store, b"77", end), None, "absent before it is collected");
+    let two_seconds_later = Tick(end.0 + 16);
+    let (mut steps, mut before, mut longest) = (0, 0, Duration::ZERO);
+    loop {
+        let start = Instant::now();
+        let busy = store.maintain(0, two_seconds_later);
+        longest = longest.max(start.elapsed());
+        let expired = statistics(&store).expired;
+        assert!(expired - before <= STEP_KEYS_MAX);
+        (steps, before) = (steps + 1, expired);
+        if !busy || expired == KEYS {
+            break;
+        }
+    }
+    let counts = statistics(&store);
+    println!("{steps} steps, the longest {longest:?}, {full} to {} bytes", counts.bytes);
+    assert_eq!((counts.keys, counts.expired), (0, KEYS));
+    assert!(counts.bytes < full / 2, "only the index is left");
+}
+
+#[test]
+fn keys_made_to_collide_under_a_known_seed_do_not_collide_here() {
+    // Keys whose hash under a fixed seed ends in the same 16 bits: one bucket, if it were used.
+    let known = ahash::RandomState::with_seeds(1, 2, 3, 4);
+    let keys: Vec<[u8; 8]> = (0..40_000_000u64)
+        .map(u64::to_le_bytes)
+        .filter(|key| known.hash_one(&key[..]) & 0xffff == 0)
+        .collect();
+    assert!(keys.len() > 400);
+    let (one, other) = (store(64, 1 << 30), store(64, 1 << 30));
+    let spread = |store: &Store| {
+        let mut counts = [0; 64];
+        keys.iter().for_each(|key| counts[store.partition_of(store.key(key))] += 1);
+        counts
+    };
+    assert!(spread(&one).iter().all(|&count| count < 40));
+    assert_ne!(spread(&one), spread(&other), "each store has its own seed");
+    for key in &keys {
+        put(&one, key, b"v", Expiry::NEVER, NOW).expect("room");
+    }
+    assert!(keys.iter().all(|key| get(&one, key, NOW).is_some()));
+}

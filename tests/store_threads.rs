@@ -1,0 +1,128 @@
+//! Readers and writers on the same few keys: no torn value, and no version going backwards.
+
+mod store_util;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use corekv::store::{Expiry, Tick};
+use store_util::*;
+
+const KEYS: u64 = 16;
+const DURATION: Duration = Duration::from_secs(2);
+
+/// A value of a version: the version, and bytes that follow from it and the key.
+fn versioned(key: u64, version: u64) -> Vec<u8> {
+    // Sizes change, so that entries move; some are large.
+    let len = [0, 5, 5, 100, 1000, 3000, 20_000][version as usize % 7];
+    let mut bytes = version.to_le_bytes().to_vec();
+    bytes.extend(value(key, version, len));
+    bytes
+}
+
+fn version_of(key: u64, bytes: &[u8]) -> u64 {
+    let (version, _) = bytes.split_first_chunk::<8>().expect("a version");
+    let version = u64::from_le_bytes(*version);
+    assert!(bytes == versioned(key, version), "a torn value of key {key}, version {version}");
+    version
+}
+
+/// Each key has one writer, which counts up. What a reader sees must never be older than what
+/// was acknowledged before it looked, nor than what it saw before.
+fn contend(partitions: usize, memory_bytes_max: u64, filler: bool) {
+    let store = store(partitions, memory_bytes_max);
+    let acknowledged: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
+    let done = AtomicBool::new(false);
+    let reads = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            let (store, acknowledged, done) = (&store, &acknowledged, &done);
+            scope.spawn(move || {
+                let mut version = 1;
+                while !done.load(Ordering::Relaxed) {
+                    for key in (writer..KEYS).step_by(2) {
+                        let (name, bytes) = (key.to_le_bytes(), versioned(key, version));
+                        put(store, &name, &bytes, Expiry::NEVER, Tick(0)).expect("room");
+                        acknowledged[key as usize].store(version, Ordering::Release);
+                        if filler {
+                            let other = (version * 1_000 + key).to_be_bytes();
+                            put(store, &other, &bytes, Expiry::NEVER, Tick(0)).expect("room");
+                        }
+                    }
+                    version += 1;
+                }
+            });
+        }
+        for _ in 0..2 {
+            let (store, acknowledged, done, reads) = (&store, &acknowledged, &done, &reads);
+            scope.spawn(move || {
+                let mut seen = [0; KEYS as usize];
+                while !done.load(Ordering::Relaxed) {
+                    for key in 0..KEYS {
+                        let least = acknowledged[key as usize].load(Ordering::Acquire);
+                        match get(store, &key.to_le_bytes(), Tick(0)) {
+                            None => assert!(filler || least == 0, "key {key} is lost"),
+                            Some(bytes) => {
+                                let version = version_of(key, &bytes);
+                                let last = &mut seen[key as usize];
+                                assert!(version >= least.max(*last), "{version} after {last}");
+                                *last = version;
+                                reads.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+        let start = Instant::now();
+        while start.elapsed() < DURATION {
+            store.maintain(0, Tick(0));
+            std::thread::yield_now();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(reads.into_inner() > 1000);
+}
+
+#[test]
+fn values_are_whole_and_never_older_than_acknowledged() {
+    contend(2, 64 << 20, false);
+}
+
+#[test]
+fn values_are_whole_while_entries_are_moved_and_evicted() {
+    contend(2, 2 << 20, true);
+}
+
+#[test]
+fn keys_are_found_while_the_index_grows() {
+    const GROWN: u64 = 300_000;
+    let store = store(1, 256 << 20);
+    let written = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let (store, written) = (&store, &written);
+        scope.spawn(move || {
+            for key in 0..GROWN {
+                put(store, &key.to_le_bytes(), &key.to_be_bytes(), Expiry::NEVER, Tick(0))
+                    .expect("room");
+                written.store(key + 1, Ordering::Release);
+            }
+        });
+        for step in [7919, 104_729] {
+            scope.spawn(move || {
+                let mut at = 0u64;
+                loop {
+                    let until = written.load(Ordering::Acquire);
+                    if until == GROWN {
+                        return;
+                    }
+                    at = at.wrapping_add(step);
+                    if let Some(key) = at.checked_rem(until) {
+                        let seen = get(store, &key.to_le_bytes(), Tick(0));
+                        assert_eq!(seen.as_deref(), Some(&key.to_be_bytes()[..]));
+                    }
+                }
+            });
+        }
+    });
+}
