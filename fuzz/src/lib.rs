@@ -8,6 +8,7 @@ pub mod chunked;
 pub mod head;
 pub mod model;
 pub mod reader;
+pub mod response;
 pub mod script;
 
 /// Status codes of which each would be a true answer.

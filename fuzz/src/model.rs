@@ -179,6 +179,10 @@ fn is_page(key: &[u8], limits: &Limits) -> bool {
 fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
     let mut statuses = Vec::new();
     let method = &head.method[..];
+    // Nothing is ever found, whatever the path is.
+    if method == b"PROPFIND" {
+        return Some(Answer::default());
+    }
     if KNOWN.contains(&method) {
         statuses.push(405);
     } else if !HANDLED.contains(&method) {
@@ -219,7 +223,7 @@ fn act(
     answer: &mut Answer,
 ) {
     let key = match &head.target {
-        Target::Path(path) => decode(path).unwrap(),
+        Target::Path(path) => decode(path).unwrap_or_default(),
         _ => Vec::new(),
     };
     let mut body_out = Some(Vec::new());

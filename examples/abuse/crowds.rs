@@ -1,0 +1,280 @@
+//! Many connections at once, none of them well-behaved.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::Outcome;
+use crate::client::{Client, Witness};
+use crate::server::{Server, mebibytes};
+
+const ATTACKERS: usize = 2_000;
+const ATTACK: Duration = Duration::from_secs(15);
+const P99_MAX: Duration = Duration::from_millis(10);
+
+/// Connections per source address, so that none runs out of ports.
+const CONNECTIONS_PER_SOURCE: usize = 10_000;
+
+/// Connects from one of several loopback addresses, not blocking any more.
+fn connect(
+    address: SocketAddr,
+    number: usize,
+    receive_bytes: Option<usize>,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    if let Some(bytes) = receive_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    let source = 2 + (number / CONNECTIONS_PER_SOURCE % 200) as u8;
+    socket.bind(&SocketAddr::from(([127, 0, 0, source], 0)).into())?;
+    socket.connect(&address.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Whether the other end is gone.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut byte = [0; 1];
+    match stream.read(&mut byte) {
+        Ok(0) => true,
+        Ok(_) => false,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
+pub(crate) fn baseline(path: &str) -> Outcome {
+    let server = Server::start(path, &[])?;
+    let witness = Witness::start(server.address);
+    thread::sleep(Duration::from_secs(5));
+    Ok(witness.finish()?.1)
+}
+
+/// Keeps attackers at work while a witness measures; one that is thrown out comes back.
+fn attack(
+    mut server: Server,
+    receive_bytes: Option<usize>,
+    start: &[u8],
+    mut step: impl FnMut(&mut TcpStream) -> bool,
+) -> Outcome {
+    let connect = |number| -> Result<TcpStream, String> {
+        let mut stream = connect(server.address, number, receive_bytes)
+            .map_err(|error| format!("an attacker can't connect: {error}"))?;
+        let _ = stream.write(start);
+        Ok(stream)
+    };
+    let mut attackers = (0..ATTACKERS).map(connect).collect::<Result<Vec<_>, _>>()?;
+    let witness = Witness::start(server.address);
+    let end = Instant::now() + ATTACK;
+    let mut returned = 0;
+    while Instant::now() < end {
+        for (number, attacker) in attackers.iter_mut().enumerate() {
+            if step(attacker) {
+                *attacker = connect(number)?;
+                returned += 1;
+            }
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+    let (p99, text) = witness.finish()?;
+    server.alive()?;
+    let resident = mebibytes(server.resident_bytes());
+    let text =
+        format!("{ATTACKERS} attackers, thrown out {returned} times; {text}; RSS {resident}");
+    if p99 < P99_MAX { Ok(text) } else { Err(text) }
+}
+
+pub(crate) fn slow_heads(path: &str) -> Outcome {
+    let server = Server::start(path, &[])?;
+    attack(server, None, b"GET /x HTTP/1.1\r\nHost: h\r\n", |stream| {
+        stream.write(b"A: b\r\n").is_err() || is_closed(stream)
+    })
+}
+
+pub(crate) fn slow_bodies(path: &str) -> Outcome {
+    let server = Server::start(path, &["--body-timeout", "5s"])?;
+    let head = b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
+    attack(server, None, head, |stream| stream.write(b"b").is_err() || is_closed(stream))
+}
+
+pub(crate) fn slow_reads(path: &str) -> Outcome {
+    let server = Server::start(path, &["--idle-timeout", "5s"])?;
+    store(server.address, "large", 1 << 20)?;
+    let requests = b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n".repeat(8);
+    attack(server, Some(4096), &requests, is_closed)
+}
+
+fn store(address: SocketAddr, key: &str, bytes: usize) -> Result<(), String> {
+    let mut client = Client::connect(address).map_err(|error| error.to_string())?;
+    let response = client.put(key, &vec![b'v'; bytes], "").map_err(|error| error.to_string())?;
+    if response.status == 201 { Ok(()) } else { Err(format!("PUT: {}", response.status)) }
+}
+
+/// Whether the server still answers.
+fn answers(address: SocketAddr) -> Result<(), String> {
+    let response = Client::connect(address).and_then(|mut client| client.get("healthz"));
+    match response {
+        Ok(response) if response.status == 200 => Ok(()),
+        other => Err(format!("the server does not answer any more: {other:?}")),
+    }
+}
+
+pub(crate) fn idle(path: &str) -> Outcome {
+    const CONNECTIONS: usize = 10_000;
+    let server = Server::start(path, &[])?;
+    answers(server.address)?;
+    let before = server.resident_bytes();
+    let mut crowd = Vec::new();
+    for number in 0..CONNECTIONS {
+        let mut stream = connect(server.address, number, None)
+            .map_err(|error| format!("after {number} connections: {error}"))?;
+        stream.write_all(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n").map_err(|e| e.to_string())?;
+        crowd.push(stream);
+    }
+    thread::sleep(Duration::from_secs(2));
+    let mut answered = 0;
+    for stream in &mut crowd {
+        let mut bytes = [0; 512];
+        answered += usize::from(stream.read(&mut bytes).is_ok_and(|n| n > 0));
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    let witness = Witness::start(server.address);
+    thread::sleep(Duration::from_secs(5));
+    let (_, text) = witness.finish()?;
+    if answered < CONNECTIONS {
+        return Err(format!("only {answered} of {CONNECTIONS} were answered"));
+    }
+    let each = grown as usize / CONNECTIONS;
+    Ok(format!("{CONNECTIONS} connections, each answered once, {each} B RSS each; {text}"))
+}
+
+/// Waits until the server has as few descriptors as before.
+fn settle(server: &mut Server, before: usize) -> Result<(), String> {
+    server.alive()?;
+    answers(server.address)?;
+    let end = Instant::now() + Duration::from_secs(10);
+    while server.descriptors() > before {
+        if Instant::now() > end {
+            return Err(format!("{} descriptors, {before} before", server.descriptors()));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+pub(crate) fn connect_and_close(path: &str) -> Outcome {
+    const CONNECTIONS: usize = 50_000;
+    let mut server = Server::start(path, &[])?;
+    let (before, resident) = (server.descriptors(), server.resident_bytes());
+    let start = Instant::now();
+    for number in 0..CONNECTIONS {
+        connect(server.address, number, None).map_err(|e| format!("after {number}: {e}"))?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    settle(&mut server, before)?;
+    let grown = mebibytes(server.resident_bytes().saturating_sub(resident));
+    Ok(format!("{CONNECTIONS} in {seconds:.1} s, no descriptor left over, RSS grew by {grown}"))
+}
+
+pub(crate) fn resets(path: &str) -> Outcome {
+    const CONNECTIONS: usize = 20_000;
+    let mut server = Server::start(path, &[])?;
+    store(server.address, "large", 1 << 20)?;
+    let before = server.descriptors();
+    let requests: [&[u8]; 5] = [
+        b"",
+        b"GET /x HTTP/1.1\r\nHo",
+        b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nabc",
+        b"GET /large HTTP/1.1\r\nHost: h\r\n\r\nGET /large HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ];
+    let witness = Witness::start(server.address);
+    for number in 0..CONNECTIONS {
+        let mut stream =
+            connect(server.address, number, None).map_err(|e| format!("after {number}: {e}"))?;
+        let _ = stream.write(requests[number % requests.len()]);
+        if number % 3 == 0 {
+            thread::yield_now();
+        }
+        let socket = Socket::from(stream);
+        socket.set_linger(Some(Duration::ZERO)).map_err(|error| error.to_string())?;
+    }
+    let (_, text) = witness.finish()?;
+    settle(&mut server, before)?;
+    Ok(format!("{CONNECTIONS} connections reset; {text}"))
+}
+
+pub(crate) fn descriptors(path: &str) -> Outcome {
+    const LIMIT: u32 = 128;
+    let mut server = Server::with_descriptors(path, LIMIT)?;
+    let mut first = Client::connect(server.address).map_err(|error| error.to_string())?;
+    first.put("k", b"v", "").map_err(|error| error.to_string())?;
+    let mut crowd = Vec::new();
+    let (mut served, mut told, mut closed) = (0, 0, 0);
+    for number in 0..400 {
+        let Ok(stream) = connect(server.address, number, None) else {
+            closed += 1;
+            continue;
+        };
+        crowd.push(stream);
+    }
+    thread::sleep(Duration::from_millis(500));
+    for stream in &mut crowd {
+        let _ = stream.write(b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    thread::sleep(Duration::from_millis(500));
+    for stream in &mut crowd {
+        let mut bytes = [0; 512];
+        match stream.read(&mut bytes) {
+            Ok(n) if bytes[..n].starts_with(b"HTTP/1.1 200") => served += 1,
+            Ok(n) if bytes[..n].starts_with(b"HTTP/1.1 503") => told += 1,
+            _ => closed += 1,
+        }
+    }
+    let still = first.get("k").map_err(|error| format!("who was in is not served: {error}"))?;
+    if still.status != 200 {
+        return Err(format!("who was in is answered {}", still.status));
+    }
+    drop(crowd);
+    thread::sleep(Duration::from_secs(1));
+    server.alive()?;
+    answers(server.address)?;
+    Ok(format!(
+        "ulimit -n {LIMIT}, 400 connections: {served} served, {told} told 503, {closed} neither; \
+         who was in is served, and after they left new ones are, too"
+    ))
+}
+
+pub(crate) fn never_reads(path: &str) -> Outcome {
+    const CONNECTIONS: usize = 200;
+    let mut server = Server::start(path, &[])?;
+    store(server.address, "large", 1 << 20)?;
+    store(server.address, "small", 2000)?;
+    let before = server.resident_bytes();
+    let requests = [
+        b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100),
+        b"GET /small HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000),
+    ];
+    let mut crowd = Vec::new();
+    for number in 0..CONNECTIONS {
+        let stream = connect(server.address, number, None).map_err(|error| error.to_string())?;
+        crowd.push(stream);
+    }
+    let witness = Witness::start(server.address);
+    let mut most = 0;
+    for _ in 0..50 {
+        for (number, stream) in crowd.iter_mut().enumerate() {
+            let _ = stream.write(&requests[number % 2]);
+        }
+        most = most.max(server.resident_bytes());
+        thread::sleep(Duration::from_millis(100));
+    }
+    let (_, text) = witness.finish()?;
+    server.alive()?;
+    let grown = mebibytes(most.saturating_sub(before));
+    Ok(format!(
+        "{CONNECTIONS} connections that pipeline and never read: RSS grew by {grown}; {text}"
+    ))
+}
