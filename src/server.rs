@@ -13,7 +13,7 @@ use crate::net::{self, Address, Stopper};
 use crate::store::{self, Clock, Store};
 
 /// Descriptors that are no connections: listeners, polls, wakers, standard streams.
-const DESCRIPTORS_RESERVED: u64 = 64;
+const DESCRIPTORS_RESERVED: u64 = 32;
 
 /// A bound server.
 #[derive(Debug)]
@@ -33,9 +33,6 @@ impl Server {
     /// the memory can't be reserved.
     pub fn bind(config: &Config) -> io::Result<Self> {
         let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
-        if tokens.is_none() {
-            warn_if_open(config);
-        }
         let connections_max = config.connections_max.min(descriptors()?);
         let settings = net::Settings {
             cores: config.cores.clone(),
@@ -51,6 +48,9 @@ impl Server {
             drain_timeout: config.drain_timeout,
         };
         let net = net::Server::bind(&config.listen, config.admin.as_ref(), settings)?;
+        if tokens.is_none() {
+            warn_if_open(config);
+        }
         let store = Store::new(store::Settings {
             partitions: net.loops(),
             memory_bytes_max: config.memory_bytes_max,

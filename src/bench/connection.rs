@@ -17,6 +17,7 @@ use std::io;
 use mio::Token;
 use mio::event::Event;
 
+use super::answer::{Request, account};
 use super::context::Context;
 use super::error::Failure;
 use super::preload::Keys;
@@ -36,16 +37,6 @@ const BACKOFF_NS_MAX: u64 = 500_000_000;
 
 /// The start of a request that is to be stamped when it is sent.
 const UNSTAMPED: u64 = 0;
-
-/// A request that the server owes an answer to.
-#[derive(Debug, Clone, Copy)]
-struct Request {
-    start: u64,
-    key: u64,
-    /// Under `--verify`: what a write writes, or the oldest version that a read may see.
-    version: u32,
-    method: Method,
-}
 
 /// Where requests come from.
 #[derive(Debug)]
@@ -492,70 +483,4 @@ impl Connection {
         self.output.clear();
         self.output_sent = 0;
     }
-}
-
-/// Counts an answer, and checks it if it is a value. Returns the number that was read.
-#[inline]
-fn account(
-    context: &mut Context,
-    request: Request,
-    status: u16,
-    bytes: usize,
-    body: &[u8],
-) -> Option<u64> {
-    let Request { start, key, version, method } = request;
-    context.recorder.answered(method, start, bytes, status, context.now);
-    if method.is_read() {
-        let has_value = method == Method::Head || !body.is_empty();
-        let is_hit = matches!(status, 200..300)
-            && status != 204
-            && (has_value || context.common.values.may_be_empty());
-        if !is_hit {
-            missed(context, request);
-        } else {
-            context.recorder.methods[method as usize].hits += 1;
-            if method == Method::Get {
-                if context.common.ledger.is_some() {
-                    verify(context, request, body);
-                }
-                return leading_number(body);
-            }
-        }
-    } else if let Some(ledger) = &context.common.ledger {
-        if matches!(status, 200..300) {
-            ledger.acknowledge(key, version);
-        } else {
-            ledger.give_up(key);
-        }
-    }
-    None
-}
-
-fn missed(context: &mut Context, request: Request) {
-    context.recorder.methods[request.method as usize].misses += 1;
-    let was_there = context.common.ledger.is_some() && request.version > 0;
-    if context.common.every_read_must_hit || was_there {
-        context.recorder.lost += 1;
-    }
-}
-
-fn verify(context: &mut Context, request: Request, body: &[u8]) {
-    let Context { common, scratch, recorder, .. } = context;
-    let Some(ledger) = &common.ledger else { return };
-    let checked = ledger.check(scratch, &common.filler, request.key, request.version, body);
-    if let Err(wrong) = checked {
-        recorder.violations.add(request.key, wrong, body);
-    }
-}
-
-/// The decimal number that a value is, for the original's "last value read plus one".
-#[inline]
-fn leading_number(body: &[u8]) -> Option<u64> {
-    // 19 digits always fit into 64 bits.
-    if body.is_empty() || body.len() > 19 {
-        return None;
-    }
-    body.iter().try_fold(0, |sum, digit| {
-        digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))
-    })
 }

@@ -15,6 +15,7 @@
 //! that have arrived, one write sends the requests that replace them, and nothing is allocated,
 //! locked or shared on the way. What the threads record is merged when they have finished.
 
+mod answer;
 pub mod cli;
 mod connection;
 pub mod context;
@@ -31,6 +32,7 @@ pub mod recorder;
 pub mod report;
 pub mod request;
 pub mod response;
+mod sampler;
 pub mod session;
 pub mod settings;
 mod stream;
@@ -40,6 +42,7 @@ pub mod target;
 pub mod verify;
 pub mod worker;
 pub mod workload;
+mod zipf;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;

@@ -138,8 +138,8 @@ impl Cache {
             // Whatever it asks for: sccache starts with the root, and writes only if that is
             // not there.
             (_, Method::Propfind) => Ok(()),
-            (Name::Refused(refusal), _) => Err(*refusal),
             (_, Method::Connect | Method::Known) => Err(name.method_not_allowed()),
+            (Name::Refused(refusal), _) => Err(*refusal),
             (Name::Page(_), _) if writes => Err(name.method_not_allowed()),
             _ if writes && access != Access::Write => Err(READ_ONLY),
             (_, Method::Put | Method::Post) if request.fields.max_age == MaxAge::Malformed => {

@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+/// Core numbers that a list may have; whether there is such a core shows when it is pinned to.
+const CORES_MAX: usize = 1 << 16;
+
 /// The cores that get an event loop each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Cores {
@@ -43,7 +46,7 @@ impl FromStr for Cores {
                 digits
                     .parse()
                     .ok()
-                    .filter(|&core: &usize| core < CpuSet::MAX_CPU)
+                    .filter(|&core: &usize| core < CORES_MAX)
                     .ok_or_else(|| CoresError(format!("'{digits}' is no core number")))
             };
             let (first, last) = (number(first)?, number(last)?);
@@ -79,11 +82,15 @@ impl Cores {
 /// # Errors
 /// When the core does not exist or is outside of what the process's cgroup allows.
 pub(super) fn pin(core: usize) -> io::Result<()> {
+    let explain = |error: io::Error| {
+        io::Error::new(error.kind(), format!("can't run on core {core}: {error}"))
+    };
+    if core >= CpuSet::MAX_CPU {
+        return Err(explain(rustix::io::Errno::INVAL.into()));
+    }
     let mut only = CpuSet::new();
     only.set(core);
-    sched_setaffinity(None, &only).map_err(|error| {
-        io::Error::new(io::Error::from(error).kind(), format!("can't run on core {core}: {error}"))
-    })
+    sched_setaffinity(None, &only).map_err(|error| explain(error.into()))
 }
 
 /// Checks on the calling thread that every core can be pinned to, and leaves its set as it was.

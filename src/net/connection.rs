@@ -258,9 +258,9 @@ impl<T> Connection<T> {
 
     /// What a connection does that has neither input nor output at hand.
     fn rest<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
+        // Everything has been answered and nothing is unread: there is nobody to linger for.
         if cx.draining && self.wait == Wait::Idle && self.input.is_empty() {
-            self.closing = true;
-            self.settle(true, cx);
+            return Next::Close;
         }
         self.next(cx)
     }
@@ -274,7 +274,8 @@ impl<T> Connection<T> {
     }
 
     /// Reads and drops until the peer closes: closing a socket that has unread bytes would
-    /// reset the connection and could take the last response with it (RFC 9112 §9.6).
+    /// reset the connection and could take the last response with it (RFC 9112 §9.6). The time for
+    /// it does not start again with what the peer sends.
     fn linger<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Next> {
         if !self.readable {
             return Ok(Next::Wait);
@@ -287,7 +288,6 @@ impl<T> Connection<T> {
             Transfer::Done(0) => Ok(Next::Close),
             Transfer::Done(n) => {
                 self.lingered_bytes += n;
-                self.deadline = cx.now + cx.limits.linger;
                 let patient = self.lingered_bytes < LINGER_BYTES_MAX;
                 Ok(if patient { Next::Again } else { Next::Close })
             }

@@ -19,7 +19,7 @@ use super::service::{Class, Service};
 use super::signals;
 
 /// How long a peer gets to read the last response and close.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How a server runs.
 #[derive(Debug, Clone)]

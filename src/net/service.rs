@@ -61,7 +61,7 @@ pub enum Wait {
     Body,
     /// The peer to read what it was sent. The limit starts again with every byte that goes.
     Send,
-    /// The peer to close after the last response.
+    /// The peer to close after the last response. The limit covers all of it.
     Linger,
 }
 

@@ -1,6 +1,6 @@
 //! Keys and values, and nothing of HTTP or sockets.
 //!
-//! Every key lives in exactly one [`Partition`], chosen by its hash; there is one partition per
+//! Every key lives in exactly one partition, chosen by its hash; there is one partition per
 //! core. Any core reads and writes any partition directly, so a write is visible to every core
 //! the moment that the call which made it returns.
 
