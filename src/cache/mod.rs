@@ -62,8 +62,7 @@ pub struct Cache {
     settings: Settings,
     counters: Arc<Counters>,
     pages: Arc<Pages>,
-    /// Decoded paths of the batch at hand; kept for its capacity.
-    decoded: Vec<u8>,
+    decoded: Decoded,
 }
 
 /// Sends a large value from where the store has it.
@@ -103,7 +102,7 @@ impl Cache {
     ) -> Self {
         store.adopt(partition);
         let counters = Arc::clone(&pages.cache[partition]);
-        Self { store, partition, clock, settings, counters, pages, decoded: Vec::new() }
+        Self { store, partition, clock, settings, counters, pages, decoded: Decoded::default() }
     }
 
     /// What the request's path names, given its bytes after percent-decoding.
@@ -113,7 +112,7 @@ impl Cache {
         match request.target {
             Target::Path { .. } => {}
             Target::Server => return Name::Server,
-            Target::Authority => return Name::Refused(names::KEY_METHODS),
+            Target::Authority => return Name::Refused(&names::KEY_METHODS),
         }
         if let Some(name) = self.settings.names.find(request.class, path) {
             return name;
@@ -139,7 +138,7 @@ impl Cache {
             // not there.
             (_, Method::Propfind) => Ok(()),
             (_, Method::Connect | Method::Known) => Err(name.method_not_allowed()),
-            (Name::Refused(refusal), _) => Err(*refusal),
+            (Name::Refused(refusal), _) => Err(**refusal),
             (Name::Page(_), _) if writes => Err(name.method_not_allowed()),
             _ if writes && access != Access::Write => Err(READ_ONLY),
             (_, Method::Put | Method::Post) if request.fields.max_age == MaxAge::Malformed => {
@@ -259,26 +258,31 @@ fn wrote(
     }
 }
 
-/// Decodes the percent-encoded paths of a batch one behind the other; where each one ends, or
-/// that it is broken.
-fn decode(
-    requests: Requests<'_>,
-    decoded: &mut Vec<u8>,
-) -> ArrayVec<Option<usize>, REQUESTS_PER_BATCH_MAX> {
-    decoded.clear();
-    let escaped = |request: &Request<'_>| request.target == Target::Path { escaped: true };
-    requests
-        .iter()
-        .filter(escaped)
-        .map(|request| {
-            let before = decoded.len();
-            if percent_decode(request.path, decoded) {
-                return Some(decoded.len());
+/// The decoded paths of a batch, one behind the other; kept for its capacity.
+#[derive(Debug, Default)]
+struct Decoded {
+    bytes: Vec<u8>,
+    /// Where each escaped path ends, or that it is broken.
+    ends: Vec<Option<usize>>,
+}
+
+impl Decoded {
+    fn decode(&mut self, requests: Requests<'_>) {
+        self.bytes.clear();
+        self.ends.clear();
+        for request in requests.iter().filter(is_escaped) {
+            let before = self.bytes.len();
+            let whole = percent_decode(request.path, &mut self.bytes);
+            if !whole {
+                self.bytes.truncate(before);
             }
-            decoded.truncate(before);
-            None
-        })
-        .collect()
+            self.ends.push(whole.then_some(self.bytes.len()));
+        }
+    }
+}
+
+fn is_escaped(request: &Request<'_>) -> bool {
+    request.target == Target::Path { escaped: true }
 }
 
 impl Handler for Cache {
@@ -287,12 +291,14 @@ impl Handler for Cache {
     fn handle(&mut self, requests: Requests<'_>, responses: &mut Responses<'_>) {
         let now = self.clock.tick(responses.now());
         let mut decoded = std::mem::take(&mut self.decoded);
-        let mut ends = decode(requests, &mut decoded).into_iter();
+        decoded.decode(requests);
+        let mut ends = decoded.ends.iter().copied();
         let mut start = 0;
         let mut names = ArrayVec::<Name<'_>, REQUESTS_PER_BATCH_MAX>::new();
         for request in requests.iter() {
-            let path = if request.target == (Target::Path { escaped: true }) {
-                ends.next().flatten().map(|end| &decoded[std::mem::replace(&mut start, end)..end])
+            let path = if is_escaped(&request) {
+                let end = ends.next().flatten();
+                end.map(|end| &decoded.bytes[std::mem::replace(&mut start, end)..end])
             } else {
                 Some(request.path)
             };
@@ -319,11 +325,8 @@ impl Handler for Cache {
     fn begin(&mut self, request: Request<'_>) -> Result<Upload, Refusal> {
         let mut decoded = Vec::new();
         let whole = percent_decode(request.path, &mut decoded);
-        let path = if request.target == (Target::Path { escaped: true }) {
-            whole.then_some(&decoded[..])
-        } else {
-            Some(request.path)
-        };
+        let path =
+            if is_escaped(&request) { whole.then_some(&decoded[..]) } else { Some(request.path) };
         let name = self.name(&request, path);
         self.check(&request, &name)?;
         let stores = matches!(request.method, Method::Put | Method::Post)

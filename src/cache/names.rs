@@ -34,7 +34,7 @@ pub(super) enum Name<'a> {
     /// The server as a whole: `OPTIONS *`.
     Server,
     /// Nothing that there could be.
-    Refused(Refusal),
+    Refused(&'static Refusal),
 }
 
 const ALLOW_KEY: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
@@ -54,15 +54,15 @@ const PAGE_METHODS: Refusal = Refusal {
 };
 
 impl Name<'_> {
-    pub(super) const BROKEN_ESCAPE: Self = Self::Refused(Refusal::new(
+    pub(super) const BROKEN_ESCAPE: Self = Self::Refused(&Refusal::new(
         Status::BadRequest,
         "a % in the path is not followed by two hexadecimal digits",
     ));
     pub(super) const KEY_TOO_LONG: Self =
-        Self::Refused(Refusal::new(Status::UriTooLong, "the key is longer than key-bytes-max"));
+        Self::Refused(&Refusal::new(Status::UriTooLong, "the key is longer than key-bytes-max"));
     const KEY_EMPTY: Self =
-        Self::Refused(Refusal::new(Status::BadRequest, "a key has at least one byte"));
-    const NO_SUCH_PAGE: Self = Self::Refused(Refusal::new(
+        Self::Refused(&Refusal::new(Status::BadRequest, "a key has at least one byte"));
+    const NO_SUCH_PAGE: Self = Self::Refused(&Refusal::new(
         Status::NotFound,
         "the admin address has /, /healthz, /metrics and /size",
     ));

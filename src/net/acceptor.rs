@@ -23,6 +23,11 @@ use super::socket::Socket;
 /// Connections that may wait in the kernel to be accepted; the kernel's own limit may be lower.
 const BACKLOG_CONNECTIONS_MAX: i32 = 4096;
 
+/// What the kernel may queue for a peer that does not read, in bytes. It doubles the figure for its
+/// own bookkeeping. Left to itself it queues megabytes for each, and some thousand such peers use
+/// up the memory that all TCP connections of the machine share, which stalls everybody.
+const SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
+
 /// Connections over the limit that are told so at a time; more are closed without a word.
 const REFUSALS_MAX: usize = 128;
 
@@ -67,6 +72,8 @@ fn bind_tcp(address: std::net::SocketAddr) -> io::Result<(Socket2, Address)> {
     let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restart must not wait for the old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES_MAX)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG_CONNECTIONS_MAX)?;

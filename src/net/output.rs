@@ -11,7 +11,7 @@ use super::socket::{Socket, Transfer};
 const SLICES_PER_SEND_MAX: usize = 64;
 
 /// Bytes that one connection may send per turn of the loop before the others have theirs.
-const SENT_BYTES_PER_TURN_MAX: usize = 1 << 20;
+const SENT_BYTES_PER_TURN_MAX: usize = 128 << 10;
 
 /// Bytes that are sent from where they lie, without a copy.
 pub trait Payload: Debug {

@@ -125,12 +125,9 @@ impl Index {
     /// Calls `each` with the places that the key's first line names, whether or not they hold.
     #[inline]
     pub(super) fn candidates(&self, hash: u64, mut each: impl FnMut(u64)) {
-        let line = &self.lines[self.shape().bucket_of(hash)];
-        for at in 0..SLOTS {
-            let slot = line.slot(at);
-            if slot.tag() == tag_of(hash) && !slot.is_empty() {
-                each(slot.place());
-            }
+        let line = self.head(hash);
+        for at in line.with_tag(tag_of(hash)) {
+            each(line.slot(at).place());
         }
     }
 
@@ -166,10 +163,9 @@ impl Index {
         let mut line = head;
         // A line that was unlinked and used again may lead a reader in circles.
         for _ in 0..CHAIN_LINES_MAX {
-            for at in 0..SLOTS {
+            for at in line.with_tag(tag) {
                 let slot = line.slot(at);
-                if slot.tag() == tag
-                    && !slot.is_empty()
+                if !slot.is_empty()
                     && let Some(result) = probe(slot)
                 {
                     return Some((line, at, slot, result));
@@ -188,6 +184,7 @@ impl Index {
         }
     }
 
+    #[inline]
     fn head(&self, hash: u64) -> &Line {
         &self.lines[self.shape().bucket_of(hash)]
     }
@@ -197,9 +194,9 @@ impl Index {
         let (head, tag) = (self.head(hash), tag_of(hash));
         let mut line = head;
         loop {
-            for at in 0..SLOTS {
+            for at in line.with_tag(tag) {
                 let slot = line.slot(at);
-                if slot.tag() == tag && !slot.is_empty() && is(slot) {
+                if !slot.is_empty() && is(slot) {
                     return Some(Found { head, line, at, slot });
                 }
             }

@@ -170,6 +170,8 @@ impl Pages {
     #[inline]
     pub(super) fn prefetch(&self, place: u64) {
         self.words.prefetch(place as usize);
+        // Small entries often reach into the next cache line.
+        self.words.prefetch(place as usize + 2);
     }
 
     pub(super) fn next_in_chain(&self, page: u32) -> u32 {
