@@ -15,8 +15,8 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 
 use crate::http::{
-    Handler, MaxAge, Method, Persistence, REQUESTS_PER_BATCH_MAX, Refusal, Request, Requests,
-    Responses, Status, Target, percent_decode,
+    Framing, Handler, MaxAge, Method, Persistence, REQUESTS_PER_BATCH_MAX, Refusal, Request,
+    Requests, Responses, Status, Target, percent_decode,
 };
 use crate::net::Payload;
 use crate::store::{Clock, Expiry, Full, Key, LargeValue, Store, Tick, Value, Written};
@@ -331,10 +331,16 @@ impl Handler for Cache {
         self.check(&request, &name)?;
         let stores = matches!(request.method, Method::Put | Method::Post)
             && request.fields.max_age != MaxAge::Seconds(0);
-        match name {
-            Name::Key(key) if stores => Ok(Upload::value(&request, key, self.store.upload(key))),
-            _ => Ok(Upload::ignored(&request)),
+        let Name::Key(key) = name else { return Ok(Upload::ignored(&request)) };
+        if !stores {
+            return Ok(Upload::ignored(&request));
         }
+        let upload = self.store.upload(key);
+        // Before its first byte: what is evicted for a value that can't fit is evicted in vain.
+        if let Framing::Length(bytes) = request.fields.framing {
+            upload.expect(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|Full| FULL)?;
+        }
+        Ok(Upload::value(&request, key, upload))
     }
 
     fn append(&mut self, upload: &mut Upload, bytes: &[u8]) -> Result<(), Refusal> {

@@ -130,3 +130,16 @@ fn a_value_that_never_fits_is_507_and_the_old_one_stays() {
     thread.join().expect("no panic");
     assert_eq!(server.connect().get("/k").line(), "old");
 }
+
+#[test]
+fn nothing_is_evicted_for_a_value_that_can_never_fit() {
+    let server = Server::start(&["--memory", "16MiB", "--value-bytes-max", "64MiB"]);
+    let mut client = server.connect();
+    for n in 0..1_000 {
+        assert_eq!(client.put(&format!("/small{n}"), &[b'v'; 1_000]).status, 201);
+    }
+    assert_eq!(client.put("/large", &vec![b'v'; 32 << 20]).status, 507);
+    for n in 0..1_000 {
+        assert_eq!(client.get(&format!("/small{n}")).status, 200, "small{n} was lost");
+    }
+}
