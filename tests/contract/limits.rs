@@ -136,9 +136,9 @@ fn nothing_is_evicted_for_a_value_that_can_never_fit() {
     let server = Server::start(&["--memory", "16MiB", "--value-bytes-max", "64MiB"]);
     let mut client = server.connect();
     for n in 0..1_000 {
-        assert_eq!(client.put(&format!("/small{n}"), &[b'v'; 1_000]).status, 201);
+        assert_eq!(client.put(&format!("/small{n}"), [b'v'; 1_000]).status, 201);
     }
-    assert_eq!(client.put("/large", &vec![b'v'; 32 << 20]).status, 507);
+    assert_eq!(client.put("/large", vec![b'v'; 32 << 20]).status, 507);
     for n in 0..1_000 {
         assert_eq!(client.get(&format!("/small{n}")).status, 200, "small{n} was lost");
     }
