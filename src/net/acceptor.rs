@@ -26,7 +26,7 @@ const BACKLOG_CONNECTIONS_MAX: i32 = 4096;
 /// What the kernel may queue for a peer that does not read, in bytes. It doubles the figure for its
 /// own bookkeeping. Left to itself it queues megabytes for each, and some thousand such peers use
 /// up the memory that all TCP connections of the machine share, which stalls everybody.
-const SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
+const SEND_BUFFER_BYTES_MAX: usize = 128 << 10;
 
 /// Connections over the limit that are told so at a time; more are closed without a word.
 const REFUSALS_MAX: usize = 128;

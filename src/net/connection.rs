@@ -52,6 +52,8 @@ pub(super) struct Context<'a, S> {
     pub(super) limits: &'a Limits,
     pub(super) now: Instant,
     pub(super) draining: bool,
+    /// Bytes that the connection may send before the others have their turn.
+    pub(super) send_share: usize,
     /// The loop's connections hold so much that each may hold only little.
     pub(super) pressed: bool,
 }
@@ -223,7 +225,7 @@ impl<T> Connection<T> {
         if cx.output.is_empty() {
             return Ok(0);
         }
-        let (sent, full) = match cx.output.send(&self.socket) {
+        let (sent, full) = match cx.output.send(&self.socket, cx.send_share) {
             Ok(result) => result,
             Err(error) => {
                 *cx.output = Output::default();
@@ -246,7 +248,7 @@ impl<T> Connection<T> {
         let Some(output) = self.output.as_mut().filter(|_| self.writable) else {
             return Ok(Next::Wait);
         };
-        let (sent, full) = output.send(&self.socket)?;
+        let (sent, full) = output.send(&self.socket, cx.send_share)?;
         self.writable = !full;
         cx.counters.sent_bytes.add(sent as u64);
         if output.is_empty() {

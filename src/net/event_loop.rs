@@ -30,6 +30,11 @@ const CHECKED_PER_TURN_MAX: usize = 1024;
 /// bytes. What comes on top is a small response and a small read per connection.
 const HELD_BYTES_MAX: usize = 32 << 20;
 
+/// Bytes that all connections of a turn may send together, each of them at least
+/// [`SEND_SHARE_BYTES_MIN`]: so that a turn stays short when thousands want large values.
+const SENT_BYTES_PER_TURN_MAX: usize = 1 << 20;
+const SEND_SHARE_BYTES_MIN: usize = 16 << 10;
+
 const WAKER: Token = Token(usize::MAX);
 
 /// How the acceptor reaches a loop.
@@ -104,6 +109,8 @@ pub(super) struct EventLoop<'a, S: Service> {
     draining: bool,
     /// Memory of all connections' inputs and outputs.
     held_bytes: usize,
+    /// What each connection of the turn at hand may send.
+    send_share: usize,
 }
 
 /// The poll of a loop to be, and the mailbox that wakes it.
@@ -141,6 +148,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             check_at: usize::MAX,
             draining: false,
             held_bytes: 0,
+            send_share: SENT_BYTES_PER_TURN_MAX,
         }
     }
 
@@ -167,6 +175,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 return Ok(());
             }
             std::mem::swap(&mut ready, &mut self.queue);
+            self.send_share =
+                (SENT_BYTES_PER_TURN_MAX / ready.len().max(1)).max(SEND_SHARE_BYTES_MIN);
             for token in ready.drain(..) {
                 self.drive(token);
             }
@@ -269,6 +279,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             limits: &self.settings.limits,
             now: self.now,
             draining: self.draining,
+            send_share: self.send_share,
             pressed: self.held_bytes > HELD_BYTES_MAX,
         };
         let before = slot.connection.held_bytes();

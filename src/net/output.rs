@@ -10,9 +10,6 @@ use super::socket::{Socket, Transfer};
 /// Slices handed to one `sendmsg`; the kernel's limit is 1024.
 const SLICES_PER_SEND_MAX: usize = 64;
 
-/// Bytes that one connection may send per turn of the loop before the others have theirs.
-const SENT_BYTES_PER_TURN_MAX: usize = 128 << 10;
-
 /// Bytes that are sent from where they lie, without a copy.
 pub trait Payload: Debug {
     /// Calls `each` with the bytes from `from` on, in order and in as many pieces as they lie
@@ -77,18 +74,19 @@ impl Output {
         self.sent == self.bytes.len() && self.inserts.is_empty()
     }
 
-    /// Sends as much as the socket takes, in one system call if it takes all. Returns how many
-    /// bytes went and whether the socket is full; if it is not and output remains, the turn's
-    /// share of this connection is used up.
-    pub(super) fn send(&mut self, socket: &Socket) -> io::Result<(usize, bool)> {
+    /// Sends as much as the socket takes, up to `share` bytes, in one system call if that does.
+    /// Returns how many bytes went and whether the socket is full; if it is not and output
+    /// remains, the share is used up.
+    pub(super) fn send(&mut self, socket: &Socket, share: usize) -> io::Result<(usize, bool)> {
         let mut total = 0;
         let mut full = false;
-        while !self.is_empty() && !full && total < SENT_BYTES_PER_TURN_MAX {
+        while !self.is_empty() && !full && total < share {
             let (wanted, result) = if self.inserts.is_empty() {
                 let rest = &self.bytes[self.sent..];
-                (rest.len(), socket.send(rest)?)
+                let part = &rest[..rest.len().min(share - total)];
+                (part.len(), socket.send(part)?)
             } else {
-                self.send_vectored(socket)?
+                self.send_vectored(socket, share - total)?
             };
             let Transfer::Done(n) = result else { return Ok((total, true)) };
             self.advance(n);
@@ -102,17 +100,20 @@ impl Output {
         Ok((total, full))
     }
 
-    fn send_vectored(&self, socket: &Socket) -> io::Result<(usize, Transfer)> {
+    fn send_vectored(&self, socket: &Socket, share: usize) -> io::Result<(usize, Transfer)> {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND_MAX];
         let mut count = 0;
         let mut wanted = 0;
         let mut room = true;
         let mut position = self.sent;
         let mut fill = |piece| {
-            slices[count] = IoSlice::new(piece);
-            wanted += piece.len();
+            // A piece can be a whole value, where its memory is in one place.
+            let piece: &[u8] = piece;
+            let part = &piece[..piece.len().min(share - wanted)];
+            slices[count] = IoSlice::new(part);
+            wanted += part.len();
             count += 1;
-            count < SLICES_PER_SEND_MAX
+            count < SLICES_PER_SEND_MAX && wanted < share
         };
         for insert in &self.inserts {
             if position < insert.at {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test uses some of it.
 
+pub(crate) mod streams;
+
 use std::sync::Arc;
 
 use corekv::store::{Expiry, Full, Settings, Statistics, Store, Tick, Value, Written};

@@ -1,0 +1,49 @@
+//! Streams of operations on the store and on the naive model that the property tests use.
+//!
+//! Input: a byte that chooses how much memory there is, then six bytes per operation.
+
+#![no_main]
+
+#[path = "../../tests/store_util/mod.rs"]
+mod store_util;
+
+use libfuzzer_sys::fuzz_target;
+use store_util::streams::{Operation, compare};
+
+/// Lengths around which the store changes what it does, beside those that come from the input.
+const LENGTHS: [usize; 8] = [0, 7, 8, 4072, 4088, 8192, 8193, 65_536];
+
+fuzz_target!(|data: &[u8]| {
+    let [room, operations @ ..] = data else { return };
+    let operations: Vec<Operation> =
+        operations.as_chunks::<6>().0.iter().map(|bytes| operation(*bytes)).collect();
+    let (partitions, bytes_max, may_evict) = match room % 3 {
+        0 => (2, 256 << 20, false),
+        1 => (1, 320 << 10, true),
+        _ => (3, 640 << 10, true),
+    };
+    compare(&operations, partitions, bytes_max, may_evict);
+});
+
+fn operation([kind, key, high, low, seconds, piece]: [u8; 6]) -> Operation {
+    let key = u64::from(key);
+    let number = u16::from_be_bytes([high, low]);
+    let len = match LENGTHS.get(usize::from(high)) {
+        Some(len) => len + usize::from(low % 4),
+        None => usize::from(number),
+    };
+    let seconds = match seconds {
+        0..=127 => 0,
+        128..=223 => u32::from(seconds) % 4 + 1,
+        _ => u32::from(seconds) * 40,
+    };
+    match kind % 16 {
+        0..=4 => Operation::Get(key),
+        5..=9 => Operation::Put { key, len, seconds },
+        10..=11 => Operation::Upload { key, len, piece: 1 + 120 * usize::from(piece), seconds },
+        12 => Operation::Abort { key, len },
+        13 => Operation::Remove(key),
+        14 => Operation::Pass(u32::from(number) % 4096),
+        _ => Operation::Maintain,
+    }
+}

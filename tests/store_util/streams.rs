@@ -1,0 +1,124 @@
+//! A naive model of the store, and streams of operations that are run on both. The property tests
+//! and the fuzzer draw the streams, each in its own way.
+
+use std::collections::HashMap;
+
+use corekv::store::{Expiry, Tick, Written};
+
+use super::*;
+
+/// Bytes of index and bookkeeping that a small partition keeps when it has become empty.
+const EMPTY_BYTES_MAX: u64 = 24 << 10;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    Get(u64),
+    Put { key: u64, len: usize, seconds: u32 },
+    Upload { key: u64, len: usize, piece: usize, seconds: u32 },
+    Abort { key: u64, len: usize },
+    Remove(u64),
+    Pass(u32),
+    Maintain,
+}
+
+struct Kept {
+    version: u64,
+    len: usize,
+    expiry: Expiry,
+}
+
+/// Keys of different lengths, so that entries begin at all kinds of places.
+fn name(key: u64) -> Vec<u8> {
+    match key % 3 {
+        0 => format!("{key}").into_bytes(),
+        1 => format!("a longer key with the number {key}").into_bytes(),
+        _ => [key as u8].repeat(1 + key as usize * 5 % 300),
+    }
+}
+
+fn expiry(now: Tick, seconds: u32) -> Expiry {
+    if seconds == 0 { Expiry::NEVER } else { Expiry::after(now, seconds) }
+}
+
+/// Runs the operations on both and compares all that can be seen. With `may_evict`, a key may be
+/// absent from the store that the model has, but then it stays absent.
+pub(crate) fn compare(
+    operations: &[Operation],
+    partitions: usize,
+    bytes_max: u64,
+    may_evict: bool,
+) {
+    let store = store(partitions, bytes_max);
+    let mut model: HashMap<u64, Kept> = HashMap::new();
+    let (mut now, mut created) = (Tick(0), 0u64);
+    for (version, operation) in (1..).zip(operations) {
+        match *operation {
+            Operation::Get(key) => {
+                let found = get(&store, &name(key), now);
+                let kept = model.get(&key).filter(|kept| !kept.expiry.is_due(now));
+                let expected = kept.map(|kept| value(key, kept.version, kept.len));
+                if found.is_none() && may_evict {
+                    model.remove(&key);
+                } else {
+                    assert_eq!(found, expected);
+                }
+            }
+            Operation::Put { key, len, seconds } | Operation::Upload { key, len, seconds, .. } => {
+                let expiry = expiry(now, seconds);
+                let bytes = value(key, version, len);
+                let written = match *operation {
+                    Operation::Upload { piece, .. } => {
+                        put_in_pieces(&store, &name(key), &bytes, piece, expiry, now)
+                    }
+                    _ => put(&store, &name(key), &bytes, expiry, now),
+                };
+                let was_live = model.get(&key).is_some_and(|kept| !kept.expiry.is_due(now));
+                let written = written.expect("the store is large enough for each value");
+                if written == Written::Replaced {
+                    assert!(was_live);
+                } else {
+                    assert!(may_evict || !was_live);
+                    created += 1;
+                }
+                model.insert(key, Kept { version, len, expiry });
+            }
+            Operation::Abort { key, len } => {
+                let mut upload = store.upload(store.key(&name(key)));
+                upload.append(&value(key, version, len)).expect("room");
+            }
+            Operation::Remove(key) => {
+                let kept = model.remove(&key).is_some_and(|kept| !kept.expiry.is_due(now));
+                let removed = store.remove(store.key(&name(key)), now);
+                assert!(removed == kept || (may_evict && !removed));
+            }
+            Operation::Pass(ticks) => now = Tick(now.0 + ticks),
+            Operation::Maintain => maintain(&store, now),
+        }
+        let counts = statistics(&store);
+        assert!(counts.bytes <= bytes_max);
+        assert!(may_evict || counts.evicted == 0);
+        assert_eq!(counts.keys, created - counts.evicted - counts.expired - counts.deleted);
+    }
+    now = Tick(now.0 + 16);
+    maintain(&store, now);
+    let all: Vec<u64> = model.keys().copied().collect();
+    let (mut found, mut just_ended) = (0, 0);
+    for &key in &all {
+        let kept = &model[&key];
+        let ended = |by: u32| kept.expiry.is_due(Tick(by));
+        just_ended += u64::from(ended(now.0) && !ended(now.0 - 8));
+        let expected =
+            Some(value(key, kept.version, kept.len)).filter(|_| !kept.expiry.is_due(now));
+        let seen = get(&store, &name(key), now);
+        assert!(seen == expected || (may_evict && seen.is_none()));
+        found += u64::from(seen.is_some());
+    }
+    let keys = statistics(&store).keys;
+    assert!(found <= keys && keys <= found + just_ended, "{keys} counted, {found} found");
+    for &key in &all {
+        store.remove(store.key(&name(key)), now);
+    }
+    let counts = statistics(&store);
+    assert_eq!(counts.keys, 0);
+    assert!(counts.bytes <= EMPTY_BYTES_MAX * partitions as u64, "{} bytes kept", counts.bytes);
+}
