@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use corekv::store::{Expiry, Settings, Store, Tick, Value};
+use corekv::store::{Expiry, Key, Settings, Store, Tick, Value};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 const NOW: Tick = Tick(0);
@@ -57,13 +57,14 @@ impl Table for Arc<Store> {
     }
 
     fn batch(&self, batch: &[(&[u8], bool)], out: &mut Vec<u8>) {
-        let mut keys = [self.key(b""); BATCH];
-        for (key, (name, _)) in keys.iter_mut().zip(batch) {
-            *key = self.key(name);
-            self.prefetch_index(*key);
+        let mut hashes = [self.hash(b""); BATCH];
+        for (hash, (name, _)) in hashes.iter_mut().zip(batch) {
+            *hash = self.hash(name);
+            self.prefetch_index(*hash);
         }
-        keys.iter().for_each(|&key| self.prefetch_entry(key));
-        for (&key, &(_, writes)) in keys.iter().zip(batch) {
+        let sightings = hashes.map(|hash| self.prefetch_entry(hash));
+        for ((&hash, &sighting), &(name, writes)) in hashes.iter().zip(&sightings).zip(batch) {
+            let key = Key::new(name, hash).seen(sighting);
             if writes {
                 let _ = self.put(key, b"54321", Expiry::NEVER, NOW);
             } else {

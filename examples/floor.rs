@@ -27,11 +27,13 @@ struct Floor {
 
 impl Service for Floor {
     type Session = ();
+    type Batch = ();
 
     fn open(&mut self, _class: Class) {}
 
     fn receive(
         &mut self,
+        (): &mut (),
         (): &mut (),
         input: &[u8],
         output: &mut Output,

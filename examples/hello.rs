@@ -14,8 +14,9 @@ struct Hello;
 
 impl Handler for Hello {
     type Upload = ();
+    type Batch = ();
 
-    fn handle(&mut self, requests: Requests<'_>, responses: &mut Responses<'_>) {
+    fn handle(&mut self, requests: Requests<'_>, (): &mut (), responses: &mut Responses<'_>) {
         for request in requests.iter() {
             let greeting = [b"Hello, ", request.path, b"!\n"].concat();
             responses.body(&request, "text/plain", &greeting);

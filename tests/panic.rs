@@ -16,8 +16,9 @@ struct Panics;
 
 impl Handler for Panics {
     type Upload = ();
+    type Batch = ();
 
-    fn handle(&mut self, _requests: Requests<'_>, _responses: &mut Responses<'_>) {
+    fn handle(&mut self, _requests: Requests<'_>, (): &mut (), _responses: &mut Responses<'_>) {
         panic!("the handler gave up");
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use corekv::http::{Error, Handler, HeadParser, Protocol, Requests, Responses, Settings, Status};
+use corekv::http::{
+    Batch, Error, Handler, HeadParser, Protocol, Requests, Responses, Settings, Status,
+};
 use corekv::net::{Class, Flow, Output, Service, Wake};
 
 /// What a parser makes of bytes that arrive in pieces that end at these places.
@@ -11,7 +13,7 @@ fn parse(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Result<bool, Er
     let mut parser = HeadParser::new(16 << 10, None);
     let mut scanned = 0;
     for end in ends {
-        if parser.parse(&bytes[..end], 0, &mut scanned)?.is_some() {
+        if parser.parse(&bytes[..end], 0, &mut scanned, &mut Vec::new())?.is_some() {
             return Ok(true);
         }
     }
@@ -40,8 +42,9 @@ struct NoContent;
 
 impl Handler for NoContent {
     type Upload = ();
+    type Batch = ();
 
-    fn handle(&mut self, requests: Requests<'_>, responses: &mut Responses<'_>) {
+    fn handle(&mut self, requests: Requests<'_>, (): &mut (), responses: &mut Responses<'_>) {
         for request in requests.iter() {
             responses.empty(request.method, request.fields.persistence, Status::NoContent);
         }
@@ -56,7 +59,8 @@ fn a_drain_announces_the_close_whether_or_not_the_last_batch_is_full() {
         let mut output = Output::default();
         let input = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n".repeat(requests);
         let wake = Wake { now: Instant::now(), last: true, pressed: false };
-        let progress = protocol.receive(&mut session, &input, &mut output, &wake);
+        let progress =
+            protocol.receive(&mut session, &mut Batch::default(), &input, &mut output, &wake);
         assert_eq!((progress.flow, progress.answered), (Flow::Close, requests));
         let text = String::from_utf8_lossy(output.bytes()).into_owned();
         assert_eq!(text.matches("Connection: close").count(), 1);

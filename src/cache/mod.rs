@@ -7,24 +7,25 @@
 mod counters;
 mod names;
 mod pages;
+mod plan;
 mod upload;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrayvec::ArrayVec;
-
 use crate::http::{
-    Framing, Handler, MaxAge, Method, Persistence, REQUESTS_PER_BATCH_MAX, Refusal, Request,
-    Requests, Responses, Status, Target, percent_decode,
+    Framing, Handler, MaxAge, Method, Persistence, Refusal, Request, Requests, Responses, Status,
+    Target,
 };
 use crate::net::Payload;
-use crate::store::{Clock, Expiry, Full, Key, LargeValue, Store, Tick, Value, Written};
+use crate::store::{Clock, Expiry, Full, Key, LargeValue, Sighting, Store, Tick, Value, Written};
 
 pub use counters::Counters;
 pub use names::Names;
 use names::{Name, Page};
 pub use pages::Pages;
+use plan::Paths;
+pub use plan::Plan;
 pub use upload::Upload;
 
 /// What GET and HEAD answer when the key is absent.
@@ -62,7 +63,6 @@ pub struct Cache {
     settings: Settings,
     counters: Arc<Counters>,
     pages: Arc<Pages>,
-    decoded: Decoded,
 }
 
 /// Sends a large value from where the store has it.
@@ -75,15 +75,15 @@ impl Payload for LargePayload {
     }
 }
 
-const UNAUTHORIZED: Refusal = Refusal {
+static UNAUTHORIZED: Refusal = Refusal {
     status: Status::Unauthorized,
     reason: "a token is needed: Authorization: Bearer TOKEN, or Basic with it as password",
     field: Some(("WWW-Authenticate", "Bearer, Basic realm=\"corekv\"")),
 };
-const READ_ONLY: Refusal = Refusal::new(Status::Forbidden, "this token may not write");
-const NOT_IMPLEMENTED: Refusal =
+static READ_ONLY: Refusal = Refusal::new(Status::Forbidden, "this token may not write");
+static NOT_IMPLEMENTED: Refusal =
     Refusal::new(Status::NotImplemented, "the method is not known to this server");
-const MALFORMED_MAX_AGE: Refusal =
+static MALFORMED_MAX_AGE: Refusal =
     Refusal::new(Status::BadRequest, "max-age is not a whole number of seconds");
 pub(crate) const FULL: Refusal = Refusal::new(
     Status::InsufficientStorage,
@@ -102,12 +102,12 @@ impl Cache {
     ) -> Self {
         store.adopt(partition);
         let counters = Arc::clone(&pages.cache[partition]);
-        Self { store, partition, clock, settings, counters, pages, decoded: Decoded::default() }
+        Self { store, partition, clock, settings, counters, pages }
     }
 
     /// What the request's path names, given its bytes after percent-decoding.
     #[inline]
-    fn name<'a>(&self, request: &Request<'_>, path: Option<&'a [u8]>) -> Name<'a> {
+    fn name(&self, request: &Request<'_>, path: Option<&[u8]>) -> Name {
         let Some(path) = path else { return Name::BROKEN_ESCAPE };
         match request.target {
             Target::Path { .. } => {}
@@ -120,66 +120,62 @@ impl Cache {
         if path.len() > self.settings.key_bytes_max {
             return Name::KEY_TOO_LONG;
         }
-        Name::Key(self.store.key(path))
+        Name::Key(self.store.hash(path))
     }
 
     /// Whether the request is refused before its body is looked at.
     #[inline]
-    fn check(&self, request: &Request<'_>, name: &Name<'_>) -> Result<(), Refusal> {
+    fn check(&self, request: &Request<'_>, name: Name) -> Result<(), &'static Refusal> {
         use crate::http::access::Access;
         let access = request.fields.access;
         if access == Access::Denied && !matches!(name, Name::Page(Page::Health)) {
-            return Err(UNAUTHORIZED);
+            return Err(&UNAUTHORIZED);
         }
         let writes = matches!(request.method, Method::Put | Method::Post | Method::Delete);
         match (name, request.method) {
-            (_, Method::Unknown) => Err(NOT_IMPLEMENTED),
+            (_, Method::Unknown) => Err(&NOT_IMPLEMENTED),
             // Whatever it asks for: sccache starts with the root, and writes only if that is
             // not there.
             (_, Method::Propfind) => Ok(()),
             (_, Method::Connect | Method::Known) => Err(name.method_not_allowed()),
-            (Name::Refused(refusal), _) => Err(**refusal),
+            (Name::Refused(refusal), _) => Err(refusal),
             (Name::Page(_), _) if writes => Err(name.method_not_allowed()),
-            _ if writes && access != Access::Write => Err(READ_ONLY),
+            _ if writes && access != Access::Write => Err(&READ_ONLY),
             (_, Method::Put | Method::Post) if request.fields.max_age == MaxAge::Malformed => {
-                Err(MALFORMED_MAX_AGE)
+                Err(&MALFORMED_MAX_AGE)
             }
             _ => Ok(()),
         }
     }
 
+    /// Answers a request whose path has these bytes and names that.
     #[inline]
     fn answer(
         &self,
         request: &Request<'_>,
-        name: &Name<'_>,
+        path: &[u8],
+        name: Name,
+        sighting: Sighting,
         now: Tick,
         responses: &mut Responses<'_>,
     ) {
         let persistence = request.fields.persistence;
         if let Err(refusal) = self.check(request, name) {
-            return responses.refuse(request.method, persistence, refusal);
+            return responses.refuse(request.method, persistence, *refusal);
         }
         match (name, request.method) {
             (_, Method::Options) => {
                 responses.empty_with(request, Status::NoContent, ("Allow", name.allow()));
             }
             (_, Method::Propfind) => responses.empty(request.method, persistence, Status::NotFound),
-            (Name::Page(page), _) => self.pages.show(*page, request, responses),
-            (Name::Key(key), Method::Get | Method::Head) => {
-                self.read(*key, request, now, responses);
-            }
-            (Name::Key(key), Method::Put | Method::Post) => {
-                let result = match self.expiry(request.fields.max_age, now) {
-                    Some(expiry) => self.store.put(*key, request.body, expiry, now),
-                    None => self.drop_value(*key, now),
-                };
-                wrote(result, request.method, persistence, responses);
-            }
-            (Name::Key(key), Method::Delete) => {
-                let removed = self.store.remove(*key, now);
-                let status = if removed { Status::NoContent } else { Status::NotFound };
-                responses.empty(request.method, persistence, status);
+            (Name::Page(page), _) => self.pages.show(page, request, responses),
+            (Name::Key(hash), method) => {
+                let key = Key::new(path, hash).seen(sighting);
+                match method {
+                    Method::Put | Method::Post => self.write(key, request, now, responses),
+                    Method::Delete => self.delete(key, request, now, responses),
+                    _ => self.read(key, request, now, responses),
+                }
             }
             // `check` has refused everything else.
             _ => responses.empty(request.method, persistence, Status::NotFound),
@@ -191,6 +187,7 @@ impl Cache {
         let persistence = request.fields.persistence;
         let with_body = request.method != Method::Head;
         let start = responses.bytes().len();
+        let mut large = None;
         let hit = self.store.get(key, now, |value| {
             // An earlier call may have been torn by a write.
             responses.bytes().truncate(start);
@@ -200,30 +197,54 @@ impl Cache {
                     if with_body {
                         value.append_to(responses.bytes());
                     }
-                    None
                 }
                 Value::Large(value) => {
                     responses.ok_head(persistence, value.len());
-                    Some(value)
+                    large = Some(value);
                 }
             }
         });
-        let Some(large) = hit else {
+        if hit.is_none() {
             responses.bytes().truncate(start);
-            self.counters.misses.add(1);
-            let status = match self.settings.miss_status {
-                MissStatus::NotFound => Status::NotFound,
-                MissStatus::NoContent => Status::NoContent,
-                MissStatus::Ok => Status::Ok,
-            };
-            return responses.empty(request.method, persistence, status);
-        };
+            return self.miss(request, responses);
+        }
         self.counters.hits.add(1);
         responses.count(request.method, Status::Ok);
         if let Some(large) = large.filter(|_| with_body) {
             let length = large.len();
             responses.payload(Box::new(LargePayload(large)), length);
         }
+    }
+
+    fn miss(&self, request: &Request<'_>, responses: &mut Responses<'_>) {
+        self.counters.misses.add(1);
+        let status = match self.settings.miss_status {
+            MissStatus::NotFound => Status::NotFound,
+            MissStatus::NoContent => Status::NoContent,
+            MissStatus::Ok => Status::Ok,
+        };
+        responses.empty(request.method, request.fields.persistence, status);
+    }
+
+    #[inline]
+    fn write(&self, key: Key<'_>, request: &Request<'_>, now: Tick, responses: &mut Responses<'_>) {
+        let result = match self.expiry(request.fields.max_age, now) {
+            Some(expiry) => self.store.put(key, request.body, expiry, now),
+            None => self.drop_value(key, now),
+        };
+        wrote(result, request.method, request.fields.persistence, responses);
+    }
+
+    fn delete(
+        &self,
+        key: Key<'_>,
+        request: &Request<'_>,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) {
+        let removed = self.store.remove(key, now);
+        let status = if removed { Status::NoContent } else { Status::NotFound };
+        responses.empty(request.method, request.fields.persistence, status);
     }
 
     /// When a value that is written now ends; `None` if it is not to be kept at all.
@@ -258,83 +279,51 @@ fn wrote(
     }
 }
 
-/// The decoded paths of a batch, one behind the other; kept for its capacity.
-#[derive(Debug, Default)]
-struct Decoded {
-    bytes: Vec<u8>,
-    /// Where each escaped path ends, or that it is broken.
-    ends: Vec<Option<usize>>,
-}
-
-impl Decoded {
-    fn decode(&mut self, requests: Requests<'_>) {
-        self.bytes.clear();
-        self.ends.clear();
-        for request in requests.iter().filter(is_escaped) {
-            let before = self.bytes.len();
-            let whole = percent_decode(request.path, &mut self.bytes);
-            if !whole {
-                self.bytes.truncate(before);
-            }
-            self.ends.push(whole.then_some(self.bytes.len()));
-        }
-    }
-}
-
-fn is_escaped(request: &Request<'_>) -> bool {
-    request.target == Target::Path { escaped: true }
-}
-
 impl Handler for Cache {
     type Upload = Upload;
+    type Batch = Plan;
 
-    fn handle(&mut self, requests: Requests<'_>, responses: &mut Responses<'_>) {
+    #[inline]
+    fn prepare(&mut self, request: &Request<'_>, plan: &mut Plan) {
+        let path = plan.paths.add(request);
+        let name = self.name(request, path);
+        if let Name::Key(hash) = name {
+            self.store.prefetch_index(hash);
+        }
+        plan.names.push(name);
+    }
+
+    fn prefetch(&mut self, plan: &mut Plan) {
+        let sight = |name: &Name| match *name {
+            Name::Key(hash) => self.store.prefetch_entry(hash),
+            _ => Sighting::NONE,
+        };
+        plan.sightings.extend(plan.names.iter().map(sight));
+    }
+
+    fn handle(&mut self, requests: Requests<'_>, plan: &mut Plan, responses: &mut Responses<'_>) {
         let now = self.clock.tick(responses.now());
-        let mut decoded = std::mem::take(&mut self.decoded);
-        decoded.decode(requests);
-        let mut ends = decoded.ends.iter().copied();
-        let mut start = 0;
-        let mut names = ArrayVec::<Name<'_>, REQUESTS_PER_BATCH_MAX>::new();
-        for request in requests.iter() {
-            let path = if is_escaped(&request) {
-                let end = ends.next().flatten();
-                end.map(|end| &decoded.bytes[std::mem::replace(&mut start, end)..end])
-            } else {
-                Some(request.path)
-            };
-            let name = self.name(&request, path);
-            if let Name::Key(key) = name {
-                self.store.prefetch_index(key);
-            }
-            names.push(name);
+        let mut path_of = plan.paths.again();
+        let seen = plan.names.iter().zip(&plan.sightings);
+        for (request, (&name, &sighting)) in requests.iter().zip(seen) {
+            let path = path_of(&request).unwrap_or_default();
+            self.answer(&request, path, name, sighting, now, responses);
         }
-        if names.len() > 1 {
-            for name in &names {
-                if let Name::Key(key) = name {
-                    self.store.prefetch_entry(*key);
-                }
-            }
-        }
-        for (request, name) in requests.iter().zip(&names) {
-            self.answer(&request, name, now, responses);
-        }
-        drop(names);
-        self.decoded = decoded;
+        drop(path_of);
+        plan.clear();
     }
 
     fn begin(&mut self, request: Request<'_>) -> Result<Upload, Refusal> {
-        let mut decoded = Vec::new();
-        let whole = percent_decode(request.path, &mut decoded);
-        let path =
-            if is_escaped(&request) { whole.then_some(&decoded[..]) } else { Some(request.path) };
+        let mut paths = Paths::default();
+        let path = paths.add(&request);
         let name = self.name(&request, path);
-        self.check(&request, &name)?;
+        self.check(&request, name).map_err(|refusal| *refusal)?;
         let stores = matches!(request.method, Method::Put | Method::Post)
             && request.fields.max_age != MaxAge::Seconds(0);
-        let Name::Key(key) = name else { return Ok(Upload::ignored(&request)) };
-        if !stores {
+        let (Name::Key(hash), Some(path), true) = (name, path, stores) else {
             return Ok(Upload::ignored(&request));
-        }
+        };
+        let key = Key::new(path, hash);
         let upload = self.store.upload(key);
         // Before its first byte: what is evicted for a value that can't fit is evicted in vain.
         if let Framing::Length(bytes) = request.fields.framing {
@@ -358,12 +347,13 @@ impl Handler for Cache {
                 };
                 wrote(result, method, persistence, responses);
             }
-            Upload::Ignored(request) => {
-                let mut decoded = Vec::new();
-                let path = percent_decode(&request.path, &mut decoded).then_some(&decoded[..]);
-                let request = request.view(persistence);
+            Upload::Ignored(mut head) => {
+                let mut paths = Paths::default();
+                let request = head.view(persistence);
+                let path = paths.add(&request);
                 let name = self.name(&request, path);
-                self.answer(&request, &name, now, responses);
+                let path = path.unwrap_or_default();
+                self.answer(&request, path, name, Sighting::NONE, now, responses);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::http::{Refusal, Status};
 use crate::net::Class;
-use crate::store::Key;
+use crate::store::Hash;
 
 /// Where the reserved names are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub(super) enum Page {
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Name<'a> {
-    Key(Key<'a>),
+pub(super) enum Name {
+    Key(Hash),
     Page(Page),
     /// The server as a whole: `OPTIONS *`.
     Server,
@@ -41,19 +41,19 @@ const ALLOW_KEY: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 const ALLOW_PAGE: &str = "GET, HEAD, OPTIONS";
 
 /// The refusal of a method that keys don't have.
-pub(super) const KEY_METHODS: Refusal = Refusal {
+pub(super) static KEY_METHODS: Refusal = Refusal {
     status: Status::MethodNotAllowed,
     reason: "keys have the methods GET, HEAD, PUT, POST, DELETE and OPTIONS",
     field: Some(("Allow", ALLOW_KEY)),
 };
 
-const PAGE_METHODS: Refusal = Refusal {
+static PAGE_METHODS: Refusal = Refusal {
     status: Status::MethodNotAllowed,
     reason: "reserved names have the methods GET, HEAD and OPTIONS",
     field: Some(("Allow", ALLOW_PAGE)),
 };
 
-impl Name<'_> {
+impl Name {
     pub(super) const BROKEN_ESCAPE: Self = Self::Refused(&Refusal::new(
         Status::BadRequest,
         "a % in the path is not followed by two hexadecimal digits",
@@ -68,19 +68,19 @@ impl Name<'_> {
     ));
 
     /// The methods, for an Allow field.
-    pub(super) fn allow(&self) -> &'static str {
+    pub(super) fn allow(self) -> &'static str {
         if matches!(self, Self::Page(_)) { ALLOW_PAGE } else { ALLOW_KEY }
     }
 
-    pub(super) fn method_not_allowed(&self) -> Refusal {
-        if matches!(self, Self::Page(_)) { PAGE_METHODS } else { KEY_METHODS }
+    pub(super) fn method_not_allowed(self) -> &'static Refusal {
+        if matches!(self, Self::Page(_)) { &PAGE_METHODS } else { &KEY_METHODS }
     }
 }
 
 impl Names {
     /// What a decoded path names on an address of that class, if it is not a key.
     #[inline]
-    pub(super) fn find<'a>(self, class: Class, path: &[u8]) -> Option<Name<'a>> {
+    pub(super) fn find(self, class: Class, path: &[u8]) -> Option<Name> {
         if class == Class::Admin {
             return Some(reserved(path).map_or(Name::NO_SUCH_PAGE, Name::Page));
         }

@@ -29,17 +29,18 @@ pub struct Head {
     target: Target,
     fields: Fields,
     class: Class,
-    pub(super) path: Box<[u8]>,
+    path: Box<[u8]>,
 }
 
 impl Head {
     /// The request, with an empty body.
-    pub(super) fn view(&self, persistence: Persistence) -> Request<'_> {
+    pub(super) fn view(&mut self, persistence: Persistence) -> Request<'_> {
+        self.fields.persistence = persistence;
         Request {
             method: self.method,
             target: self.target,
             path: &self.path,
-            fields: Fields { persistence, ..self.fields },
+            fields: &self.fields,
             body: &[],
             class: self.class,
         }
@@ -60,7 +61,7 @@ impl Upload {
         Self::Ignored(Head {
             method: request.method,
             target: request.target,
-            fields: request.fields,
+            fields: *request.fields,
             class: request.class,
             path: request.path.into(),
         })

@@ -29,8 +29,24 @@ pub trait Handler {
     /// A request whose body arrives in pieces. Dropped if the body breaks off.
     type Upload;
 
-    /// Appends exactly one response per request, in order.
-    fn handle(&mut self, requests: Requests<'_>, responses: &mut Responses<'_>);
+    /// What the handler works out about a batch before it answers it; `()` if nothing.
+    type Batch: Default;
+
+    /// Looks at the next request of a batch ahead of [`handle`](Self::handle), to have what it
+    /// needs loaded from memory meanwhile. Nothing is to be decided here that another
+    /// connection's requests could change: they may be answered in between.
+    fn prepare(&mut self, _request: &Request<'_>, _batch: &mut Self::Batch) {}
+
+    /// Looks at the whole batch, when what [`prepare`](Self::prepare) asked for has arrived.
+    fn prefetch(&mut self, _batch: &mut Self::Batch) {}
+
+    /// Appends exactly one response per request, in order, and empties `batch`.
+    fn handle(
+        &mut self,
+        requests: Requests<'_>,
+        batch: &mut Self::Batch,
+        responses: &mut Responses<'_>,
+    );
 
     /// Starts a request whose body is not there as a whole: long, chunked, or still on its way.
     ///

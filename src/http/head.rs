@@ -70,8 +70,9 @@ impl HeadParser {
         Self { memos: std::array::from_fn(|_| Memos::default()), header_bytes_max, tokens }
     }
 
-    /// Parses the head at `at`. `None`: it is not complete; `scanned` then says how many of its
-    /// bytes need not be looked at again, and is to be handed in with the next call.
+    /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
+    /// it is not complete; `scanned` then says how many of its bytes need not be looked at again,
+    /// and is to be handed in with the next call.
     ///
     /// # Errors
     /// See [`Error`]. What follows in the input can't be trusted to be a request.
@@ -81,12 +82,14 @@ impl HeadParser {
         input: &[u8],
         at: usize,
         scanned: &mut usize,
-    ) -> Result<Option<(Parsed, usize)>, Error> {
-        if let Some(found) = self.recall(input, at) {
+        into: &mut Vec<Parsed>,
+    ) -> Result<Option<usize>, Error> {
+        if let Some((parsed, end)) = self.recall(input, at) {
             *scanned = 0;
-            return Ok(Some(found));
+            into.push(parsed);
+            return Ok(Some(end));
         }
-        self.parse_in_full(input, at, scanned)
+        self.parse_in_full(input, at, scanned, into)
     }
 
     /// The fast way: a plain path, and a field block that was accepted before.
@@ -126,7 +129,8 @@ impl HeadParser {
         input: &[u8],
         at: usize,
         scanned: &mut usize,
-    ) -> Result<Option<(Parsed, usize)>, Error> {
+        into: &mut Vec<Parsed>,
+    ) -> Result<Option<usize>, Error> {
         let bytes = &input[at..input.len().min(at + self.header_bytes_max)];
         let before = *scanned;
         let end = match find_end(bytes, scanned) {
@@ -170,7 +174,7 @@ impl HeadParser {
         let (target, path) = target::parse(head, target_at..target_end, method)?;
         let fields = Fields::read(minor, request.headers, self.tokens.as_deref())?;
         self.remember(method, &head[target_end..], fields);
-        let parsed = Parsed {
+        into.push(Parsed {
             method,
             target,
             fields,
@@ -178,8 +182,8 @@ impl HeadParser {
             path_len: path.len() as u32,
             body_at: head.len() as u32,
             body_len: 0,
-        };
-        Ok(Some((parsed, head.len())))
+        });
+        Ok(Some(head.len()))
     }
 
     fn remember(&mut self, method: Method, block: &[u8], fields: Fields) {

@@ -5,6 +5,7 @@
 //! each. RFC 9110 gives the semantics, RFC 9112 the framing.
 
 pub mod access;
+mod batch;
 mod chunked;
 mod counters;
 mod date;
@@ -19,6 +20,7 @@ mod response;
 mod status;
 mod target;
 
+pub use batch::Batch;
 pub use chunked::{Chunked, Decoded};
 pub use counters::Counters;
 pub use error::Error;

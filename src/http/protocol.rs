@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::access::Tokens;
+use super::batch::{Batch, End, Limits};
 use super::chunked::Chunked;
 use super::counters::Counters;
 use super::error::Error;
@@ -48,8 +49,6 @@ pub struct Protocol<H> {
     heads: Heads,
     settings: Settings,
     counters: Arc<Counters>,
-    /// The batch at hand; kept for its capacity.
-    parsed: Vec<Parsed>,
 }
 
 /// What is remembered of a connection between two pieces of its input.
@@ -85,19 +84,6 @@ enum Rest {
     Chunks(Chunked),
 }
 
-/// Why a batch ended.
-enum End {
-    /// The next request is not complete, or there is none.
-    Input,
-    /// It has as many requests as a batch may have.
-    Batch,
-    /// Its last request closes the connection.
-    Close,
-    /// A request follows whose body comes in pieces.
-    Body(Parsed),
-    Error(Error),
-}
-
 impl<H: Handler> Protocol<H> {
     /// A protocol that counts in `counters`.
     pub fn new(handler: H, settings: Settings, counters: Arc<Counters>) -> Self {
@@ -107,51 +93,27 @@ impl<H: Handler> Protocol<H> {
             heads: Heads::new(settings.date),
             settings,
             counters,
-            parsed: Vec::with_capacity(REQUESTS_PER_BATCH_MAX),
         }
     }
 
-    /// Parses up to `requests_max` requests from `at` on, and moves it behind the last complete
-    /// one.
-    fn parse_batch(
+    /// Parses the next batch, and has the handler start on it.
+    fn parse(
         &mut self,
         session: &mut Session<H::Upload>,
+        batch: &mut Batch<H::Batch>,
         input: &[u8],
-        at: &mut usize,
-        requests_max: usize,
-    ) -> End {
-        self.parsed.clear();
-        while self.parsed.len() < requests_max {
-            // Empty lines before a request line are left over from the body before it, by the
-            // count of an old client (RFC 9112 §2.2).
-            while input[*at..].starts_with(b"\r\n") {
-                *at += 2;
-                session.scanned = 0;
-            }
-            let (mut parsed, end) = match self.parser.parse(input, *at, &mut session.scanned) {
-                Ok(Some(found)) => found,
-                Ok(None) => return End::Input,
-                Err(error) => return End::Error(error),
-            };
-            *at = end;
-            let here = (input.len() - end) as u64;
-            match parsed.fields.framing {
-                Framing::Length(0) => {}
-                Framing::Length(n) if n > self.settings.body_bytes_max => {
-                    return End::Error(Error::BodyTooLarge);
-                }
-                Framing::Length(n) if n <= here && !parsed.fields.expects_continue => {
-                    parsed.body_len = n as u32;
-                    *at += n as usize;
-                }
-                _ => return End::Body(parsed),
-            }
-            self.parsed.push(parsed);
-            if parsed.fields.persistence.closes() {
-                return End::Close;
-            }
-        }
-        End::Batch
+        at: usize,
+        wake: &Wake,
+    ) {
+        let Self { handler, parser, settings, .. } = self;
+        let limits = Limits {
+            requests_max: if wake.pressed { 1 } else { REQUESTS_PER_BATCH_MAX },
+            body_bytes_max: settings.body_bytes_max,
+        };
+        let class = session.class;
+        batch.parse(parser, input, at, &mut session.scanned, limits, |parsed, work| {
+            handler.prepare(&Request::new(input, parsed, class), work);
+        });
     }
 
     fn responses<'a>(
@@ -164,13 +126,20 @@ impl<H: Handler> Protocol<H> {
     }
 
     /// Answers the batch that was parsed.
-    fn answer(&mut self, class: Class, input: &[u8], output: &mut Output, wake: &Wake) {
-        if self.parsed.is_empty() {
+    fn answer(
+        &mut self,
+        class: Class,
+        batch: &mut Batch<H::Batch>,
+        input: &[u8],
+        output: &mut Output,
+        wake: &Wake,
+    ) {
+        if batch.parsed.is_empty() {
             return;
         }
         let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
-        let requests = Requests { input, parsed: &self.parsed, class };
-        self.handler.handle(requests, &mut responses);
+        let requests = Requests { input, parsed: &batch.parsed, class };
+        self.handler.handle(requests, &mut batch.work, &mut responses);
     }
 
     /// Starts on a body that comes in pieces. False if the connection is to be closed instead.
@@ -307,21 +276,42 @@ fn closing(persistence: Persistence) -> Persistence {
 
 impl<H: Handler> Service for Protocol<H> {
     type Session = Session<H::Upload>;
+    type Batch = Batch<H::Batch>;
 
     fn open(&mut self, class: Class) -> Self::Session {
         Session { class, scanned: 0, body: None }
     }
 
+    fn prepare(
+        &mut self,
+        session: &mut Self::Session,
+        batch: &mut Self::Batch,
+        input: &[u8],
+        wake: &Wake,
+    ) -> usize {
+        if session.body.is_some() {
+            return 0;
+        }
+        self.parse(session, batch, input, 0, wake);
+        batch.parsed.len()
+    }
+
+    fn prefetch(&mut self, batch: &mut Self::Batch) {
+        if batch.end.is_some() {
+            self.handler.prefetch(&mut batch.work);
+        }
+    }
+
     fn receive(
         &mut self,
         session: &mut Self::Session,
+        batch: &mut Self::Batch,
         input: &[u8],
         output: &mut Output,
         wake: &Wake,
     ) -> Progress {
         self.heads.refresh(wake.now);
-        let (requests_max, output_max) =
-            if wake.pressed { (1, 1) } else { (REQUESTS_PER_BATCH_MAX, OUTPUT_BYTES_MAX) };
+        let output_max = if wake.pressed { 1 } else { OUTPUT_BYTES_MAX };
         let mut at = 0;
         let mut answered = 0;
         let flow = loop {
@@ -339,15 +329,20 @@ impl<H: Handler> Service for Protocol<H> {
                     }
                 }
             }
-            let mut end = self.parse_batch(session, input, &mut at, requests_max);
+            if batch.end.is_none() {
+                self.parse(session, batch, input, at, wake);
+                self.prefetch(batch);
+            }
+            let Some((mut end, end_at)) = batch.end.take() else { break Flow::More };
+            at = end_at;
             if let (End::Input | End::Batch, true, [.., parsed]) =
-                (&end, wake.last && at == input.len(), &mut self.parsed[..])
+                (&end, wake.last && at == input.len(), &mut batch.parsed[..])
             {
                 parsed.fields.persistence = closing(parsed.fields.persistence);
                 end = End::Close;
             }
-            answered += self.parsed.len();
-            self.answer(session.class, input, output, wake);
+            answered += batch.parsed.len();
+            self.answer(session.class, batch, input, output, wake);
             match end {
                 End::Batch => {}
                 End::Input => break Flow::More,

@@ -20,7 +20,7 @@ pub struct Request<'a> {
     /// The path behind its first `/`, not decoded, without the query.
     pub path: &'a [u8],
     /// What the header fields say.
-    pub fields: Fields,
+    pub fields: &'a Fields,
     /// The body, whole; empty if it is handed over in pieces.
     pub body: &'a [u8],
     /// Where the connection came in.
@@ -28,13 +28,13 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(input: &'a [u8], parsed: &Parsed, class: Class) -> Self {
+    pub(super) fn new(input: &'a [u8], parsed: &'a Parsed, class: Class) -> Self {
         let part = |at: u32, len: u32| &input[at as usize..at as usize + len as usize];
         Self {
             method: parsed.method,
             target: parsed.target,
             path: part(parsed.path_at, parsed.path_len),
-            fields: parsed.fields,
+            fields: &parsed.fields,
             body: part(parsed.body_at, parsed.body_len),
             class,
         }

@@ -14,6 +14,9 @@ use crate::net::{Output, Payload};
 /// How often the wall clock is looked at for the Date field.
 const DATE_CHECK: Duration = Duration::from_millis(50);
 
+/// Bodies shorter than this, in bytes, have their heads rendered as a whole ahead of time.
+const SHORT_BODY_BYTES: usize = 64;
+
 /// What the commonest responses start with, rendered once a second.
 #[derive(Debug)]
 pub(super) struct Heads {
@@ -24,6 +27,8 @@ pub(super) struct Heads {
     date: Vec<u8>,
     /// A 200 up to its Content-Length's digits.
     ok: Vec<u8>,
+    /// Whole heads of a 200 by the body's length.
+    ok_short: Vec<Vec<u8>>,
     created: Vec<u8>,
     no_content: Vec<u8>,
     not_found: Vec<u8>,
@@ -37,6 +42,7 @@ impl Heads {
             next_check: None,
             date: Vec::new(),
             ok: Vec::new(),
+            ok_short: Vec::new(),
             created: Vec::new(),
             no_content: Vec::new(),
             not_found: Vec::new(),
@@ -68,6 +74,9 @@ impl Heads {
             [b"HTTP/1.1 ", status.line().as_bytes(), b"\r\n", &self.date, rest].concat()
         };
         let ok = head(Status::Ok, b"Content-Length: ");
+        self.ok_short = (0..SHORT_BODY_BYTES)
+            .map(|length| [&ok, length.to_string().as_bytes(), b"\r\n\r\n"].concat())
+            .collect();
         let created = head(Status::Created, b"Content-Length: 0\r\n\r\n");
         let no_content = head(Status::NoContent, b"\r\n");
         let not_found = head(Status::NotFound, b"Content-Length: 0\r\n\r\n");
@@ -108,11 +117,14 @@ impl Responses<'_> {
     /// take it back by truncating [`bytes`](Self::bytes).
     #[inline]
     pub fn ok_head(&mut self, persistence: Persistence, length: usize) {
-        let out = self.output.bytes();
+        let plain = matches!(persistence, Persistence::Default | Persistence::OldClose);
+        if plain && let Some(head) = self.heads.ok_short.get(length) {
+            return self.output.bytes().extend_from_slice(head);
+        }
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(length).as_bytes();
-        if persistence == Persistence::Default || persistence == Persistence::OldClose {
-            out.extend_from_slice(&self.heads.ok);
+        if plain {
+            self.output.bytes().extend_from_slice(&self.heads.ok);
         } else {
             self.start(Status::Ok, persistence);
             self.output.bytes().extend_from_slice(b"Content-Length: ");

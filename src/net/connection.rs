@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::counters::Counters;
+use super::lane::Lane;
 use super::output::Output;
 use super::service::{Dismissal, Flow, Progress, Service, Wait, Wake};
 use super::socket::{Socket, Transfer};
@@ -41,12 +42,11 @@ impl Limits {
 }
 
 /// What a step needs of its event loop.
-#[derive(Debug)]
-pub(super) struct Context<'a, S> {
+pub(super) struct Context<'a, S: Service> {
     pub(super) service: &'a mut S,
+    /// The connection's while it is at hand.
+    pub(super) lane: &'a mut Lane<S::Batch>,
     /// Shared by all connections of the loop: nothing stays in it between two steps.
-    pub(super) scratch: &'a mut [u8],
-    /// Likewise.
     pub(super) output: &'a mut Output,
     pub(super) counters: &'a Counters,
     pub(super) limits: &'a Limits,
@@ -124,7 +124,37 @@ impl<T> Connection<T> {
         self.input.capacity() + self.output.as_ref().map_or(0, |output| output.held_bytes())
     }
 
-    /// Does what the connection's state allows, at most one receive and one batch.
+    /// Receives, at most once a turn, if receiving is what the connection's next step is about,
+    /// and has the service look at what came.
+    pub(super) fn read<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> usize {
+        let mut prepared = 0;
+        let busy = self.output.is_some() || self.stalled || self.wait == Wait::Linger;
+        if busy || !self.readable {
+            return 0;
+        }
+        let lane = &mut *cx.lane;
+        lane.held = self.input.len();
+        lane.bytes[..lane.held].copy_from_slice(&self.input);
+        let share = if cx.pressed {
+            RECEIVED_BYTES_UNDER_PRESSURE_MAX
+        } else {
+            RECEIVED_BYTES_PER_TURN_MAX
+        };
+        let received = self.socket.receive(&mut lane.bytes[lane.held..][..share]);
+        if let Ok(Transfer::Done(n @ 1..)) = received {
+            // A short read proves that the socket was drained, and saves the read that would say
+            // so, unless the end of the stream is still to be read.
+            self.readable = n == share || self.read_closed;
+            cx.counters.received_bytes.add(n as u64);
+            let wake = self.wake(cx);
+            let Lane { bytes, held, batch, .. } = &mut *cx.lane;
+            prepared = cx.service.prepare(&mut self.session, batch, &bytes[..*held + n], &wake);
+        }
+        cx.lane.received = Some(received);
+        prepared
+    }
+
+    /// Does what the connection's state allows, at most one batch.
     pub(super) fn step<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         match self.try_step(cx) {
             Ok(next) => next,
@@ -142,52 +172,33 @@ impl<T> Connection<T> {
         }
         if self.stalled {
             let input = std::mem::take(&mut self.input);
-            let progress = self.receive(&input, cx);
+            let wake = self.wake(cx);
+            let batch = &mut cx.lane.batch;
+            let progress = cx.service.receive(&mut self.session, batch, &input, cx.output, &wake);
             self.input = input;
             self.input.drain(..progress.consumed);
             return self.respond(progress, cx);
         }
-        if !self.readable {
-            return Ok(self.rest(cx));
-        }
-        let held = self.input.len();
-        cx.scratch[..held].copy_from_slice(&self.input);
-        let share = if cx.pressed {
-            RECEIVED_BYTES_UNDER_PRESSURE_MAX
-        } else {
-            RECEIVED_BYTES_PER_TURN_MAX
-        };
-        let room = &mut cx.scratch[held..held + share];
-        let n = match self.socket.receive(room)? {
-            Transfer::NotReady => {
+        let n = match cx.lane.received.take().transpose()? {
+            None => return Ok(self.rest(cx)),
+            Some(Transfer::NotReady) => {
                 self.readable = false;
                 return Ok(self.rest(cx));
             }
-            Transfer::Done(0) => {
-                // Complete messages have been answered; the start of one can't be completed.
-                return Ok(Next::Close);
-            }
-            Transfer::Done(n) => n,
+            // Complete messages have been answered; the start of one can't be completed.
+            Some(Transfer::Done(0)) => return Ok(Next::Close),
+            Some(Transfer::Done(n)) => n,
         };
-        // A short read proves that the socket was drained, and saves the read that would say
-        // so, unless the end of the stream is still to be read.
-        self.readable = n == share || self.read_closed;
-        cx.counters.received_bytes.add(n as u64);
-        let scratch = std::mem::take(&mut cx.scratch);
-        let progress = self.receive(&scratch[..held + n], cx);
-        self.keep(&scratch[..held + n], held, progress.consumed);
-        cx.scratch = scratch;
+        let wake = self.wake(cx);
+        let Lane { bytes, held, batch, .. } = &mut *cx.lane;
+        let input = &bytes[..*held + n];
+        let progress = cx.service.receive(&mut self.session, batch, input, cx.output, &wake);
+        self.keep(input, *held, progress.consumed);
         self.respond(progress, cx)
     }
 
-    fn receive<S: Service<Session = T>>(
-        &mut self,
-        input: &[u8],
-        cx: &mut Context<'_, S>,
-    ) -> Progress {
-        let last = cx.draining && !self.readable;
-        let wake = Wake { now: cx.now, last, pressed: cx.pressed };
-        cx.service.receive(&mut self.session, input, cx.output, &wake)
+    fn wake<S: Service>(&self, cx: &Context<'_, S>) -> Wake {
+        Wake { now: cx.now, last: cx.draining && !self.readable, pressed: cx.pressed }
     }
 
     /// Keeps what was not consumed of `bytes`, of which the first `held` are in `input` already.
@@ -221,7 +232,7 @@ impl<T> Connection<T> {
         Ok(self.next(cx))
     }
 
-    fn send_batch<S>(&mut self, cx: &mut Context<'_, S>) -> io::Result<usize> {
+    fn send_batch<S: Service>(&mut self, cx: &mut Context<'_, S>) -> io::Result<usize> {
         if cx.output.is_empty() {
             return Ok(0);
         }
@@ -267,7 +278,7 @@ impl<T> Connection<T> {
         self.next(cx)
     }
 
-    fn next<S>(&self, cx: &Context<'_, S>) -> Next {
+    fn next<S: Service>(&self, cx: &Context<'_, S>) -> Next {
         if self.output.is_some() {
             return if self.writable { Next::Again } else { Next::Wait };
         }
@@ -282,7 +293,7 @@ impl<T> Connection<T> {
         if !self.readable {
             return Ok(Next::Wait);
         }
-        match self.socket.receive(cx.scratch)? {
+        match self.socket.receive(&mut cx.lane.bytes)? {
             Transfer::NotReady => {
                 self.readable = false;
                 Ok(Next::Wait)

@@ -11,8 +11,9 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::connection::{Connection, Context, Limits, Next, RECEIVED_BYTES_PER_TURN_MAX};
+use super::connection::{Connection, Context, Limits, Next};
 use super::counters::Counters;
+use super::lane::{LANES, Lane, MESSAGES_AT_HAND};
 use super::output::Output;
 use super::service::{Class, Dismissal, Service, Wake};
 use super::socket::Socket;
@@ -100,7 +101,7 @@ pub(super) struct EventLoop<'a, S: Service> {
     generation: u32,
     /// Connections with something to do, each once.
     queue: Vec<Token>,
-    scratch: Box<[u8]>,
+    lanes: [Lane<S::Batch>; LANES],
     output: Output,
     now: Instant,
     next_check: Instant,
@@ -130,7 +131,6 @@ impl<'a, S: Service> EventLoop<'a, S> {
         service: S,
     ) -> Self {
         let now = Instant::now();
-        let scratch = vec![0; settings.input_bytes_max + RECEIVED_BYTES_PER_TURN_MAX];
         Self {
             poll,
             mailbox,
@@ -141,7 +141,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             connections: Slab::new(),
             generation: 0,
             queue: Vec::new(),
-            scratch: scratch.into(),
+            lanes: std::array::from_fn(|_| Lane::new(settings.input_bytes_max)),
             output: Output::default(),
             now,
             next_check: now + TICK,
@@ -177,9 +177,11 @@ impl<'a, S: Service> EventLoop<'a, S> {
             std::mem::swap(&mut ready, &mut self.queue);
             self.send_share =
                 (SENT_BYTES_PER_TURN_MAX / ready.len().max(1)).max(SEND_SHARE_BYTES_MIN);
-            for token in ready.drain(..) {
-                self.drive(token);
+            let mut rest = &ready[..];
+            while !rest.is_empty() {
+                rest = self.drive(rest);
             }
+            ready.clear();
             more = self.service.turn(&Wake { now: self.now, last: false, pressed: false });
             more |= self.check_overdue();
             if self.draining && self.connections.is_empty() && self.mailbox.arrivals().is_empty() {
@@ -197,11 +199,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
             }
             return;
         }
-        let Some(slot) = self.connections.get_mut(key_of(token)) else { return };
-        if slot.generation != generation_of(token) {
-            return;
-        }
-        let connection = &mut slot.connection;
+        let Some(key) = self.live(token) else { return };
+        let connection = &mut self.connections[key].connection;
         connection.readable |= event.is_readable() || event.is_error();
         connection.read_closed |= event.is_read_closed() || event.is_error();
         connection.writable |= event.is_writable() || event.is_error();
@@ -236,7 +235,9 @@ impl<'a, S: Service> EventLoop<'a, S> {
         let connection = Connection::new(socket, session, self.now + self.settings.limits.idle);
         entry.insert(Slot { connection, generation: self.generation });
         if class == Class::Refused {
-            self.with(key_of(token), |connection, cx| connection.dismiss(Dismissal::Refused, cx));
+            self.with(key_of(token), 0, |connection, cx| {
+                connection.dismiss(Dismissal::Refused, cx)
+            });
         } else {
             // The request may have come before the registration.
             self.after(key_of(token), Next::Again);
@@ -254,26 +255,49 @@ impl<'a, S: Service> EventLoop<'a, S> {
         }
     }
 
-    fn drive(&mut self, token: Token) {
-        let key = key_of(token);
-        let Some(slot) = self.connections.get_mut(key) else { return };
-        if slot.generation != generation_of(token) {
-            return;
+    /// Gives the first few connections their turn, one per lane. Returns the others.
+    fn drive<'t>(&mut self, tokens: &'t [Token]) -> &'t [Token] {
+        let mut prepared = 0;
+        let mut count = 0;
+        for (lane, &token) in tokens.iter().enumerate().take(LANES) {
+            if let Some(key) = self.live(token)
+                && let Some((connection, mut cx)) = self.at_hand(key, lane)
+            {
+                prepared += connection.read(&mut cx);
+            }
+            count += 1;
+            if prepared >= MESSAGES_AT_HAND {
+                break;
+            }
         }
-        slot.connection.queued = false;
-        self.with(key, Connection::step);
+        let (tokens, rest) = tokens.split_at(count);
+        for lane in &mut self.lanes[..count] {
+            self.service.prefetch(&mut lane.batch);
+        }
+        for (lane, &token) in tokens.iter().enumerate() {
+            if let Some(key) = self.live(token) {
+                self.connections[key].connection.queued = false;
+                self.with(key, lane, Connection::step);
+            }
+        }
+        rest
     }
 
-    /// Drives a connection by one of its steps.
-    fn with(
+    /// The connection that a token stands for, unless it was closed.
+    fn live(&self, token: Token) -> Option<usize> {
+        let slot = self.connections.get(key_of(token))?;
+        (slot.generation == generation_of(token)).then_some(key_of(token))
+    }
+
+    fn at_hand(
         &mut self,
         key: usize,
-        step: impl FnOnce(&mut Connection<S::Session>, &mut Context<'_, S>) -> Next,
-    ) {
-        let Some(slot) = self.connections.get_mut(key) else { return };
-        let mut cx = Context {
+        lane: usize,
+    ) -> Option<(&mut Connection<S::Session>, Context<'_, S>)> {
+        let connection = &mut self.connections.get_mut(key)?.connection;
+        let cx = Context {
             service: &mut self.service,
-            scratch: &mut self.scratch,
+            lane: &mut self.lanes[lane],
             output: &mut self.output,
             counters: self.counters,
             limits: &self.settings.limits,
@@ -282,9 +306,21 @@ impl<'a, S: Service> EventLoop<'a, S> {
             send_share: self.send_share,
             pressed: self.held_bytes > HELD_BYTES_MAX,
         };
-        let before = slot.connection.held_bytes();
-        let next = step(&mut slot.connection, &mut cx);
-        self.held_bytes = self.held_bytes + slot.connection.held_bytes() - before;
+        Some((connection, cx))
+    }
+
+    /// Drives a connection by one of its steps.
+    fn with(
+        &mut self,
+        key: usize,
+        lane: usize,
+        step: impl FnOnce(&mut Connection<S::Session>, &mut Context<'_, S>) -> Next,
+    ) {
+        let Some((connection, mut cx)) = self.at_hand(key, lane) else { return };
+        let before = connection.held_bytes();
+        let next = step(connection, &mut cx);
+        let after = connection.held_bytes();
+        self.held_bytes = self.held_bytes + after - before;
         self.after(key, next);
     }
 
@@ -322,7 +358,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
         for key in self.check_at..end {
             let slot = self.connections.get(key);
             if slot.is_some_and(|slot| slot.connection.is_overdue(self.now)) {
-                self.with(key, Connection::expire);
+                self.with(key, 0, Connection::expire);
             }
         }
         self.check_at = if end < self.connections.capacity() { end } else { usize::MAX };

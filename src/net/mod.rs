@@ -5,7 +5,8 @@
 //!       |  hands each socket to the loop with the fewest connections
 //!       v
 //!   event loop 0 … N-1: one thread each, pinned to its core
-//!       epoll -> recv -> Service::receive -> one send -> Service::turn
+//!       epoll -> recv and Service::prepare, for a few connections
+//!             -> Service::receive and one send, for the same -> Service::turn
 //! ```
 //!
 //! What the bytes mean is the business of the [`Service`] that a loop is generic over.
@@ -16,6 +17,7 @@ mod affinity;
 mod connection;
 mod counters;
 mod event_loop;
+mod lane;
 mod output;
 mod server;
 mod service;

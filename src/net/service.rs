@@ -81,14 +81,35 @@ pub trait Service {
     /// What the service remembers of a connection.
     type Session;
 
+    /// What the service works out about input before it is that input's turn; `()` if nothing.
+    type Batch: Default;
+
     /// A connection came in.
     fn open(&mut self, class: Class) -> Self::Session;
 
+    /// Looks at input ahead of [`receive`](Self::receive), which comes next for this session, with
+    /// the same input and the same batch, when a few other connections were received from: time
+    /// for memory to arrive.
+    fn prepare(
+        &mut self,
+        _session: &mut Self::Session,
+        _batch: &mut Self::Batch,
+        _input: &[u8],
+        _wake: &Wake,
+    ) -> usize {
+        0
+    }
+
+    /// Looks once more at what was prepared, between the two.
+    fn prefetch(&mut self, _batch: &mut Self::Batch) {}
+
     /// Takes the complete messages at the start of `input` and appends their answers to
-    /// `output`. Bytes that are not consumed come again, with more behind them.
+    /// `output`. Bytes that are not consumed come again, with more behind them. `batch` holds what
+    /// [`prepare`](Self::prepare) made of the same input, or nothing, and is empty afterwards.
     fn receive(
         &mut self,
         session: &mut Self::Session,
+        batch: &mut Self::Batch,
         input: &[u8],
         output: &mut Output,
         wake: &Wake,

@@ -21,7 +21,7 @@ const BUCKETS_MIN: usize = LINES_PER_CHARGE;
 
 /// The table is to have so many slots in use, of a hundred. More takes longer chains, less takes
 /// more memory.
-const LOAD_PERCENT_MAX: usize = 75;
+const LOAD_PERCENT_MAX: usize = 50;
 
 /// Chains are this long at most for a reader that has not been led astray by a writer.
 const CHAIN_LINES_MAX: usize = 1 << 10;
@@ -41,6 +41,23 @@ pub(super) struct Found<'a> {
     line: &'a Line,
     at: usize,
     pub(super) slot: Slot,
+}
+
+/// A slot of a bucket's first line that somebody has seen, and under which sequence number. As long
+/// as the bucket has that number, the key is where the slot says. Only a hint: it can be told whether
+/// it still holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Sighting {
+    /// Empty if nothing was seen.
+    pub(super) slot: Slot,
+    bucket: u32,
+    at: u32,
+    sequence: u32,
+}
+
+impl Sighting {
+    /// Nothing was seen.
+    pub const NONE: Self = Self { slot: Slot::EMPTY, bucket: 0, at: 0, sequence: 1 };
 }
 
 /// The lines that are not in use, kept by the writers of a partition.
@@ -122,19 +139,42 @@ impl Index {
         self.lines.prefetch(self.shape().bucket_of(hash));
     }
 
-    /// Calls `each` with the places that the key's first line names, whether or not they hold.
+    /// Looks for a slot with the key's tag, without making sure that the entry is the key's.
     #[inline]
-    pub(super) fn candidates(&self, hash: u64, mut each: impl FnMut(u64)) {
-        let line = self.head(hash);
-        for at in line.with_tag(tag_of(hash)) {
-            each(line.slot(at).place());
-        }
+    pub(super) fn sight(&self, hash: u64) -> Sighting {
+        let bucket = self.shape().bucket_of(hash);
+        let line = &self.lines[bucket];
+        let (Some(sequence), Some(at)) =
+            (line.sequence.try_begin(), line.with_tag(tag_of(hash)).next())
+        else {
+            return Sighting::NONE;
+        };
+        Sighting { slot: line.slot(at), bucket: bucket as u32, at: at as u32, sequence }
     }
 
     /// Offers the slots with the key's tag to `probe` until it takes one, and records a hit on
     /// that. Started over when a writer was in the way: what `probe` did before is then void.
     #[inline]
-    pub(super) fn read<R>(&self, hash: u64, mut probe: impl FnMut(Slot) -> Option<R>) -> Option<R> {
+    pub(super) fn read<R>(
+        &self,
+        hash: u64,
+        sighting: Sighting,
+        mut probe: impl FnMut(Slot) -> Option<R>,
+    ) -> Option<R> {
+        if !sighting.slot.is_empty()
+            && let Some(result) = probe(sighting.slot)
+        {
+            let line = &self.lines[sighting.bucket as usize];
+            if line.sequence.unchanged(sighting.sequence) {
+                line.mark(sighting.at as usize, sighting.slot);
+                return Some(result);
+            }
+        }
+        self.search(hash, &mut probe)
+    }
+
+    #[inline(never)]
+    fn search<R>(&self, hash: u64, probe: &mut impl FnMut(Slot) -> Option<R>) -> Option<R> {
         loop {
             let shape = Shape(self.shape.load(Ordering::Acquire));
             let bucket = shape.bucket_of(hash);
@@ -144,7 +184,7 @@ impl Index {
             if now != shape && now.bucket_of(hash) != bucket {
                 continue;
             }
-            let found = self.probe(head, tag_of(hash), &mut probe);
+            let found = self.probe(head, tag_of(hash), &mut *probe);
             if head.sequence.unchanged(first) {
                 let (line, at, slot, result) = found?;
                 line.mark(at, slot);
@@ -190,7 +230,20 @@ impl Index {
     }
 
     /// Finds the slot that `is` says is the right one, for a writer.
-    pub(super) fn find(&self, hash: u64, mut is: impl FnMut(Slot) -> bool) -> Option<Found<'_>> {
+    pub(super) fn find(
+        &self,
+        hash: u64,
+        sighting: Sighting,
+        mut is: impl FnMut(Slot) -> bool,
+    ) -> Option<Found<'_>> {
+        let seen = &self.lines[sighting.bucket as usize];
+        if !sighting.slot.is_empty() && seen.sequence.unchanged(sighting.sequence) {
+            // The slot as it is now: its mark may have changed meanwhile.
+            let (at, slot) = (sighting.at as usize, seen.slot(sighting.at as usize));
+            if is(slot) {
+                return Some(Found { head: seen, line: seen, at, slot });
+            }
+        }
         let (head, tag) = (self.head(hash), tag_of(hash));
         let mut line = head;
         loop {

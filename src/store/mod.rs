@@ -14,6 +14,7 @@ mod expiry;
 mod ghost;
 mod hasher;
 mod index;
+mod key;
 mod large;
 mod list;
 mod log;
@@ -30,6 +31,8 @@ use std::sync::Arc;
 pub use clock::{Clock, Expiry, TTL_SECONDS_MAX, Tick};
 pub use entry::{KEY_BYTES_MAX, SmallValue};
 use hasher::Hasher;
+pub use index::Sighting;
+pub use key::{Hash, Key};
 pub use large::{LargeValue, Upload};
 use partition::{Content, Seen, is_small};
 use partitions::Partitions;
@@ -41,14 +44,6 @@ pub struct Settings {
     pub partitions: usize,
     /// Hard limit on index, entries and values of all partitions together, in bytes.
     pub memory_bytes_max: u64,
-}
-
-/// A key together with its hash, so that it is hashed once per request.
-#[derive(Debug, Clone, Copy)]
-pub struct Key<'a> {
-    /// The key's bytes, `1..=key_bytes_max` of them.
-    pub bytes: &'a [u8],
-    hash: u64,
 }
 
 /// What a write did to the key.
@@ -127,29 +122,42 @@ impl Store {
     /// Hashes a key with the process's random seed.
     #[must_use]
     #[inline]
+    pub fn hash(&self, key: &[u8]) -> Hash {
+        Hash(self.hasher.hash(key))
+    }
+
+    /// The key of these bytes.
+    #[must_use]
+    #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key { bytes, hash: self.hasher.hash(bytes) }
+        Key::new(bytes, self.hash(bytes))
     }
 
     /// The partition that a key belongs to.
     #[must_use]
     #[inline]
     pub fn partition_of(&self, key: Key<'_>) -> usize {
+        self.partition_of_hash(key.hash)
+    }
+
+    #[inline]
+    fn partition_of_hash(&self, hash: u64) -> usize {
         // Multiply-shift takes the hash's high bits, which the index inside does not use.
-        ((u128::from(key.hash) * self.partitions.len() as u128) >> 64) as usize
+        ((u128::from(hash) * self.partitions.len() as u128) >> 64) as usize
     }
 
-    /// Starts loading the key's index line. First pass over a batch.
+    /// Starts loading a key's index line. First pass over a batch.
     #[inline]
-    pub fn prefetch_index(&self, key: Key<'_>) {
-        self.partitions[self.partition_of(key)].index.prefetch(key.hash);
+    pub fn prefetch_index(&self, hash: Hash) {
+        self.partitions[self.partition_of_hash(hash.0)].index.prefetch(hash.0);
     }
 
-    /// Starts loading the key's entry, by now that its index line has arrived. Second pass over
-    /// a batch.
+    /// Looks where a key is, by now that its index line has arrived, and starts loading its entry.
+    /// Second pass over a batch.
+    #[must_use]
     #[inline]
-    pub fn prefetch_entry(&self, key: Key<'_>) {
-        self.partitions[self.partition_of(key)].prefetch_entry(key);
+    pub fn prefetch_entry(&self, hash: Hash) -> Sighting {
+        self.partitions[self.partition_of_hash(hash.0)].sight(hash.0)
     }
 
     /// Shows a live value to `read`. A concurrent write can tear what `read` saw; it is then

@@ -14,7 +14,7 @@ use super::entry::{
 };
 use super::ghost::Ghost;
 use super::hasher::Hasher;
-use super::index::{Found, Index, Lines, tag_of};
+use super::index::{Found, Index, Lines, Sighting, tag_of};
 use super::large::Chain;
 use super::log::Log;
 use super::pages::{Kind, PAGE_CHARGE, Pages, Stock, page_of};
@@ -156,9 +156,12 @@ impl Partition {
         self.charged_bytes() >= self.share_bytes
     }
 
+    /// Looks where a key is that hashes to `hash`, and starts loading its entry.
     #[inline]
-    pub(super) fn prefetch_entry(&self, key: Key<'_>) {
-        self.index.candidates(key.hash, |place| self.pages.prefetch(place));
+    pub(super) fn sight(&self, hash: u64) -> Sighting {
+        let sighting = self.index.sight(hash);
+        self.pages.prefetch(sighting.slot.place());
+        sighting
     }
 
     /// Looks a key up without a lock. `read` may be called several times; the last one counts,
@@ -170,7 +173,7 @@ impl Partition {
         now: Tick,
         mut read: impl FnMut(SmallValue<'_>) -> R,
     ) -> Option<Seen<R>> {
-        self.index.read(key.hash, |slot| {
+        self.index.read(key.hash, key.sighting, |slot| {
             let entry = Entry::at(self.pages.words_at(slot.place()))?;
             if !entry.key_is(key.bytes) {
                 return None;
@@ -223,7 +226,7 @@ impl<'a> Writer<'a> {
         let partition = self.partition;
         let at = |slot: Slot| Entry::at(partition.pages.words_at(slot.place()));
         let is = |slot| at(slot).is_some_and(|entry| entry.key_is(key.bytes));
-        let found = partition.index.find(key.hash, is)?;
+        let found = partition.index.find(key.hash, key.sighting, is)?;
         Some((found, at(found.slot)?))
     }
 

@@ -36,13 +36,18 @@ impl Sequence {
     pub(super) fn begin(&self) -> u32 {
         let mut turn = 0;
         loop {
-            let first = self.0.load(Ordering::Acquire);
-            if first & 1 == 0 {
+            if let Some(first) = self.try_begin() {
                 return first;
             }
             wait(turn);
             turn += 1;
         }
+    }
+
+    /// As [`begin`](Self::begin), but without waiting: `None` while a writer is at work.
+    #[inline]
+    pub(super) fn try_begin(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Acquire)).filter(|first| first & 1 == 0)
     }
 
     /// Whether all that was read since [`begin`](Self::begin) belongs together.
