@@ -2,18 +2,19 @@
 //! likely to be asked for again.
 //!
 //! ```text
-//!                 evicted not long ago ────────────────────────┐
-//!                                                              v
+//!                evicted not long ago ───────────────┐
+//!                                                    v
 //!   new keys ──> small queue ── hit since? ──yes──> main queue ── hit since? ──yes──┐
-//!                                └─no─> evicted,        ^  │       └─no─> evicted,  │
-//!                                       remembered      │  │              remembered│
-//!                                                       │  └────────────────────────┘
-//!                                                       └── with one mark less
+//!                                └─no─> evicted,     ^             └─no─> evicted,  │
+//!                                       remembered   │                    remembered│
+//!                                                    └──────────────────────────────┘
+//!                                                          with one mark less
 //! ```
 //!
-//! This is S3-FIFO (SOSP '23) over pages of a log, but that the small queue's share changes, see
-//! [`super::steering`]: while it is large, marks count once, whatever their height. A step walks the oldest page of one queue and
-//! ends as soon as it has freed something, so that its length is bounded by a page's entries.
+//! This is S3-FIFO (SOSP '23) over pages of a log, but for the small queue's share, which changes
+//! (see [`super::steering`]). While it is large, marks count once, whatever their height. A step
+//! walks the oldest page of one queue and ends as soon as it has freed something, so that its
+//! length is bounded by a page's entries.
 
 use std::sync::atomic::Ordering::Relaxed;
 
