@@ -2,16 +2,19 @@
 //! likely to be asked for again.
 //!
 //! ```text
-//!                 evicted not long ago ────────────────────────┐
-//!                                                              v
-//!   new keys ──> small queue (a tenth) ── hit since? ──yes──> main queue ── hit since? ──yes──┐
-//!                                          └─no─> evicted,        ^  │       └─no─> evicted   │
-//!                                                 remembered      │  └───────────────────────-┘
-//!                                                                 └── with one mark less
+//!                evicted not long ago ───────────────┐
+//!                                                    v
+//!   new keys ──> small queue ── hit since? ──yes──> main queue ── hit since? ──yes──┐
+//!                                └─no─> evicted,     ^             └─no─> evicted,  │
+//!                                       remembered   │                    remembered│
+//!                                                    └──────────────────────────────┘
+//!                                                          with one mark less
 //! ```
 //!
-//! This is S3-FIFO (SOSP '23) over pages of a log. A step walks the oldest page of one queue and
-//! ends as soon as it has freed something, so that its length is bounded by a page's entries.
+//! This is S3-FIFO (SOSP '23) over pages of a log, but for the small queue's share, which changes
+//! (see [`super::steering`]). While it is large, marks count once, whatever their height. A step
+//! walks the oldest page of one queue and ends as soon as it has freed something, so that its
+//! length is bounded by a page's entries.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -32,9 +35,6 @@ const STEPS_MAX: u32 = 128;
 /// Steps after which marks save nobody any more, so that a write need not wait until the marks
 /// of a whole store have been worn down.
 const STEPS_WITH_MARKS_MAX: u32 = 64;
-
-/// The small queue gets one in so many pages.
-const SMALL_SHARE: u64 = 10;
 
 /// A key moves from the small queue to the main one when it was hit so often.
 const PROMOTE_MARK: u8 = 1;
@@ -130,7 +130,7 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let (small, main) = (self.keeper.log.queue(Kind::Small), self.keeper.log.queue(Kind::Main));
-        let small_first = small.weight() * SMALL_SHARE > small.weight() + main.weight();
+        let small_first = self.keeper.steering.small_is_first(small.weight(), main.weight());
         let (kind, page) = match (small.oldest(), main.oldest()) {
             (Some(page), None) => (Kind::Small, page),
             (Some(page), _) if small_first => (Kind::Small, page),
@@ -193,15 +193,25 @@ impl<'a> Writer<'a> {
         let stays = if kind == Kind::Main { mark > 0 } else { mark >= PROMOTE_MARK };
         let expired = entry.header.expiry().is_due(self.now);
         if stays && !hasty && !expired {
-            let mark = if kind == Kind::Main { mark - 1 } else { 0 };
+            let is_shifting = self.keeper.steering.is_shifting();
+            let mark = if kind == Kind::Main && !is_shifting { mark - 1 } else { 0 };
             if self.move_to(Kind::Main, found, &entry, hash, mark) {
                 return;
             }
         }
         self.evict(found, &entry);
-        if kind == Kind::Small && !expired {
-            self.keeper.ghost.remember(hash);
+        if !expired {
+            let keeper = &mut *self.keeper;
+            keeper.ghost.remember(hash, kind);
+            keeper.steering.count_eviction(keeper.keys, keeper.ghost.remembered());
         }
+    }
+
+    /// The queue that a key starts in that is not in the store.
+    pub(super) fn queue_for_new(&mut self, hash: u64) -> Kind {
+        let Some(kind) = self.keeper.ghost.recall(hash) else { return Kind::Small };
+        self.keeper.steering.count_return(kind);
+        Kind::Main
     }
 
     /// Moves a page's live entries to the youngest page of its queue.

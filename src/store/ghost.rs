@@ -1,8 +1,9 @@
 //! Which keys were evicted a short while ago.
 //!
-//! A key that comes back soon after it was evicted from the small queue belongs into the main
-//! one. Remembered are two bytes of its hash, in sets of 31 that each forget their oldest; a
-//! false memory, one time in 2,000, only costs a worse place in the queue.
+//! A key that comes back soon after it was evicted belongs into the main queue, and tells which
+//! queue is too small. Remembered are 15 bits of its hash, and the queue that it was evicted from,
+//! in sets of 31 that each forget their oldest; a false memory, one time in 1,000, only costs a
+//! worse place in the queue.
 
 #![allow(unsafe_code)] // Says that a set may live in zeroed memory.
 
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use super::budget::Budget;
 use super::memory::{Region, SMALL_BYTES, Zeroed};
+use super::pages::Kind;
 
 const PRINTS: usize = 31;
 
@@ -23,7 +25,7 @@ const SETS_PER_CHARGE: usize = SMALL_BYTES / size_of::<Set>();
 struct Set {
     /// Where the oldest print is.
     oldest: AtomicU16,
-    /// Parts of hashes; 0 for none.
+    /// Parts of hashes, and whether the key was in the main queue in the lowest bit; 0 for none.
     prints: [AtomicU16; PRINTS],
 }
 
@@ -36,6 +38,8 @@ unsafe impl Zeroed for Set {}
 pub(super) struct Ghost {
     sets: Region<Set>,
     in_use: usize,
+    /// Keys that are remembered, of the small queue and of the main one.
+    remembered: [u64; 2],
 }
 
 impl Ghost {
@@ -43,7 +47,7 @@ impl Ghost {
     pub(super) fn reserve(bytes_max: u64) -> io::Result<Self> {
         let keys = usize::try_from(bytes_max / 32).map_err(|_| io::ErrorKind::InvalidInput)?;
         let sets = (keys / PRINTS).next_multiple_of(SETS_PER_CHARGE);
-        Ok(Self { sets: Region::reserve(sets, false)?, in_use: 0 })
+        Ok(Self { sets: Region::reserve(sets, false)?, in_use: 0, remembered: [0; 2] })
     }
 
     pub(super) fn charged_bytes(&self) -> u64 {
@@ -75,27 +79,45 @@ impl Ghost {
         self.sets.get(if set < self.in_use { set } else { set & (mask >> 1) })
     }
 
-    pub(super) fn remember(&mut self, hash: u64) {
-        let Some(set) = self.set(hash) else { return };
-        let oldest = usize::from(set.oldest.load(Relaxed)) % PRINTS;
-        set.prints[oldest].store(print_of(hash), Relaxed);
-        set.oldest.store((oldest as u16 + 1) % PRINTS as u16, Relaxed);
+    /// Keys that are remembered, of the small queue and of the main one.
+    pub(super) fn remembered(&self) -> [u64; 2] {
+        self.remembered
     }
 
-    /// Whether the key is remembered; from then on it is not.
-    pub(super) fn recall(&mut self, hash: u64) -> bool {
-        let Some(set) = self.set(hash) else { return false };
-        let print = print_of(hash);
-        let found = set.prints.iter().find(|stored| stored.load(Relaxed) == print);
-        found.is_some_and(|stored| {
-            stored.store(0, Relaxed);
-            true
-        })
+    pub(super) fn remember(&mut self, hash: u64, kind: Kind) {
+        let Some(set) = self.set(hash) else { return };
+        let oldest = usize::from(set.oldest.load(Relaxed)) % PRINTS;
+        let forgotten = set.prints[oldest].swap(print_of(hash) | queue_of(kind), Relaxed);
+        set.oldest.store((oldest as u16 + 1) % PRINTS as u16, Relaxed);
+        self.remembered[usize::from(queue_of(kind))] += 1;
+        self.forget(forgotten);
+    }
+
+    /// The queue that the key was evicted from, if it is remembered; from then on it is not.
+    pub(super) fn recall(&mut self, hash: u64) -> Option<Kind> {
+        let (set, print) = (self.set(hash)?, print_of(hash));
+        let is = |stored: &&AtomicU16| stored.load(Relaxed) & !QUEUE_BIT == print;
+        let found = set.prints.iter().find(is)?.swap(0, Relaxed);
+        self.forget(found);
+        Some(if found & QUEUE_BIT == 0 { Kind::Small } else { Kind::Main })
+    }
+
+    fn forget(&mut self, print: u16) {
+        if print != 0 {
+            self.remembered[usize::from(print & QUEUE_BIT)] -= 1;
+        }
     }
 }
 
+/// Set for the main queue.
+const QUEUE_BIT: u16 = 1;
+
+fn queue_of(kind: Kind) -> u16 {
+    if kind == Kind::Main { QUEUE_BIT } else { 0 }
+}
+
 fn print_of(hash: u64) -> u16 {
-    ((hash >> 40) as u16).max(1)
+    ((hash >> 40) as u16 & !QUEUE_BIT).max(2)
 }
 
 #[cfg(test)]
@@ -106,15 +128,20 @@ mod tests {
     fn recent_keys_are_remembered_and_old_ones_forgotten() {
         let budget = Budget::new(1 << 20);
         let mut ghost = Ghost::reserve(1 << 20).expect("address space");
-        assert!(!ghost.recall(1));
+        assert_eq!(ghost.recall(1), None);
         assert!(ghost.is_crowded(1) && ghost.grow(&budget));
         let hash = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ i << 20;
-        (0..20_000).for_each(|i| ghost.remember(hash(i)));
+        let kind = |i: u64| if i.is_multiple_of(4) { Kind::Main } else { Kind::Small };
+        (0..20_000).for_each(|i| ghost.remember(hash(i), kind(i)));
+        let [small, main] = ghost.remembered();
+        assert_eq!(small + main, (SETS_PER_CHARGE * PRINTS) as u64);
+        assert!(main * 3 < small * 2 && small < main * 5, "{small} and {main}");
         let recalled = |ghost: &mut Ghost, keys: std::ops::Range<u64>| {
-            keys.filter(|&i| ghost.recall(hash(i))).count()
+            keys.filter(|&i| ghost.recall(hash(i)) == Some(kind(i))).count()
         };
         assert!(recalled(&mut ghost, 0..1000) < 20);
         assert!(recalled(&mut ghost, 19_000..20_000) > 950);
         assert!(recalled(&mut ghost, 19_000..20_000) < 20);
+        assert!(ghost.remembered().into_iter().sum::<u64>() < small + main - 950);
     }
 }

@@ -12,15 +12,25 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::time::Duration;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::time::{ClockId, clock_gettime};
 
 /// What the processor maps with one entry of its address cache if the kernel can arrange it.
 pub(super) const HUGE_BYTES: usize = 2 << 20;
 
 /// What the kernel makes resident at a time otherwise.
 pub(super) const SMALL_BYTES: usize = 4 << 10;
+
+/// Processor time that making a huge page resident may take: the kernel fills it with zeroes at
+/// once, and everybody waits who comes after. That is 0.1 to 0.3 ms, but some 5 ms in a virtual
+/// machine whose memory the host provides as it is touched.
+const HUGE_PAUSE_MAX: Duration = Duration::from_micros(500);
+
+/// Whether one took longer, which ends their use in this process: the next ones would, too.
+static HUGE_PAGES_ARE_SLOW: AtomicBool = AtomicBool::new(false);
 
 /// Types that may live in a [`Region`].
 ///
@@ -71,21 +81,42 @@ impl<T: Zeroed> Region<T> {
         let base = unsafe { mapping.byte_add(skip) }.cast();
         let len = bytes / size_of::<T>();
         let advised_bytes = AtomicUsize::new(if huge { HUGE_BYTES } else { usize::MAX });
-        Ok(Self { base, len, mapping, mapping_bytes, advised_bytes, marker: PhantomData })
+        let region = Self { base, len, mapping, mapping_bytes, advised_bytes, marker: PhantomData };
+        // Whatever the system's default is.
+        region.advise(0..len * size_of::<T>(), Advice::LinuxNoHugepage);
+        Ok(region)
     }
 
     /// Says that values up to `end` are about to be used. The first [`HUGE_BYTES`] stay on small
-    /// pages, so that a small store stays small; what lies beyond is asked for in huge ones.
+    /// pages, so that a small store stays small; what lies beyond is asked for in huge ones, if
+    /// they come quickly.
+    #[inline]
     pub(super) fn extend_to(&self, end: usize) {
         let end_bytes = end * size_of::<T>();
-        let advised = self.advised_bytes.load(Ordering::Relaxed);
-        if end_bytes <= advised {
-            return;
+        if end_bytes > self.advised_bytes.load(Ordering::Relaxed) {
+            self.extend_by_huge(end_bytes);
         }
-        let upto = end_bytes.next_multiple_of(HUGE_BYTES);
-        self.advised_bytes.store(upto, Ordering::Relaxed);
-        let last = upto.min(self.len * size_of::<T>());
-        self.advise(advised..last, Advice::LinuxHugepage);
+    }
+
+    #[cold]
+    fn extend_by_huge(&self, end_bytes: usize) {
+        let start = self.advised_bytes.load(Ordering::Relaxed);
+        let end = end_bytes.next_multiple_of(HUGE_BYTES);
+        self.advised_bytes.store(end, Ordering::Relaxed);
+        if !HUGE_PAGES_ARE_SLOW.load(Ordering::Relaxed) {
+            self.advise(start..end.min(self.len * size_of::<T>()), Advice::LinuxHugepage);
+            self.touch_huge(start);
+        }
+    }
+
+    /// Makes the huge page at an offset resident, and takes the time.
+    fn touch_huge(&self, start: usize) {
+        let before = clock_gettime(ClockId::ThreadCPUTime);
+        self.advise(start..start + SMALL_BYTES, Advice::LinuxPopulateWrite);
+        let taken = clock_gettime(ClockId::ThreadCPUTime) - before;
+        if Duration::try_from(taken).is_ok_and(|taken| taken > HUGE_PAUSE_MAX) {
+            HUGE_PAGES_ARE_SLOW.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Turns whole values back into untouched zeroes and their memory back to the kernel.

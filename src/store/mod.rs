@@ -23,6 +23,7 @@ mod pages;
 mod partition;
 mod partitions;
 mod sequence;
+mod steering;
 mod wheel;
 
 use std::io;

@@ -18,6 +18,7 @@ use super::index::{Found, Index, Lines, Sighting, tag_of};
 use super::large::Chain;
 use super::log::Log;
 use super::pages::{Kind, PAGE_CHARGE, Pages, Stock, page_of};
+use super::steering::Steering;
 use super::wheel::{Wheel, unit_of};
 use super::{Expiry, Key, Settings, Shortage, SmallValue, Statistics, Tick, Written};
 
@@ -46,6 +47,7 @@ pub(super) struct Keeper {
     pub(super) log: Log,
     pub(super) wheel: Wheel,
     pub(super) ghost: Ghost,
+    pub(super) steering: Steering,
     pub(super) keys: u64,
     /// The latest time that any writer knew; some have none of their own.
     now: Tick,
@@ -110,6 +112,7 @@ impl Partition {
                 log: Log::new(),
                 wheel: Wheel::new(),
                 ghost: Ghost::reserve(bytes_max)?,
+                steering: Steering::new(),
                 keys: 0,
                 now: Tick(0),
                 statistics: Statistics::default(),
@@ -250,8 +253,7 @@ impl<'a> Writer<'a> {
         }
         let kind = match found {
             Some((found, _)) => self.partition.pages.record(page_of(found.slot.place())).kind(),
-            None if self.keeper.ghost.recall(key.hash) => Kind::Main,
-            None => Kind::Small,
+            None => self.queue_for_new(key.hash),
         };
         self.make_room(kind, header.words())?;
         let place = self.append(kind, header.words(), expiry);

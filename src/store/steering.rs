@@ -1,0 +1,140 @@
+//! What share of the log the small queue gets.
+//!
+//! With a small queue of a tenth, as S3-FIFO has it, the main queue keeps what was asked for often,
+//! which is best as long as the same keys stay popular. When others become popular instead, the
+//! main queue is full of keys that nobody wants any more, and new ones are evicted from the small
+//! queue before they are asked for again. A large small queue, which is nearly LRU, does better
+//! then.
+//!
+//! Which of the two it is shows in the keys that come back after they were evicted. Each of the
+//! keys that are remembered comes back with some chance; when the chance is higher for those that
+//! the small queue gave up, it is too small, and when it is higher for the others, the main queue
+//! is. What is compared is returns per remembered key and eviction, and not the numbers of returns,
+//! so that it does not matter how many keys each queue gives up, nor that their returns come later.
+
+use super::pages::Kind;
+
+/// Parts that the log is shared out in.
+const PARTS: u64 = 20;
+
+/// Parts for the small queue at least: what S3-FIFO gives it.
+const SMALL_PARTS_MIN: u64 = 2;
+
+/// Parts for the small queue at most. More than that and what is hit has no place to stay: a
+/// shifting working set does worse again from here on.
+const SMALL_PARTS_MAX: u64 = 14;
+
+/// With so many parts, it is keys' last hits that matter and not how many they had.
+const SHIFTING_PARTS_MIN: u64 = 8;
+
+/// One part is moved, or none, after so many evictions: a share of the keys, and a number.
+const JUDGED_SHARE: u64 = 16;
+const JUDGED_EVICTIONS_MIN: u64 = 1024;
+
+/// Fewer returns than that are no evidence: some are false memories.
+const RETURNS_MIN: u64 = 32;
+
+/// The small queue grows when its keys come back so much more often, in hundredths. It shrinks
+/// again as soon as the main queue's come back more often at all.
+const GROWS_PERCENT: u64 = 125;
+
+/// What happened to the keys that one queue gave up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Chance {
+    /// Keys that were remembered, summed up over the evictions.
+    remembered: u64,
+    returned: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Steering {
+    small_parts: u64,
+    small: Chance,
+    main: Chance,
+    evictions: u64,
+}
+
+impl Steering {
+    /// The small queue begins large: that is right for a store that has just filled up, most of
+    /// whose keys have not had the time to be asked for again.
+    pub(super) const fn new() -> Self {
+        let none = Chance { remembered: 0, returned: 0 };
+        Self { small_parts: SMALL_PARTS_MAX, small: none, main: none, evictions: 0 }
+    }
+
+    /// Whether the small queue has more than its share.
+    pub(super) fn small_is_first(&self, small: u64, main: u64) -> bool {
+        small * PARTS > (small + main) * self.small_parts
+    }
+
+    /// Whether the working set is moving on.
+    pub(super) fn is_shifting(&self) -> bool {
+        self.small_parts >= SHIFTING_PARTS_MIN
+    }
+
+    /// An evicted key was asked for again that the queue had given up.
+    pub(super) fn count_return(&mut self, kind: Kind) {
+        match kind {
+            Kind::Main => self.main.returned += 1,
+            _ => self.small.returned += 1,
+        }
+    }
+
+    /// A key was evicted from a store of so many keys, and so many of each queue's are remembered.
+    pub(super) fn count_eviction(&mut self, keys: u64, [small, main]: [u64; 2]) {
+        self.small.remembered += small;
+        self.main.remembered += main;
+        self.evictions += 1;
+        if self.evictions >= (keys / JUDGED_SHARE).max(JUDGED_EVICTIONS_MIN) {
+            self.judge();
+        }
+    }
+
+    fn judge(&mut self) {
+        // One fraction against another, without the division.
+        let times = |a: u64, b: u64| u128::from(a) * u128::from(b);
+        let small = times(self.small.returned, self.main.remembered);
+        let main = times(self.main.returned, self.small.remembered);
+        if self.small.returned + self.main.returned < RETURNS_MIN {
+            // Wait for more.
+        } else if small * 100 > main * u128::from(GROWS_PERCENT) {
+            self.small_parts = (self.small_parts + 1).min(SMALL_PARTS_MAX);
+        } else if main > small {
+            self.small_parts = (self.small_parts - 1).max(SMALL_PARTS_MIN);
+        }
+        for chance in [&mut self.small, &mut self.main] {
+            // What was before counts half.
+            chance.remembered /= 2;
+            chance.returned /= 2;
+        }
+        self.evictions = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(steering: &mut Steering, small_returns: u64, main_returns: u64) -> u64 {
+        for _ in 0..40 {
+            (0..small_returns).for_each(|_| steering.count_return(Kind::Small));
+            (0..main_returns).for_each(|_| steering.count_return(Kind::Main));
+            (0..JUDGED_EVICTIONS_MIN).for_each(|_| steering.count_eviction(5000, [4000, 1000]));
+        }
+        steering.small_parts
+    }
+
+    #[test]
+    fn the_queue_whose_keys_come_back_grows() {
+        let mut steering = Steering::new();
+        assert!(steering.is_shifting());
+        // 50 of 4,000 against 25 of 1,000.
+        assert_eq!(after(&mut steering, 50, 25), SMALL_PARTS_MIN);
+        assert!(!steering.is_shifting());
+        // One queue's chance is about as high as the other's.
+        assert_eq!(after(&mut steering, 44, 10), SMALL_PARTS_MIN);
+        assert_eq!(after(&mut steering, 60, 10), SMALL_PARTS_MAX);
+        assert_eq!(after(&mut steering, 0, 0), SMALL_PARTS_MAX);
+        assert!(steering.small_is_first(71, 29) && !steering.small_is_first(69, 31));
+    }
+}
