@@ -8,6 +8,7 @@ pub mod access;
 mod chunked;
 mod counters;
 mod date;
+mod doorman;
 mod error;
 mod fields;
 mod handler;
@@ -21,6 +22,7 @@ mod target;
 
 pub use chunked::{Chunked, Decoded};
 pub use counters::Counters;
+pub use doorman::refusal;
 pub use error::Error;
 pub use fields::{Fields, Framing, MaxAge, Persistence};
 pub use handler::{Handler, Refusal};
