@@ -17,6 +17,8 @@ struct Exchange {
     body: Body,
     /// Which of several credentials it has, where tokens are needed.
     credentials: u8,
+    /// Whether the target is read afterwards, with the same credentials.
+    read: bool,
     /// Sent this many times more, up to a limit.
     again: u8,
 }
@@ -109,6 +111,10 @@ impl Script {
                     break;
                 }
                 exchange.render(tokens, &mut out);
+                if exchange.read {
+                    exchange.render_head("GET", tokens, &mut out);
+                    out.extend_from_slice(b"\r\n");
+                }
             }
         }
         for &(at, byte, insert) in &self.damage {
@@ -137,6 +143,13 @@ impl Exchange {
             Method::Patch => "PATCH",
             Method::Unknown => "get",
         };
+        self.render_head(method, tokens, out);
+        self.render_fields(out);
+        self.body.render(out);
+    }
+
+    /// The request line and the fields that every request has.
+    fn render_head(&self, method: &str, tokens: bool, out: &mut Vec<u8>) {
         let target = match self.target {
             Target::Key(n) => format!("/{}", n % 8),
             Target::Escaped(n) => format!("/%{n:02x}"),
@@ -158,6 +171,9 @@ impl Exchange {
                 CREDENTIALS.get(usize::from(self.credentials / 4)).unwrap_or(&CREDENTIALS[0]);
             out.extend_from_slice(line.as_bytes());
         }
+    }
+
+    fn render_fields(&self, out: &mut Vec<u8>) {
         for field in self.fields.iter().take(8) {
             let field = match field {
                 Field::Close => "Connection: close".to_owned(),
@@ -178,7 +194,6 @@ impl Exchange {
             out.extend_from_slice(field.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        self.body.render(out);
     }
 }
 
