@@ -72,7 +72,7 @@ pub(crate) fn render(pages: &Pages) -> String {
     text.sample("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
     requests(&mut text, pages);
     store(&mut text, pages);
-    connections(&mut text, &pages.net);
+    connections(&mut text, &pages.net, pages.turned_away.get());
     text.single(
         "resident_memory_bytes",
         "gauge",
@@ -119,7 +119,7 @@ fn store(text: &mut Text, pages: &Pages) {
     }
 }
 
-fn connections(text: &mut Text, cores: &[Counters]) {
+fn connections(text: &mut Text, cores: &[Counters], away: u64) {
     let open = |c: &Counters| {
         // Read in this order: a connection that closes in between is still counted as open.
         let closed = c.closed.get();
@@ -136,7 +136,8 @@ fn connections(text: &mut Text, cores: &[Counters]) {
         text.per_core(name, "counter", help, cores.iter().map(value));
     }
     let sum = |field: fn(&Counters) -> u64| cores.iter().map(field).sum();
-    let totals: [(&str, &str, u64); 3] = [
+    let totals: [(&str, &str, u64); 4] = [
+        ("connections_turned_away_total", "Connections refused before a core saw them.", away),
         ("received_bytes_total", "Bytes received from clients.", sum(|c| c.received_bytes.get())),
         ("sent_bytes_total", "Bytes sent to clients.", sum(|c| c.sent_bytes.get())),
         ("timeouts_total", "Connections that waited too long.", sum(|c| c.timeouts.get())),

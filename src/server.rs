@@ -55,7 +55,7 @@ impl Server {
             partitions: net.loops(),
             memory_bytes_max: config.memory_bytes_max,
         })?;
-        let pages = Arc::new(Pages::new(store, net.counters()));
+        let pages = Pages { turned_away: net.turned_away(), ..Pages::new(store, net.counters()) };
         let http = http::Settings {
             header_bytes_max: config.header_bytes_max,
             body_bytes_max: config.value_bytes_max,
@@ -68,7 +68,7 @@ impl Server {
             miss_status: config.miss_status,
             names: if config.admin.is_some() { Names::AdminOnly } else { Names::Everywhere },
         };
-        Ok(Self { net, pages, http, cache, data_addresses: config.listen.len() })
+        Ok(Self { net, pages: Arc::new(pages), http, cache, data_addresses: config.listen.len() })
     }
 
     /// The addresses that serve keys, with the ports that were bound.
@@ -98,7 +98,8 @@ impl Server {
     pub fn run(self) -> io::Result<()> {
         let Self { net, pages, http, cache, .. } = self;
         let clock = Clock::start();
-        net.run(|index| {
+        let refusal = http::refusal(http.clone(), Arc::clone(&pages.http[net.loops()]));
+        net.turn_away_with(refusal).run(|index| {
             let (store, counters) = (Arc::clone(&pages.store), Arc::clone(&pages.http[index]));
             let cache = Cache::new(store, index, clock, cache, Arc::clone(&pages));
             Protocol::new(cache, http.clone(), counters)

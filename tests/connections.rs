@@ -3,6 +3,7 @@
 
 mod util;
 
+use std::io::Write;
 use std::process::Command;
 use std::thread;
 
@@ -147,14 +148,19 @@ fn storms_of_connections_leave_nothing_behind() {
     assert_eq!(open_per_core(&mut witness).iter().sum::<u64>(), 1);
 }
 
-#[test]
-fn a_server_out_of_descriptors_serves_those_who_are_in_and_recovers() {
+/// A server that may have 128 descriptors.
+fn start_short_of_descriptors() -> Server {
     let mut shell = Command::new("sh");
     let program = command(&[]);
     shell
         .args(["-c", "ulimit -n 128; exec \"$0\" --listen 127.0.0.1:0 --cores 0"])
         .arg(program.get_program());
-    let server = Server::spawn(shell);
+    Server::spawn(shell)
+}
+
+#[test]
+fn a_server_out_of_descriptors_serves_those_who_are_in_and_recovers() {
+    let server = start_short_of_descriptors();
     let mut inside = server.connect();
     assert_eq!(inside.put("/k", "v").status, 201);
     // More than there are descriptors; the later ones wait in the backlog or are turned away.
@@ -171,4 +177,65 @@ fn a_server_out_of_descriptors_serves_those_who_are_in_and_recovers() {
         answer.starts_with(b"HTTP/1.1 200 ")
     });
     assert_eq!(inside.get("/k").line(), "v");
+}
+
+#[test]
+fn a_server_out_of_descriptors_tells_all_others_to_come_back() {
+    let server = start_short_of_descriptors();
+    let mut inside = server.connect();
+    assert_eq!(inside.put("/k", "v").status, 201);
+    let mut waiting: Vec<Client> = (0..400).map(|_| server.connect()).collect();
+    // Half of them ask before they hear anything, as clients do.
+    for client in waiting.iter_mut().step_by(2) {
+        let _ = client.stream.write_all(b"GET /k HTTP/1.1\r\nHost: t\r\n\r\n");
+    }
+    // Nobody of the crowd leaves, so whoever is neither in nor told stays so.
+    let mut answers = Vec::new();
+    eventually("all but those whom 128 descriptors let in have an answer", || {
+        assert_eq!(inside.get("/k").line(), "v");
+        let (answered, rest) = std::mem::take(&mut waiting).into_iter().partition(is_answered);
+        waiting = rest;
+        answers.extend(answered);
+        waiting.len() < 64
+    });
+    let (mut served, mut told) = (0, 0);
+    for mut client in answers {
+        let answer = client.response();
+        if answer.status == 200 {
+            served += 1;
+            continue;
+        }
+        answer.assert_error(
+            503,
+            "Connection: close\r\nContent-Type: text/plain\r\nRetry-After: 1\r\n",
+        );
+        client.assert_closed_or_reset();
+        told += 1;
+    }
+    assert!(served + waiting.len() < 128, "{served} were served, {} are in", waiting.len());
+    assert!(told > 400 - 128, "{told} were told");
+    for client in &mut waiting {
+        assert_eq!(client.get("/k").line(), "v", "who was not told is in");
+    }
+    drop(waiting);
+    eventually("a newcomer is served", || {
+        let mut client = server.connect();
+        let _ = client.stream.write_all(b"GET /k HTTP/1.1\r\nHost: t\r\n\r\n");
+        client.response().status == 200
+    });
+    let text = inside.get("/metrics").line();
+    let counted = ["connections_refused_total{core=\"0\"}", "connections_turned_away_total"];
+    let counted = counted.map(|name| {
+        let value = text.lines().find_map(|line| line.strip_prefix("corekv_")?.strip_prefix(name));
+        value.and_then(|value| value.trim().parse::<usize>().ok()).expect("a count")
+    });
+    assert!(counted.iter().sum::<usize>() >= told && counted[1] > 0, "{counted:?}, {told} told");
+}
+
+/// Whether there is something to read.
+fn is_answered(client: &Client) -> bool {
+    client.stream.set_nonblocking(true).expect("O_NONBLOCK");
+    let answered = client.stream.peek(&mut [0]).is_ok();
+    client.stream.set_nonblocking(false).expect("O_NONBLOCK");
+    answered
 }

@@ -235,6 +235,8 @@ fn every_metric_is_there_from_the_start() {
         ("corekv_deleted_total", "counter"),
         ("corekv_connections_open", "gauge"),
         ("corekv_connections_accepted_total", "counter"),
+        ("corekv_connections_refused_total", "counter"),
+        ("corekv_connections_turned_away_total", "counter"),
         ("corekv_received_bytes_total", "counter"),
         ("corekv_sent_bytes_total", "counter"),
         ("corekv_batch_requests", "histogram"),

@@ -1,12 +1,12 @@
 //! Bugs that were found once. Each test says what it guards.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use corekv::http::{
     Batch, Error, Handler, HeadParser, Protocol, Requests, Responses, Settings, Status,
 };
-use corekv::net::{Class, Flow, Output, Service, Wake};
+use corekv::net::{Class, Dismissal, Flow, Output, Service, Wake};
 
 /// What a parser makes of bytes that arrive in pieces that end at these places.
 fn parse(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Result<bool, Error> {
@@ -65,5 +65,21 @@ fn a_drain_announces_the_close_whether_or_not_the_last_batch_is_full() {
         let text = String::from_utf8_lossy(output.bytes()).into_owned();
         assert_eq!(text.matches("Connection: close").count(), 1);
         assert!(text[text.rfind("HTTP/1.1").unwrap()..].contains("Connection: close"));
+    }
+}
+
+#[test]
+fn the_date_of_a_timeout_is_not_that_of_the_last_request() {
+    let mut protocol = Protocol::new(NoContent, Settings::default(), Arc::default());
+    let mut dismissal = || {
+        let mut output = Output::default();
+        let mut session = protocol.open(Class::Data);
+        protocol.dismiss(&mut session, Dismissal::HeadTimeout, &mut output);
+        output.bytes().clone()
+    };
+    let (first, start) = (dismissal(), Instant::now());
+    while dismissal() == first {
+        assert!(start.elapsed() < Duration::from_secs(30), "it is the same second for ever");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -88,8 +88,10 @@ impl Witness {
     pub(crate) fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
+        // Before whoever comes after it.
+        let client = Client::connect(address);
         let thread = thread::spawn(move || {
-            let mut client = Client::connect(address)?;
+            let mut client = client?;
             let mut times = Vec::new();
             let start = Instant::now();
             for round in 0u32.. {

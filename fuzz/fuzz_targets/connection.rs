@@ -7,44 +7,59 @@
 
 #![no_main]
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use arbitrary::{Arbitrary, Unstructured};
 use corekv::cache::{self, Cache, MissStatus, Names, Pages};
-use corekv::http::{self, Protocol};
-use corekv::net::{Class, Dismissal, Flow, Output, Service, Wait, Wake};
+use corekv::http::access::Tokens;
+use corekv::http::{self, Batch, Protocol};
+use corekv::net::{Class, Dismissal, Flow, Outlet, Output, Service, Transfer, Wait, Wake};
 use corekv::store::{self, Clock, Store};
 use corekv_fuzz::model::{self, Limits};
 use corekv_fuzz::script::Script;
-use corekv_fuzz::{pieces, reader};
+use corekv_fuzz::{access, pieces, reader};
 use libfuzzer_sys::fuzz_target;
 
 /// Enough for all that one input can store, so that nothing is evicted.
 const MEMORY_BYTES: u64 = 8 << 20;
 
+/// Pauses of a peer, so that one that takes single bytes is not waited for to the end.
+const PACES_MAX: usize = 1000;
+
+static TOKENS: LazyLock<Arc<Tokens>> = LazyLock::new(|| {
+    let path = std::env::temp_dir().join(format!("corekv-fuzz-{}", std::process::id()));
+    std::fs::write(&path, access::FILE).expect("the tokens can be written");
+    let tokens = Tokens::load(&path).expect("the tokens can be read");
+    let _ = std::fs::remove_file(&path);
+    Arc::new(tokens)
+});
+
 fuzz_target!(|data: &[u8]| {
     let [kind, settings, seed_low, seed_high, rest @ ..] = data else { return };
+    let limits = limits(*settings);
     let script;
     let input = if kind % 2 == 0 {
         rest
     } else {
         let Ok(parsed) = Script::arbitrary(&mut Unstructured::new(rest)) else { return };
-        script = parsed.render();
+        script = parsed.render(limits.tokens);
         &script
     };
-    let limits = limits(*settings);
     let expected = model::answer(input, &limits);
-    let whole = drive(input, &[input.len()], &limits, false, false);
+    let seed = u16::from_le_bytes([*seed_low, *seed_high]);
+    let whole = drive(input, &[input.len()], 0, &limits, false, false);
     let count = reader::check(&whole.output, &expected, whole.closed);
     if !expected.open {
         assert_eq!(whole.answered, count, "answers counted");
     }
     // What /metrics shows depends on time, and on how the requests came in.
     let measured = whole.output.windows(17).any(|text| text == b"corekv_build_info");
-    let sizes = pieces(u16::from_le_bytes([*seed_low, *seed_high]), input.len());
+    let sizes = pieces(seed, input.len());
     for (sizes, pressed) in [(&sizes[..], false), (&[input.len()], true), (&sizes, true)] {
-        let cut = drive(input, sizes, &limits, pressed, false);
+        let cut = drive(input, sizes, seed, &limits, pressed, false);
         assert!(
             measured || cut.output == whole.output,
             "{} but {} in pieces",
@@ -53,17 +68,18 @@ fuzz_target!(|data: &[u8]| {
         );
         assert_eq!((cut.answered, cut.closed), (whole.answered, whole.closed));
     }
-    let last = drive(input, &sizes, &limits, false, true);
+    let last = drive(input, &sizes, seed, &limits, false, true);
     assert_eq!(last.answered, whole.answered, "answered when the server ends");
 });
 
 fn limits(choice: u8) -> Limits {
     Limits {
         header_bytes_max: [1024, 160][usize::from(choice & 1)],
-        body_bytes_max: [300, 1800][usize::from(choice >> 1 & 1)],
+        body_bytes_max: [300, 1800, 20_000, 70_000][usize::from(choice >> 1 & 1 | choice >> 4 & 2)],
         key_bytes_max: 16,
         miss_status: [404, 204, 200, 404][usize::from(choice >> 2 & 3)],
         pages: choice & 16 == 0,
+        tokens: choice & 64 != 0,
     }
 }
 
@@ -74,10 +90,77 @@ struct Driven {
     closed: bool,
 }
 
+/// A peer that reads at the pace of a seed.
+struct Peer {
+    received: RefCell<Vec<u8>>,
+    /// What it takes at once, the last of it first; more than there can be when it is used up.
+    paces: RefCell<Vec<usize>>,
+}
+
+impl Peer {
+    fn new(seed: u16) -> Self {
+        let paces = if seed == 0 { Vec::new() } else { pieces(seed, 16 << 10) };
+        let paces = paces.into_iter().take(PACES_MAX).collect();
+        Self { received: RefCell::default(), paces: RefCell::new(paces) }
+    }
+
+    fn take(&self, pieces: &[&[u8]]) -> Transfer {
+        let mut room = match self.paces.borrow_mut().pop() {
+            // One in five stands for a peer that is not there at the moment.
+            Some(pace) if pace % 5 == 0 => return Transfer::NotReady,
+            Some(pace) => pace,
+            None => usize::MAX,
+        };
+        let before = self.received.borrow().len();
+        for piece in pieces {
+            let part = &piece[..piece.len().min(room)];
+            room -= part.len();
+            self.received.borrow_mut().extend_from_slice(part);
+        }
+        Transfer::Done(self.received.borrow().len() - before)
+    }
+}
+
+impl Outlet for Peer {
+    fn send(&self, bytes: &[u8]) -> io::Result<Transfer> {
+        Ok(self.take(&[bytes]))
+    }
+
+    fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<Transfer> {
+        Ok(self.take(&pieces.iter().map(|piece| &**piece).collect::<Vec<_>>()))
+    }
+}
+
+/// Sends as an event loop does: a share at a time, and what the peer does not take is set aside.
+fn send(output: &mut Output, peer: &Peer, share: usize) {
+    let mut rest = None;
+    while !rest.as_ref().unwrap_or(output).is_empty() {
+        let before = peer.received.borrow().len();
+        let sending = rest.as_mut().unwrap_or(output);
+        let (sent, full) = sending.send(peer, share).expect("a peer does not fail");
+        assert_eq!(sent, peer.received.borrow().len() - before, "bytes sent");
+        assert!(sending.is_empty() || full || sent >= share, "stopped for nothing");
+        if rest.is_none() && !output.is_empty() {
+            rest = Some(output.take_rest());
+        }
+    }
+    assert!(output.is_empty() && output.bytes().is_empty());
+}
+
 /// Feeds the pieces to a fresh connection as an event loop does.
-fn drive(input: &[u8], sizes: &[usize], limits: &Limits, pressed: bool, last: bool) -> Driven {
+fn drive(
+    input: &[u8],
+    sizes: &[usize],
+    seed: u16,
+    limits: &Limits,
+    pressed: bool,
+    last: bool,
+) -> Driven {
+    let peer = Peer::new(seed);
+    let share = if seed == 0 { usize::MAX } else { 1 + usize::from(seed) % 9000 };
     let mut protocol = protocol(limits);
     let mut session = protocol.open(Class::Data);
+    let mut batch = Batch::default();
     let mut output = Output::default();
     let mut held = Vec::new();
     let mut driven = Driven::default();
@@ -88,12 +171,16 @@ fn drive(input: &[u8], sizes: &[usize], limits: &Limits, pressed: bool, last: bo
         at += size;
         loop {
             let wake = Wake { now, last: last && at == input.len(), pressed };
-            let progress = protocol.receive(&mut session, &held, &mut output, &wake);
+            // As an event loop does: it does not receive while there is output.
+            if output.is_empty() {
+                protocol.prepare(&mut session, &mut batch, &held, &wake);
+                protocol.prefetch(&mut batch);
+            }
+            let progress = protocol.receive(&mut session, &mut batch, &held, &mut output, &wake);
             held.drain(..progress.consumed);
             driven.answered += progress.answered;
-            assert_eq!(output.inserts(), 0, "values are small here");
             let answered = !output.is_empty();
-            driven.output.append(output.bytes());
+            send(&mut output, &peer, share);
             match progress.flow {
                 Flow::Full => assert!(answered, "full without output"),
                 Flow::More => break,
@@ -116,6 +203,7 @@ fn drive(input: &[u8], sizes: &[usize], limits: &Limits, pressed: bool, last: bo
             if why == Dismissal::Refused { b"HTTP/1.1 503 " } else { b"HTTP/1.1 408 " };
         assert!(output.bytes().starts_with(status));
     }
+    driven.output = peer.received.into_inner();
     driven
 }
 
@@ -137,7 +225,7 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
         header_bytes_max: limits.header_bytes_max,
         body_bytes_max: limits.body_bytes_max,
         date: false,
-        tokens: None,
+        tokens: limits.tokens.then(|| Arc::clone(&TOKENS)),
     };
     let counters = Arc::clone(&pages.http[0]);
     Protocol::new(Cache::new(store, 0, Clock::start(), settings, pages), http, counters)

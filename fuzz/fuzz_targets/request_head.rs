@@ -36,10 +36,11 @@ fn walk(input: &[u8], sizes: &[usize], parser: &mut HeadParser, header_bytes_max
             }
             let expected = head::read(&received[at..], header_bytes_max);
             let context = || format!("{} after {}", received[at..].escape_ascii(), at);
-            match (parser.parse(received, at, &mut scanned), expected) {
-                (Ok(Some((parsed, head_end))), Outcome::Head(head)) => {
+            let mut parsed = Vec::new();
+            match (parser.parse(received, at, &mut scanned, &mut parsed), expected) {
+                (Ok(Some(head_end)), Outcome::Head(head)) => {
                     assert_eq!(head_end, at + head.bytes, "{}", context());
-                    compare(&parsed, &head);
+                    compare(&parsed[0], &head);
                     at = head_end;
                     assert_eq!(scanned, 0);
                 }

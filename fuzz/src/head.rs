@@ -46,6 +46,7 @@ pub struct Head {
     pub keep_alive: bool,
     pub expects_continue: bool,
     pub max_age: MaxAge,
+    pub authorization: Option<Vec<u8>>,
 }
 
 impl Head {
@@ -201,7 +202,8 @@ fn whole(lines: &[&[u8]], bytes: usize, mut faults: Statuses) -> Outcome {
     {
         faults.push(400);
     }
-    if values("authorization").len() > 1 {
+    let authorizations = values("authorization");
+    if authorizations.len() > 1 {
         faults.push(400);
     }
     let expectations = values("expect");
@@ -252,6 +254,7 @@ fn whole(lines: &[&[u8]], bytes: usize, mut faults: Statuses) -> Outcome {
         keep_alive: options.iter().any(|option| option == b"keep-alive"),
         expects_continue: minor > 0 && !expectations.is_empty(),
         max_age: max_age(&values("cache-control")),
+        authorization: authorizations.first().map(|value| value.to_vec()),
     })
 }
 

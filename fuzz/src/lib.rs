@@ -4,6 +4,7 @@
 //! Where a request breaks several rules at once the contract does not say which is named. A
 //! reference therefore gives all the statuses that would be true.
 
+pub mod access;
 pub mod chunked;
 pub mod head;
 pub mod model;

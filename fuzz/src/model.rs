@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::Statuses;
+use crate::access::{Access, access};
 use crate::chunked;
 use crate::head::{self, Framing, Head, MaxAge, Target};
 
@@ -15,6 +16,8 @@ pub struct Limits {
     pub miss_status: u16,
     /// Whether the reserved names are on the data address.
     pub pages: bool,
+    /// Whether requests need a token.
+    pub tokens: bool,
 }
 
 /// One answer.
@@ -179,9 +182,18 @@ fn is_page(key: &[u8], limits: &Limits) -> bool {
 fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
     let mut statuses = Vec::new();
     let method = &head.method[..];
+    let access = if limits.tokens { access(head.authorization.as_deref()) } else { Access::Write };
+    let health = matches!(&head.target, Target::Path(path)
+        if limits.pages && decode(path).is_some_and(|key| key == b"healthz"));
+    if access == Access::Denied && !health {
+        statuses.push(401);
+    }
+    if access == Access::Read && matches!(method, b"PUT" | b"POST" | b"DELETE") {
+        statuses.push(403);
+    }
     // Nothing is ever found, whatever the path is.
     if method == b"PROPFIND" {
-        return Some(Answer::default());
+        return Some(Answer { statuses, ..Answer::default() });
     }
     if KNOWN.contains(&method) {
         statuses.push(405);

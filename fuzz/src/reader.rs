@@ -20,6 +20,7 @@ fn next(bytes: &[u8], head: bool) -> Response<'_> {
     assert!(status_line.starts_with("HTTP/1.1 ") && status_line.as_bytes()[12] == b' ');
     let mut length = None;
     let mut connection = None;
+    let mut challenged = false;
     for line in lines {
         let (name, value) = line.split_once(": ").expect("a field has a name");
         match name {
@@ -28,10 +29,12 @@ fn next(bytes: &[u8], head: bool) -> Response<'_> {
                 length = Some(value.parse::<usize>().expect("a length"));
             }
             "Connection" => connection = Some(value),
+            "WWW-Authenticate" => challenged = true,
             "Content-Type" | "Allow" => {}
             _ => panic!("unexpected field {line}"),
         }
     }
+    assert_eq!(challenged, status == 401, "WWW-Authenticate in {status_line}");
     let rest = &bytes[end + 4..];
     let bodiless = status == 204 || status < 200;
     assert_eq!(length.is_none(), bodiless, "Content-Length in {status_line}");

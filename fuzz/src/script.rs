@@ -15,6 +15,10 @@ struct Exchange {
     old: bool,
     fields: Vec<Field>,
     body: Body,
+    /// Which of several credentials it has, where tokens are needed.
+    credentials: u8,
+    /// Whether the target is read afterwards, with the same credentials.
+    read: bool,
     /// Sent this many times more, up to a limit.
     again: u8,
 }
@@ -67,13 +71,37 @@ enum Body {
     Length(u16),
     Chunks(Vec<u16>, u8),
     Short(u8),
+    Large(u16),
+    LargeChunks(Vec<u16>),
 }
 
 const REQUESTS_MAX: usize = 400;
-const BYTES_MAX: usize = 64 << 10;
+const BYTES_MAX: usize = 192 << 10;
+
+/// Lines of which most requests have the first. The Basic ones have the tokens of
+/// [`access`](crate::access) as passwords, and some of them mistakes.
+const CREDENTIALS: [&str; 16] = [
+    "Authorization: Bearer secret\r\n",
+    "Authorization: Bearer viewer\r\n",
+    "Authorization: Basic dXNlcjpzZWNyZXQ=\r\n",
+    "Authorization: Basic OnZpZXdlcg==\r\n",
+    "",
+    "authorization:bearer  secret \r\n",
+    "Authorization: Bearer secre\r\n",
+    "Authorization: Bearer secret2\r\n",
+    "Authorization: Bearer\r\n",
+    "Authorization: secret\r\n",
+    "Authorization: Basic c2VjcmV0\r\n",
+    "Authorization: Basic dXNlcjpzZWNyZXQ\r\n",
+    "Authorization: Basic dXNlcjpzZWNyZXR=\r\n",
+    "Authorization: BASIC Og==\r\n",
+    "Authorization: Digest secret\r\n",
+    "Authorization: Bearer secret\r\nAuthorization: Bearer secret\r\n",
+];
 
 impl Script {
-    pub fn render(&self) -> Vec<u8> {
+    /// The bytes; with credentials where `tokens` says so.
+    pub fn render(&self, tokens: bool) -> Vec<u8> {
         let mut out = Vec::new();
         let mut requests = 0;
         for exchange in &self.exchanges {
@@ -82,7 +110,11 @@ impl Script {
                 if requests > REQUESTS_MAX || out.len() > BYTES_MAX {
                     break;
                 }
-                exchange.render(&mut out);
+                exchange.render(tokens, &mut out);
+                if exchange.read {
+                    exchange.render_head("GET", tokens, &mut out);
+                    out.extend_from_slice(b"\r\n");
+                }
             }
         }
         for &(at, byte, insert) in &self.damage {
@@ -98,7 +130,7 @@ impl Script {
 }
 
 impl Exchange {
-    fn render(&self, out: &mut Vec<u8>) {
+    fn render(&self, tokens: bool, out: &mut Vec<u8>) {
         let method = match self.method {
             Method::Get | Method::GetAgain => "GET",
             Method::Head => "HEAD",
@@ -111,6 +143,13 @@ impl Exchange {
             Method::Patch => "PATCH",
             Method::Unknown => "get",
         };
+        self.render_head(method, tokens, out);
+        self.render_fields(out);
+        self.body.render(out);
+    }
+
+    /// The request line and the fields that every request has.
+    fn render_head(&self, method: &str, tokens: bool, out: &mut Vec<u8>) {
         let target = match self.target {
             Target::Key(n) => format!("/{}", n % 8),
             Target::Escaped(n) => format!("/%{n:02x}"),
@@ -127,6 +166,14 @@ impl Exchange {
         out.extend_from_slice(
             format!("{method} {target} HTTP/{version}\r\nHost: h\r\n").as_bytes(),
         );
+        if tokens {
+            let line =
+                CREDENTIALS.get(usize::from(self.credentials / 4)).unwrap_or(&CREDENTIALS[0]);
+            out.extend_from_slice(line.as_bytes());
+        }
+    }
+
+    fn render_fields(&self, out: &mut Vec<u8>) {
         for field in self.fields.iter().take(8) {
             let field = match field {
                 Field::Close => "Connection: close".to_owned(),
@@ -147,19 +194,34 @@ impl Exchange {
             out.extend_from_slice(field.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        self.body.render(out);
     }
 }
 
 impl Body {
     fn render(&self, out: &mut Vec<u8>) {
-        let data = |n: usize| (0..n).map(|i| b'a' + (i % 26) as u8);
+        // Of a prime period, so that no page of a large value is as the one before.
+        let data = |n: usize| (0..n).map(|i| b'a' + (i % 23) as u8);
         match self {
             Self::None => out.extend_from_slice(b"\r\n"),
             Self::Length(n) => {
                 let n = usize::from(n % 4096);
                 out.extend_from_slice(format!("Content-Length: {n}\r\n\r\n").as_bytes());
                 out.extend(data(n));
+            }
+            Self::Large(n) => {
+                let n = large(*n);
+                out.extend_from_slice(format!("Content-Length: {n}\r\n\r\n").as_bytes());
+                out.extend(data(n));
+            }
+            Self::LargeChunks(sizes) => {
+                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+                for size in sizes.iter().take(4) {
+                    let size = large(*size);
+                    out.extend_from_slice(format!("{size:x}\r\n").as_bytes());
+                    out.extend(data(size));
+                    out.extend_from_slice(b"\r\n");
+                }
+                out.extend_from_slice(b"0\r\n\r\n");
             }
             Self::Short(n) => {
                 out.extend_from_slice(format!("Content-Length: {n}\r\n\r\n").as_bytes());
@@ -178,5 +240,14 @@ impl Body {
                 out.extend_from_slice(tails[usize::from(tail % 4)]);
             }
         }
+    }
+}
+
+/// The length of a large value, often one about which the store changes how it holds it.
+fn large(n: u16) -> usize {
+    match n {
+        0..=4095 => 4040 + usize::from(n % 64),
+        4096..=8191 => 8160 + usize::from(n % 64),
+        _ => usize::from(n) % 24_000 + 1,
     }
 }

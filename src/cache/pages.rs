@@ -34,7 +34,9 @@ pub struct Pages {
     pub store: Arc<Store>,
     /// What each loop counts of its connections.
     pub net: Arc<[net::Counters]>,
-    /// What each loop counts of its requests.
+    /// Connections that no loop had to do with.
+    pub turned_away: Arc<net::Counter>,
+    /// What each loop counts of its requests, and at the end who turns connections away.
     pub http: Vec<Arc<http::Counters>>,
     /// What each loop counts of its look-ups.
     pub cache: Vec<Arc<Counters>>,
@@ -44,9 +46,9 @@ impl Pages {
     /// Pages of a server whose loops count in `net`.
     #[must_use]
     pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>) -> Self {
-        let http = net.iter().map(|_| Arc::default()).collect();
+        let http = (0..=net.len()).map(|_| Arc::default()).collect();
         let cache = net.iter().map(|_| Arc::default()).collect();
-        Self { store, net, http, cache }
+        Self { store, net, turned_away: Arc::default(), http, cache }
     }
 
     /// Live keys of all partitions.

@@ -378,11 +378,9 @@ impl<H: Handler> Service for Protocol<H> {
             Dismissal::HeadTimeout => Error::HeadTimeout,
             Dismissal::BodyTimeout => Error::BodyTimeout,
         };
-        self.fail(
-            error,
-            output,
-            &Wake { now: std::time::Instant::now(), last: false, pressed: false },
-        );
+        let now = std::time::Instant::now();
+        self.heads.refresh(now);
+        self.fail(error, output, &Wake { now, last: false, pressed: false });
     }
 
     fn turn(&mut self, wake: &Wake) -> bool {

@@ -1,5 +1,6 @@
 //! Listeners, and the loop that accepts and deals sockets to the event loops.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,9 +17,11 @@ use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use super::address::Address;
+use super::counters::Counter;
 use super::event_loop::{Mailbox, Orders};
+use super::output::Output;
 use super::service::Class;
-use super::socket::Socket;
+use super::socket::{Socket, Transfer};
 
 /// Connections that may wait in the kernel to be accepted; the kernel's own limit may be lower.
 const BACKLOG_CONNECTIONS_MAX: i32 = 4096;
@@ -28,10 +31,21 @@ const BACKLOG_CONNECTIONS_MAX: i32 = 4096;
 /// up the memory that all TCP connections of the machine share, which stalls everybody.
 const SEND_BUFFER_BYTES_MAX: usize = 128 << 10;
 
-/// Connections over the limit that are told so at a time; more are closed without a word.
+/// Connections over the limit that the loops tell so at a time, with time for the peer to read it;
+/// more are turned away by the acceptor, which takes none.
 const REFUSALS_MAX: usize = 128;
 
-/// Pause before accepting is tried again when the process is out of file descriptors.
+/// Connections taken from a listener per turn. Then the loops hear of theirs, and the acceptor of
+/// other listeners and of the end.
+const ACCEPTED_PER_TURN_MAX: usize = 256;
+
+/// Turns that take all that may wait at a listener.
+const TURNS_PER_BACKLOG: usize = BACKLOG_CONNECTIONS_MAX as usize / ACCEPTED_PER_TURN_MAX;
+
+/// Bytes that are taken from a connection before it is turned away.
+const DROPPED_BYTES_MAX: usize = 64 << 10;
+
+/// Pause before accepting is tried again when not even one descriptor is left, or no memory.
 const RETRY: Duration = Duration::from_millis(50);
 
 const STOP: Token = Token(usize::MAX);
@@ -57,6 +71,11 @@ impl Listener {
             Address::Unix(path) => bind_unix(path, unix_mode).map_err(explain)?,
         };
         Ok(Self { socket, class, address, pending: true })
+    }
+
+    /// The next connection that waits.
+    fn take(&self) -> Result<Socket, Errno> {
+        accept_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).map(Socket::new)
     }
 }
 
@@ -106,8 +125,19 @@ pub(super) struct Acceptor<'a> {
     pub(super) signals: Option<UnixStream>,
     /// Where the search for the emptiest loop starts: behind the one that was dealt to last.
     pub(super) turn: usize,
-    /// A descriptor held back, so that one more connection can be told when there are no more.
+    /// A descriptor held back, so that connections can be told when there are no more.
     pub(super) reserve: Option<OwnedFd>,
+    pub(super) refusal: Refusal,
+    pub(super) turned_away: &'a Counter,
+}
+
+/// Says what a connection is told that is turned away.
+pub(super) struct Refusal(pub(super) Box<dyn FnMut(&mut Output) + Send>);
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal").finish_non_exhaustive()
+    }
 }
 
 impl Acceptor<'_> {
@@ -124,9 +154,9 @@ impl Acceptor<'_> {
             registry.register(&mut SourceFd(&fd), SIGNAL, Interest::READABLE)?;
         }
         let mut events = Events::with_capacity(64);
+        let mut again = Some(Duration::ZERO);
         loop {
-            let retry = self.listeners.iter().any(|listener| listener.pending);
-            match self.poll.poll(&mut events, retry.then_some(RETRY)) {
+            match self.poll.poll(&mut events, again) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
@@ -136,34 +166,32 @@ impl Acceptor<'_> {
                     Token(i) => self.listeners[i].pending = true,
                 }
             }
-            self.accept();
+            again = self.accept();
         }
     }
 
-    /// Takes what waits at the listeners. What can't be taken for lack of descriptors stays
-    /// pending and is tried again.
-    fn accept(&mut self) {
+    /// Takes what waits at the listeners, up to a limit. When to call it again, if not for an
+    /// event.
+    fn accept(&mut self) -> Option<Duration> {
         let mut dealt = vec![false; self.mailboxes.len()];
+        let mut stuck = false;
         if self.reserve.is_none() {
             self.reserve = reserve();
         }
         for i in 0..self.listeners.len() {
-            while self.listeners[i].pending {
-                let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-                match accept_with(&self.listeners[i].socket, flags) {
-                    Ok(fd) => self.deal(Socket::new(fd), self.listeners[i].class, &mut dealt),
+            for _ in 0..ACCEPTED_PER_TURN_MAX {
+                if !self.listeners[i].pending {
+                    break;
+                }
+                match self.listeners[i].take() {
+                    Ok(socket) => self.deal(socket, self.listeners[i].class, &mut dealt),
                     Err(Errno::AGAIN) => self.listeners[i].pending = false,
-                    Err(Errno::MFILE | Errno::NFILE) => {
-                        if self.reserve.take().is_none() {
-                            break;
-                        }
-                        match accept_with(&self.listeners[i].socket, flags) {
-                            Ok(fd) => self.deal(Socket::new(fd), Class::Refused, &mut dealt),
-                            Err(_) => break,
-                        }
+                    Err(Errno::MFILE | Errno::NFILE) if self.turn_next_away(i) => {}
+                    Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                        stuck = true;
+                        break;
                     }
-                    // The peer gave up while it was waiting, or the kernel is short of memory.
-                    Err(Errno::NOBUFS | Errno::NOMEM) => break,
+                    // The peer gave up while it was waiting.
                     Err(_) => {}
                 }
             }
@@ -173,6 +201,44 @@ impl Acceptor<'_> {
                 mailbox.wake();
             }
         }
+        let more = self.listeners.iter().any(|listener| listener.pending);
+        more.then_some(if stuck { RETRY } else { Duration::ZERO })
+    }
+
+    /// Turns away the next connection of a listener, with the descriptor that is held back for
+    /// that. Whether it could be done.
+    fn turn_next_away(&mut self, listener: usize) -> bool {
+        if self.reserve.take().is_none() {
+            return false;
+        }
+        match self.listeners[listener].take() {
+            Ok(socket) => self.turn_away(&socket),
+            // Nobody waits: without a descriptor the kernel does not look.
+            Err(Errno::AGAIN) => self.listeners[listener].pending = false,
+            Err(_) => return false,
+        }
+        self.reserve = reserve();
+        self.reserve.is_some()
+    }
+
+    /// Tells a peer to come back later, for the caller to close the connection at once.
+    ///
+    /// What the peer sends after that resets the connection, and some systems then drop what was
+    /// not read yet, the refusal with it (RFC 9112 §9.6). Waiting for the peer instead would take
+    /// a descriptor, of which there are none, so what has come by now is taken, and that is all.
+    fn turn_away(&mut self, socket: &Socket) {
+        self.turned_away.add(1);
+        let mut output = Output::default();
+        (self.refusal.0)(&mut output);
+        // A new socket has room for a line; if not, the peer finds the end without it.
+        let _ = output.send(socket, usize::MAX);
+        socket.finish();
+        let mut dropped = [0; 4 << 10];
+        for _ in 0..DROPPED_BYTES_MAX / dropped.len() {
+            if !matches!(socket.receive(&mut dropped), Ok(Transfer::Done(1..))) {
+                break;
+            }
+        }
     }
 
     fn deal(&mut self, socket: Socket, class: Class, dealt: &mut [bool]) {
@@ -180,7 +246,7 @@ impl Acceptor<'_> {
         let open = |i: usize| self.mailboxes[i].open.load(Ordering::Relaxed);
         let total: usize = (0..loops).map(open).sum();
         if total >= self.connections_max + REFUSALS_MAX {
-            return;
+            return self.turn_away(&socket);
         }
         let class = if total >= self.connections_max { Class::Refused } else { class };
         let emptiest = (0..loops).map(|i| (self.turn + i) % loops).min_by_key(|&i| open(i));
@@ -196,7 +262,11 @@ impl Acceptor<'_> {
         for listener in &mut self.listeners {
             listener.pending = true;
         }
-        self.accept();
+        for _ in 0..TURNS_PER_BACKLOG {
+            if self.accept() != Some(Duration::ZERO) {
+                break;
+            }
+        }
         self.listeners.clear();
         self.orders.drain.store(true, Ordering::Relaxed);
         self.wake_all();

@@ -27,6 +27,7 @@ mod socket;
 pub use address::{Address, AddressError};
 pub use affinity::{Cores, CoresError};
 pub use counters::{Counter, Counters, Histogram, LATENCY_BUCKETS};
-pub use output::{Output, Payload};
+pub use output::{Outlet, Output, Payload};
 pub use server::{Server, Settings, Stopper};
 pub use service::{Class, Dismissal, Flow, Progress, Service, Wait, Wake};
+pub use socket::Transfer;

@@ -5,7 +5,22 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 
-use super::socket::{Socket, Transfer};
+use super::socket::Transfer;
+
+/// Where output goes: a socket that takes what it has room for.
+pub trait Outlet {
+    /// Sends from one slice.
+    ///
+    /// # Errors
+    /// When nothing can be sent any more.
+    fn send(&self, bytes: &[u8]) -> io::Result<Transfer>;
+
+    /// Sends from several slices at once.
+    ///
+    /// # Errors
+    /// When nothing can be sent any more.
+    fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<Transfer>;
+}
 
 /// Slices handed to one `sendmsg`; the kernel's limit is 1024.
 const SLICES_PER_SEND_MAX: usize = 64;
@@ -77,16 +92,19 @@ impl Output {
     /// Sends as much as the socket takes, up to `share` bytes, in one system call if that does.
     /// Returns how many bytes went and whether the socket is full; if it is not and output
     /// remains, the share is used up.
-    pub(super) fn send(&mut self, socket: &Socket, share: usize) -> io::Result<(usize, bool)> {
+    ///
+    /// # Errors
+    /// When the outlet can't send any more.
+    pub fn send(&mut self, outlet: &impl Outlet, share: usize) -> io::Result<(usize, bool)> {
         let mut total = 0;
         let mut full = false;
         while !self.is_empty() && !full && total < share {
             let (wanted, result) = if self.inserts.is_empty() {
                 let rest = &self.bytes[self.sent..];
                 let part = &rest[..rest.len().min(share - total)];
-                (part.len(), socket.send(part)?)
+                (part.len(), outlet.send(part)?)
             } else {
-                self.send_vectored(socket, share - total)?
+                self.send_vectored(outlet, share - total)?
             };
             let Transfer::Done(n) = result else { return Ok((total, true)) };
             self.advance(n);
@@ -100,7 +118,7 @@ impl Output {
         Ok((total, full))
     }
 
-    fn send_vectored(&self, socket: &Socket, share: usize) -> io::Result<(usize, Transfer)> {
+    fn send_vectored(&self, outlet: &impl Outlet, share: usize) -> io::Result<(usize, Transfer)> {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND_MAX];
         let mut count = 0;
         let mut wanted = 0;
@@ -133,7 +151,7 @@ impl Output {
         if room && position < self.bytes.len() {
             fill(&self.bytes[position..]);
         }
-        Ok((wanted, socket.send_vectored(&slices[..count])?))
+        Ok((wanted, outlet.send_vectored(&slices[..count])?))
     }
 
     fn advance(&mut self, mut n: usize) {
@@ -154,7 +172,8 @@ impl Output {
 
     /// Moves what has not been sent into a new output of just that size, and leaves this one
     /// empty with its capacity.
-    pub(super) fn take_rest(&mut self) -> Self {
+    #[must_use]
+    pub fn take_rest(&mut self) -> Self {
         let mut inserts = std::mem::take(&mut self.inserts);
         for insert in &mut inserts {
             insert.at -= self.sent;

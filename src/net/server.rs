@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use mio::{Poll, Waker};
 
-use super::acceptor::{Acceptor, Listener, reserve};
+use super::acceptor::{Acceptor, Listener, Refusal, reserve};
 use super::address::Address;
 use super::affinity::{self, Cores};
 use super::connection::Limits;
-use super::counters::Counters;
+use super::counters::{Counter, Counters};
 use super::event_loop::{self, EventLoop, LoopSettings, Orders};
+use super::output::Output;
 use super::service::{Class, Service};
 use super::signals;
 
@@ -86,6 +87,8 @@ pub struct Server {
     settings: Settings,
     cores: Vec<usize>,
     counters: Arc<[Counters]>,
+    turned_away: Arc<Counter>,
+    refusal: Refusal,
     poll: Poll,
     stopper: Stopper,
     signals: Option<UnixStream>,
@@ -114,7 +117,27 @@ impl Server {
         let counters = cores.iter().map(|_| Counters::default()).collect();
         // Before anybody can know that the server is there, and might send one.
         let signals = if settings.signals { Some(signals::subscribe()?) } else { None };
-        Ok(Self { listeners, settings, cores, counters, poll, stopper, signals })
+        let (turned_away, refusal) = (Arc::default(), Refusal(Box::new(|_| {})));
+        Ok(Self {
+            listeners,
+            settings,
+            cores,
+            counters,
+            turned_away,
+            refusal,
+            poll,
+            stopper,
+            signals,
+        })
+    }
+
+    /// Sets what is said to a connection that is turned away before any loop has to do with it,
+    /// because the process has no descriptors left or too many are being refused already. It is
+    /// closed without a word otherwise.
+    #[must_use]
+    pub fn turn_away_with(mut self, words: impl FnMut(&mut Output) + Send + 'static) -> Self {
+        self.refusal = Refusal(Box::new(words));
+        self
     }
 
     /// The addresses that were bound, in the order given to [`bind`](Self::bind).
@@ -133,6 +156,12 @@ impl Server {
     #[must_use]
     pub fn counters(&self) -> Arc<[Counters]> {
         Arc::clone(&self.counters)
+    }
+
+    /// Connections turned away before any loop had to do with them.
+    #[must_use]
+    pub fn turned_away(&self) -> Arc<Counter> {
+        Arc::clone(&self.turned_away)
     }
 
     /// What ends the server.
@@ -164,6 +193,8 @@ impl Server {
             signals: self.signals,
             turn: 0,
             reserve: reserve(),
+            refusal: self.refusal,
+            turned_away: &self.turned_away,
         };
         thread::scope(|scope| {
             let mut threads = Vec::new();

@@ -9,9 +9,11 @@ use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown, sockopt,
 };
 
+use super::output::Outlet;
+
 /// What a non-blocking transfer came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transfer {
+pub enum Transfer {
     /// That many bytes; on receiving, 0 says that the peer sends no more.
     Done(usize),
     /// Nothing can be transferred now; the event loop will be told when.
@@ -41,8 +43,14 @@ impl Socket {
         }
     }
 
-    /// Sends from one slice.
-    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<Transfer> {
+    /// Tells the peer that no more bytes will come. The peer may be gone already.
+    pub(super) fn finish(&self) {
+        let _ = shutdown(&self.0, Shutdown::Write);
+    }
+}
+
+impl Outlet for Socket {
+    fn send(&self, bytes: &[u8]) -> io::Result<Transfer> {
         loop {
             match send(&self.0, bytes, SendFlags::NOSIGNAL) {
                 Err(Errno::INTR) => {}
@@ -51,8 +59,7 @@ impl Socket {
         }
     }
 
-    /// Sends from several slices in one system call.
-    pub(super) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<Transfer> {
+    fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<Transfer> {
         let mut space: [MaybeUninit<u8>; 0] = [];
         loop {
             let mut control = SendAncillaryBuffer::new(&mut space);
@@ -61,11 +68,6 @@ impl Socket {
                 result => return transfer(result),
             }
         }
-    }
-
-    /// Tells the peer that no more bytes will come. The peer may be gone already.
-    pub(super) fn finish(&self) {
-        let _ = shutdown(&self.0, Shutdown::Write);
     }
 }
 
