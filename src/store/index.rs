@@ -113,8 +113,8 @@ pub(super) fn tag_of(hash: u64) -> u16 {
 impl Index {
     /// Reserves address space for a store of so many bytes.
     pub(super) fn reserve(bytes_max: u64, huge: bool) -> io::Result<Self> {
-        // The smallest entry takes two words and a seventh of a line at three quarters' load, so
-        // that the index can't come to more than half of the store.
+        // The smallest entries, of two words, could do with somewhat more than half of the store for
+        // their index at half load; the chains grow instead.
         let lines = usize::try_from(bytes_max / 2).map_err(|_| io::ErrorKind::InvalidInput)?
             / size_of::<Line>();
         Ok(Self {
