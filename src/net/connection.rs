@@ -124,10 +124,9 @@ impl<T> Connection<T> {
         self.input.capacity() + self.output.as_ref().map_or(0, |output| output.held_bytes())
     }
 
-    /// Receives, at most once a turn, if receiving is what the connection's next step is about,
-    /// and has the service look at what came.
+    /// Receives, if receiving is what the connection's next step is about, and has the service look
+    /// at what came. Returns how many messages that are.
     pub(super) fn read<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> usize {
-        let mut prepared = 0;
         let busy = self.output.is_some() || self.stalled || self.wait == Wait::Linger;
         if busy || !self.readable {
             return 0;
@@ -141,6 +140,7 @@ impl<T> Connection<T> {
             RECEIVED_BYTES_PER_TURN_MAX
         };
         let received = self.socket.receive(&mut lane.bytes[lane.held..][..share]);
+        let mut prepared = 0;
         if let Ok(Transfer::Done(n @ 1..)) = received {
             // A short read proves that the socket was drained, and saves the read that would say
             // so, unless the end of the stream is still to be read.

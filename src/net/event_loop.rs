@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::connection::{Connection, Context, Limits, Next};
 use super::counters::Counters;
-use super::lane::{LANES, Lane, MESSAGES_AT_HAND};
+use super::lane::{LANES_MAX, Lane, MESSAGES_AT_HAND_MAX};
 use super::output::Output;
 use super::service::{Class, Dismissal, Service, Wake};
 use super::socket::Socket;
@@ -101,7 +101,7 @@ pub(super) struct EventLoop<'a, S: Service> {
     generation: u32,
     /// Connections with something to do, each once.
     queue: Vec<Token>,
-    lanes: [Lane<S::Batch>; LANES],
+    lanes: [Lane<S::Batch>; LANES_MAX],
     output: Output,
     now: Instant,
     next_check: Instant,
@@ -259,14 +259,14 @@ impl<'a, S: Service> EventLoop<'a, S> {
     fn drive<'t>(&mut self, tokens: &'t [Token]) -> &'t [Token] {
         let mut prepared = 0;
         let mut count = 0;
-        for (lane, &token) in tokens.iter().enumerate().take(LANES) {
+        for (lane, &token) in tokens.iter().enumerate().take(LANES_MAX) {
             if let Some(key) = self.live(token)
                 && let Some((connection, mut cx)) = self.at_hand(key, lane)
             {
                 prepared += connection.read(&mut cx);
             }
             count += 1;
-            if prepared >= MESSAGES_AT_HAND {
+            if prepared >= MESSAGES_AT_HAND_MAX {
                 break;
             }
         }
@@ -289,6 +289,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
         (slot.generation == generation_of(token)).then_some(key_of(token))
     }
 
+    /// A connection, and what its steps need, with that lane for its own.
     fn at_hand(
         &mut self,
         key: usize,

@@ -8,11 +8,12 @@ use std::io;
 use super::connection::RECEIVED_BYTES_PER_TURN_MAX;
 use super::socket::Transfer;
 
-/// Connections that are worked on together. More would be answered later than they have to; with
-/// less, memory that was asked for last has not arrived when it is needed.
-pub(super) const LANES: usize = 16;
+/// Connections that are worked on together at most, however little each of them has sent.
+pub(super) const LANES_MAX: usize = 16;
 
-pub(super) const MESSAGES_AT_HAND: usize = 32;
+/// No further connection is received from when so many messages are at hand: what was asked for
+/// first would be evicted from the processor's cache before it is needed.
+pub(super) const MESSAGES_AT_HAND_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Lane<B> {

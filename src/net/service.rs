@@ -89,7 +89,7 @@ pub trait Service {
 
     /// Looks at input ahead of [`receive`](Self::receive), which comes next for this session, with
     /// the same input and the same batch, when a few other connections were received from: time
-    /// for memory to arrive.
+    /// for memory to arrive. Returns how many messages are complete.
     fn prepare(
         &mut self,
         _session: &mut Self::Session,
