@@ -6,7 +6,7 @@ pub(crate) mod streams;
 
 use std::sync::Arc;
 
-use corekv::store::{Expiry, Full, Settings, Statistics, Store, Tick, Value, Written};
+use corekv::store::{Expiry, Full, Key, Settings, Statistics, Store, Tick, Value, Written};
 
 /// A store without anything in it.
 pub(crate) fn store(partitions: usize, memory_bytes_max: u64) -> Arc<Store> {
@@ -32,7 +32,11 @@ pub(crate) fn value(key: u64, version: u64, len: usize) -> Vec<u8> {
 }
 
 pub(crate) fn get(store: &Store, key: &[u8], now: Tick) -> Option<Vec<u8>> {
-    store.get(store.key(key), now, |value| match value {
+    get_key(store, store.key(key), now)
+}
+
+pub(crate) fn get_key(store: &Store, key: Key<'_>, now: Tick) -> Option<Vec<u8>> {
+    store.get(key, now, |value| match value {
         Value::Small(value) => {
             let mut out = Vec::new();
             value.append_to(&mut out);

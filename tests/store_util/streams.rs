@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use corekv::store::{Expiry, Tick, Written};
+use corekv::store::{Expiry, Key, Sighting, Tick, Written};
 
 use super::*;
 
@@ -36,6 +36,22 @@ fn name(key: u64) -> Vec<u8> {
     }
 }
 
+/// Where keys were seen, some of it a moment ago and some of it before any number of operations:
+/// whatever a sighting says, it must not change what is found.
+#[derive(Default)]
+struct Sightings(HashMap<u64, Sighting>);
+
+impl Sightings {
+    fn key<'a>(&mut self, store: &Store, number: u64, name: &'a [u8], anew: bool) -> Key<'a> {
+        let hash = store.hash(name);
+        let sighting = self.0.entry(number).or_insert(Sighting::NONE);
+        if anew {
+            *sighting = store.prefetch_entry(hash);
+        }
+        Key::new(name, hash).seen(*sighting)
+    }
+}
+
 fn expiry(now: Tick, seconds: u32) -> Expiry {
     if seconds == 0 { Expiry::NEVER } else { Expiry::after(now, seconds) }
 }
@@ -51,10 +67,14 @@ pub(crate) fn compare(
     let store = store(partitions, bytes_max);
     let mut model: HashMap<u64, Kept> = HashMap::new();
     let (mut now, mut created) = (Tick(0), 0u64);
+    let mut sightings = Sightings::default();
     for (version, operation) in (1..).zip(operations) {
+        let mut seen = |number: u64, name| {
+            sightings.key(&store, number, name, (version + number).is_multiple_of(3))
+        };
         match *operation {
             Operation::Get(key) => {
-                let found = get(&store, &name(key), now);
+                let found = get_key(&store, seen(key, &name(key)), now);
                 let kept = model.get(&key).filter(|kept| !kept.expiry.is_due(now));
                 let expected = kept.map(|kept| value(key, kept.version, kept.len));
                 if found.is_none() && may_evict {
@@ -70,7 +90,7 @@ pub(crate) fn compare(
                     Operation::Upload { piece, .. } => {
                         put_in_pieces(&store, &name(key), &bytes, piece, expiry, now)
                     }
-                    _ => put(&store, &name(key), &bytes, expiry, now),
+                    _ => store.put(seen(key, &name(key)), &bytes, expiry, now),
                 };
                 let was_live = model.get(&key).is_some_and(|kept| !kept.expiry.is_due(now));
                 let written = written.expect("the store is large enough for each value");
@@ -88,7 +108,7 @@ pub(crate) fn compare(
             }
             Operation::Remove(key) => {
                 let kept = model.remove(&key).is_some_and(|kept| !kept.expiry.is_due(now));
-                let removed = store.remove(store.key(&name(key)), now);
+                let removed = store.remove(seen(key, &name(key)), now);
                 assert!(removed == kept || (may_evict && !removed));
             }
             Operation::Pass(ticks) => now = Tick(now.0 + ticks),
