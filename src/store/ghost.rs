@@ -47,7 +47,7 @@ impl Ghost {
     pub(super) fn reserve(bytes_max: u64) -> io::Result<Self> {
         let keys = usize::try_from(bytes_max / 32).map_err(|_| io::ErrorKind::InvalidInput)?;
         let sets = (keys / PRINTS).next_multiple_of(SETS_PER_CHARGE);
-        Ok(Self { sets: Region::reserve(sets, false)?, in_use: 0, remembered: [0; 2] })
+        Ok(Self { sets: Region::reserve(sets, None)?, in_use: 0, remembered: [0; 2] })
     }
 
     pub(super) fn charged_bytes(&self) -> u64 {

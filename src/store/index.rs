@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::bucket::{Line, SLOTS, Slot};
 use super::budget::Budget;
 use super::memory::{Region, SMALL_BYTES};
+use super::prefault::Prefaulter;
 
 /// Lines that are charged to the budget together: what the kernel makes resident at a time.
 const LINES_PER_CHARGE: usize = SMALL_BYTES / size_of::<Line>();
@@ -112,14 +113,14 @@ pub(super) fn tag_of(hash: u64) -> u16 {
 
 impl Index {
     /// Reserves address space for a store of so many bytes.
-    pub(super) fn reserve(bytes_max: u64, huge: bool) -> io::Result<Self> {
+    pub(super) fn reserve(bytes_max: u64, prefaulter: Option<&Prefaulter>) -> io::Result<Self> {
         // The smallest entries, of two words, could do with somewhat more than half of the store for
         // their index at half load; the chains grow instead.
         let lines = usize::try_from(bytes_max / 2).map_err(|_| io::ErrorKind::InvalidInput)?
             / size_of::<Line>();
         Ok(Self {
-            lines: Region::reserve(lines.max(BUCKETS_MIN), huge)?,
-            overflow: Region::reserve(lines.max(BUCKETS_MIN), huge)?,
+            lines: Region::reserve(lines.max(BUCKETS_MIN), prefaulter)?,
+            overflow: Region::reserve(lines.max(BUCKETS_MIN), prefaulter)?,
             shape: AtomicU64::new(Shape::new(BUCKETS_MIN).0),
         })
     }

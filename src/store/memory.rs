@@ -12,25 +12,18 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-use rustix::time::{ClockId, clock_gettime};
+
+use super::prefault::{Growth, Prefaulter};
 
 /// What the processor maps with one entry of its address cache if the kernel can arrange it.
 pub(super) const HUGE_BYTES: usize = 2 << 20;
 
 /// What the kernel makes resident at a time otherwise.
 pub(super) const SMALL_BYTES: usize = 4 << 10;
-
-/// Processor time that making a huge page resident may take: the kernel fills it with zeroes at
-/// once, and everybody waits who comes after. That is 0.1 to 0.3 ms, but some 5 ms in a virtual
-/// machine whose memory the host provides as it is touched.
-const HUGE_PAUSE_MAX: Duration = Duration::from_micros(500);
-
-/// Whether one took longer, which ends their use in this process: the next ones would, too.
-static HUGE_PAGES_ARE_SLOW: AtomicBool = AtomicBool::new(false);
 
 /// Types that may live in a [`Region`].
 ///
@@ -42,16 +35,83 @@ pub(super) unsafe trait Zeroed: Sync {}
 // SAFETY: an atomic integer is valid for all bit patterns.
 unsafe impl Zeroed for AtomicU64 {}
 
+/// Address space of the process's, from a boundary of [`HUGE_BYTES`] on, for as long as anybody
+/// holds it.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    /// INVARIANT: `bytes` bytes from here on lie in the mapping.
+    base: NonNull<c_void>,
+    bytes: usize,
+    /// The mapping as the kernel knows it, for unmapping.
+    whole: NonNull<c_void>,
+    whole_bytes: usize,
+}
+
+// SAFETY: addresses, which are the same for all threads; the memory itself is only reached through
+// a `Region`.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; the kernel takes advice from any thread.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Reserves so many bytes, rounded up to whole kernel pages, to be resident in small ones.
+    pub(super) fn reserve(bytes: usize) -> io::Result<Self> {
+        let bytes = bytes.next_multiple_of(SMALL_BYTES).max(SMALL_BYTES);
+        let whole_bytes = bytes + HUGE_BYTES;
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice.
+        let whole = unsafe {
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                whole_bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
+        }?;
+        let skip = whole.align_offset(HUGE_BYTES);
+        let whole = NonNull::new(whole).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: `skip` is less than HUGE_BYTES, by which the mapping is longer than `bytes`.
+        let base = unsafe { whole.byte_add(skip) };
+        let mapping = Self { base, bytes, whole, whole_bytes };
+        // Whatever the system's default is.
+        mapping.advise(0..bytes, Advice::LinuxNoHugepage);
+        Ok(mapping)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes a stretch of [`HUGE_BYTES`] that nobody has written to resident as one huge page, if
+    /// the kernel has one, and takes the time.
+    pub(super) fn populate_huge(&self, start: usize) {
+        self.advise(start..start + HUGE_BYTES, Advice::LinuxHugepage);
+        self.advise(start..start + SMALL_BYTES, Advice::LinuxPopulateWrite);
+    }
+
+    fn advise(&self, bytes: Range<usize>, advice: Advice) {
+        assert!(bytes.start <= bytes.end && bytes.end <= self.bytes);
+        let start = self.base.as_ptr().cast::<u8>().wrapping_add(bytes.start);
+        // A kernel without huge pages refuses; the store works without them.
+        // SAFETY: the range lies inside of the mapping, and zeroes are valid values of atomics.
+        let _ = unsafe { madvise(start.cast(), bytes.len(), advice) };
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and nothing borrows from it any more.
+        let done = unsafe { munmap(self.whole.as_ptr(), self.whole_bytes) };
+        debug_assert!(done.is_ok(), "a mapping of our own can be unmapped");
+    }
+}
+
 /// A reserved range of zeroes that holds `len` values of `T`.
 pub(super) struct Region<T> {
-    /// INVARIANT: points to `len` values of `T` inside the mapping, aligned to [`HUGE_BYTES`].
+    /// INVARIANT: the start of `mapping`, which has room for `len` values of `T`.
     base: NonNull<T>,
     len: usize,
-    /// The mapping as the kernel knows it, for unmapping.
-    mapping: NonNull<c_void>,
-    mapping_bytes: usize,
-    /// Bytes from the start that no huge pages are to be asked for any more; never shrinks.
-    advised_bytes: AtomicUsize,
+    mapping: Arc<Mapping>,
+    growth: Option<Growth>,
     marker: PhantomData<T>,
 }
 
@@ -61,76 +121,27 @@ unsafe impl<T: Zeroed + Send> Send for Region<T> {}
 unsafe impl<T: Zeroed> Sync for Region<T> {}
 
 impl<T: Zeroed> Region<T> {
-    /// Reserves room for at least `len` values, rounded up to whole kernel pages. `huge` says
-    /// whether the region may use huge pages as it grows.
-    pub(super) fn reserve(len: usize, huge: bool) -> io::Result<Self> {
-        let bytes = (len * size_of::<T>()).next_multiple_of(SMALL_BYTES).max(SMALL_BYTES);
-        let mapping_bytes = bytes + HUGE_BYTES;
-        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice.
-        let mapping = unsafe {
-            mmap_anonymous(
-                std::ptr::null_mut(),
-                mapping_bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        }?;
-        let skip = mapping.align_offset(HUGE_BYTES);
-        let mapping = NonNull::new(mapping).ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: `skip` is less than HUGE_BYTES, by which the mapping is longer than `bytes`.
-        let base = unsafe { mapping.byte_add(skip) }.cast();
-        let len = bytes / size_of::<T>();
-        let advised_bytes = AtomicUsize::new(if huge { HUGE_BYTES } else { usize::MAX });
-        let region = Self { base, len, mapping, mapping_bytes, advised_bytes, marker: PhantomData };
-        // Whatever the system's default is.
-        region.advise(0..len * size_of::<T>(), Advice::LinuxNoHugepage);
-        Ok(region)
+    /// Reserves room for at least `len` values, rounded up to whole kernel pages. With a prefaulter
+    /// it uses huge pages as it grows.
+    pub(super) fn reserve(len: usize, prefaulter: Option<&Prefaulter>) -> io::Result<Self> {
+        let mapping = Arc::new(Mapping::reserve(len * size_of::<T>())?);
+        let growth = prefaulter.map(|prefaulter| Growth::new(prefaulter, &mapping));
+        let (base, len) = (mapping.base.cast(), mapping.bytes / size_of::<T>());
+        Ok(Self { base, len, mapping, growth, marker: PhantomData })
     }
 
-    /// Says that values up to `end` are about to be used. The first [`HUGE_BYTES`] stay on small
-    /// pages, so that a small store stays small; what lies beyond is asked for in huge ones, if
-    /// they come quickly.
+    /// Says that values up to `end` are about to be used.
     #[inline]
     pub(super) fn extend_to(&self, end: usize) {
-        let end_bytes = end * size_of::<T>();
-        if end_bytes > self.advised_bytes.load(Ordering::Relaxed) {
-            self.extend_by_huge(end_bytes);
-        }
-    }
-
-    #[cold]
-    fn extend_by_huge(&self, end_bytes: usize) {
-        let start = self.advised_bytes.load(Ordering::Relaxed);
-        let end = end_bytes.next_multiple_of(HUGE_BYTES);
-        self.advised_bytes.store(end, Ordering::Relaxed);
-        if !HUGE_PAGES_ARE_SLOW.load(Ordering::Relaxed) {
-            self.advise(start..end.min(self.len * size_of::<T>()), Advice::LinuxHugepage);
-            self.touch_huge(start);
-        }
-    }
-
-    /// Makes the huge page at an offset resident, and takes the time.
-    fn touch_huge(&self, start: usize) {
-        let before = clock_gettime(ClockId::ThreadCPUTime);
-        self.advise(start..start + SMALL_BYTES, Advice::LinuxPopulateWrite);
-        let taken = clock_gettime(ClockId::ThreadCPUTime) - before;
-        if Duration::try_from(taken).is_ok_and(|taken| taken > HUGE_PAUSE_MAX) {
-            HUGE_PAGES_ARE_SLOW.store(true, Ordering::Relaxed);
+        if let Some(growth) = &self.growth {
+            growth.reach(end * size_of::<T>());
         }
     }
 
     /// Turns whole values back into untouched zeroes and their memory back to the kernel.
     pub(super) fn give_back(&self, values: Range<usize>) {
         let size = size_of::<T>();
-        self.advise(values.start * size..values.end * size, Advice::LinuxDontNeed);
-    }
-
-    fn advise(&self, bytes: Range<usize>, advice: Advice) {
-        assert!(bytes.start <= bytes.end && bytes.end <= self.len * size_of::<T>());
-        let start = self.base.as_ptr().cast::<u8>().wrapping_add(bytes.start);
-        // A kernel without huge pages refuses; the store works without them.
-        // SAFETY: the range lies inside of the mapping, and zeroes are valid values of atomics.
-        let _ = unsafe { madvise(start.cast(), bytes.len(), advice) };
+        self.mapping.advise(values.start * size..values.end * size, Advice::LinuxDontNeed);
     }
 
     /// Starts loading the cache line of one value.
@@ -209,14 +220,6 @@ impl<T: Zeroed> Deref for Region<T> {
     fn deref(&self) -> &[T] {
         // SAFETY: the invariant of `base`; zeroes are valid and all fields are atomics.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
-    }
-}
-
-impl<T> Drop for Region<T> {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours and nothing borrows from it any more.
-        let done = unsafe { munmap(self.mapping.as_ptr(), self.mapping_bytes) };
-        debug_assert!(done.is_ok(), "a mapping of our own can be unmapped");
     }
 }
 

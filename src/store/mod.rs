@@ -19,9 +19,11 @@ mod large;
 mod list;
 mod log;
 mod memory;
+mod numa;
 mod pages;
 mod partition;
 mod partitions;
+mod prefault;
 mod sequence;
 mod steering;
 mod wheel;
@@ -117,7 +119,7 @@ impl Store {
     /// Prepares a partition's memory. Called once by the partition's own core after it was
     /// pinned, so that the first touch puts the memory on that core's NUMA node.
     pub fn adopt(&self, partition: usize) {
-        self.partitions[partition].index.touch();
+        self.partitions[partition].adopt();
     }
 
     /// Hashes a key with the process's random seed.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::budget::Budget;
 use super::memory::{Region, Zeroed};
+use super::prefault::Prefaulter;
 
 /// Bytes of a page. 4 KiB takes more records and more `writev` pieces, 16 KiB makes the steps of
 /// eviction and expiry longer and wastes more of a large value's last page.
@@ -127,14 +128,14 @@ pub(super) struct Pages {
 
 impl Pages {
     /// Reserves address space for pages of so many bytes altogether.
-    pub(super) fn reserve(bytes: u64, huge: bool) -> io::Result<Self> {
+    pub(super) fn reserve(bytes: u64, prefaulter: Option<&Prefaulter>) -> io::Result<Self> {
         let pages = usize::try_from(bytes / PAGE_BYTES as u64 + 1)
             .ok()
             .filter(|&pages| u32::try_from(pages).is_ok())
             .ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self {
-            words: Region::reserve(pages * PAGE_WORDS, huge)?,
-            records: Region::reserve(pages, false)?,
+            words: Region::reserve(pages * PAGE_WORDS, prefaulter)?,
+            records: Region::reserve(pages, None)?,
         })
     }
 

@@ -7,6 +7,8 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::thread::sched_getcpu;
+
 use super::bucket::Slot;
 use super::budget::Budget;
 use super::entry::{
@@ -18,6 +20,7 @@ use super::index::{Found, Index, Lines, Sighting, tag_of};
 use super::large::Chain;
 use super::log::Log;
 use super::pages::{Kind, PAGE_CHARGE, Pages, Stock, page_of};
+use super::prefault::Prefaulter;
 use super::steering::Steering;
 use super::wheel::{Wheel, unit_of};
 use super::{Expiry, Key, Settings, Shortage, SmallValue, Statistics, Tick, Written};
@@ -28,6 +31,7 @@ pub(super) struct Partition {
     pub(super) pages: Pages,
     pub(super) hasher: Hasher,
     pub(super) budget: Arc<Budget>,
+    prefaulter: Option<Prefaulter>,
     /// Bytes of the budget that are the partition's if all have the same.
     share_bytes: u64,
     keeper: Mutex<Keeper>,
@@ -95,16 +99,17 @@ pub(super) fn is_small(key_len: usize, value_len: usize) -> bool {
 impl Partition {
     pub(super) fn new(
         settings: Settings,
-        huge: bool,
+        prefaulter: Option<Prefaulter>,
         hasher: Hasher,
         budget: Arc<Budget>,
     ) -> io::Result<Self> {
         let bytes_max = settings.memory_bytes_max;
         Ok(Self {
-            index: Index::reserve(bytes_max, huge)?,
-            pages: Pages::reserve(bytes_max, huge)?,
+            index: Index::reserve(bytes_max, prefaulter.as_ref())?,
+            pages: Pages::reserve(bytes_max, prefaulter.as_ref())?,
             hasher,
             budget,
+            prefaulter,
             share_bytes: bytes_max / settings.partitions as u64,
             keeper: Mutex::new(Keeper {
                 lines: Lines::new(),
@@ -121,6 +126,14 @@ impl Partition {
             fixed_bytes: AtomicU64::new(0),
             quiet_until: AtomicU32::new(0),
         })
+    }
+
+    /// Makes the partition the calling core's, and its memory that of the core's node.
+    pub(super) fn adopt(&self) {
+        if let Some(prefaulter) = &self.prefaulter {
+            prefaulter.belong_to(sched_getcpu());
+        }
+        self.index.touch();
     }
 
     /// Runs `work` as the partition's one writer.

@@ -13,6 +13,7 @@ use super::hasher::Hasher;
 use super::memory::HUGE_BYTES;
 use super::pages::PAGE_CHARGE;
 use super::partition::{Partition, Writer};
+use super::prefault::Prefaulter;
 use super::{Full, Settings, Shortage, Tick};
 
 /// Pages that another partition gives up at a time.
@@ -33,8 +34,11 @@ pub(super) struct Partitions {
 impl Partitions {
     pub(super) fn new(settings: Settings, hasher: &Hasher) -> io::Result<Self> {
         let budget = Arc::new(Budget::new(settings.memory_bytes_max));
-        let huge = may_be_huge(settings);
-        let partition = |_| Partition::new(settings, huge, hasher.clone(), Arc::clone(&budget));
+        let prefaulter = if may_be_huge(settings) { Prefaulter::start() } else { None };
+        let partition = |_| {
+            let prefaulter = prefaulter.as_ref().map(Prefaulter::for_partition);
+            Partition::new(settings, prefaulter, hasher.clone(), Arc::clone(&budget))
+        };
         let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>()?;
         Ok(Self { list, budget })
     }
@@ -90,13 +94,14 @@ impl Partitions {
     }
 }
 
-/// Huge pages become resident as a whole. Whether what each partition's regions may have of them
-/// beyond what they use, half of the last one on the average, is little enough of the memory.
+/// Huge pages become resident as a whole, and ahead of their use. Whether what each partition's
+/// regions may have of them beyond what they use, one page on the average, is little enough of the
+/// memory.
 fn may_be_huge(settings: Settings) -> bool {
-    const REGIONS: u64 = 3;
+    const REGIONS: u64 = 2;
     const SLACK_BYTES: u64 = 8 << 20;
     const SLACK_SHARE: u64 = 16;
-    let unused = settings.partitions as u64 * REGIONS * (HUGE_BYTES as u64 / 2);
+    let unused = settings.partitions as u64 * REGIONS * HUGE_BYTES as u64;
     unused <= settings.memory_bytes_max / SLACK_SHARE + SLACK_BYTES
 }
 

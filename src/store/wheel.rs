@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_page_in_the_far_future_comes_too() {
-        let pages = Pages::reserve(1 << 20, false).expect("address space");
+        let pages = Pages::reserve(1 << 20, None).expect("address space");
         let mut wheel = Wheel::new();
         wheel.watch(&pages, 1, Expiry::from_bits(1 << 30));
         assert_eq!(due_by(&mut wheel, &pages, Tick((1 << 30) - 1)), []);

@@ -1,0 +1,210 @@
+//! Huge pages that are made resident ahead of their use.
+//!
+//! Among many keys, nearly every look-up misses the processor's cache of addresses, and huge pages
+//! make that cheap. But the kernel fills one with zeroes at its first touch, which takes 0.1 to
+//! 0.3 ms, or some 5 ms in a virtual machine whose memory the host provides as it is touched; an
+//! event loop must not wait for that. So a thread of its own touches the next huge page while the
+//! one before it is being filled, on the NUMA node of the partition that it is for. When it does
+//! not keep up, small pages are used, whose touch takes microseconds.
+//!
+//! The first [`HUGE_BYTES`] of each region stay on small pages, so that a small store stays small.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::memory::{HUGE_BYTES, Mapping};
+use super::numa::Nodes;
+
+/// Huge pages that wait to be touched. With more, the next ones stay small.
+const REQUESTS_MAX: usize = 256;
+
+/// The next huge page is asked for when this much of the one before it is in use.
+const HALF_BYTES: usize = HUGE_BYTES / 2;
+
+/// If it was filled sooner, the next huge page would come too late, and the loop would have to wait
+/// for it. A region that grows that fast holds large values, which have little use for it.
+const HALF_TIME_MIN: Duration = Duration::from_millis(10);
+
+/// No page; the first one is never asked for.
+const NONE: usize = 0;
+
+/// The thread that touches. It ends after the last region that uses it.
+#[derive(Debug, Clone)]
+pub(super) struct Prefaulter {
+    requests: SyncSender<Request>,
+    /// The core of the partition whose memory this is, if it is known.
+    core: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Request {
+    wanted: Arc<Wanted>,
+    start: usize,
+    core: usize,
+}
+
+/// The huge page of a mapping that was asked for, by where it starts. Whoever takes it away may go
+/// on: the thread to touch it, or the region, which came first, to use small pages there.
+#[derive(Debug)]
+struct Wanted {
+    mapping: Arc<Mapping>,
+    start: AtomicUsize,
+}
+
+/// How far a region is in use.
+#[derive(Debug)]
+pub(super) struct Growth {
+    prefaulter: Prefaulter,
+    wanted: Arc<Wanted>,
+    /// A multiple of [`HALF_BYTES`].
+    reached: AtomicUsize,
+    reached_at: Mutex<Instant>,
+}
+
+impl Prefaulter {
+    /// Starts the thread. `None` if the system won't have it: then all pages are small.
+    pub(super) fn start() -> Option<Self> {
+        let (requests, received) = sync_channel::<Request>(REQUESTS_MAX);
+        let work = move || {
+            let nodes = Nodes::of_system();
+            for request in received {
+                nodes.move_near(request.core);
+                request.serve();
+            }
+        };
+        let thread = thread::Builder::new().name("prefault".into()).spawn(work);
+        let core = Arc::new(AtomicUsize::new(usize::MAX));
+        thread.ok().map(|_| Self { requests, core })
+    }
+
+    /// The same thread for a partition of its own.
+    pub(super) fn for_partition(&self) -> Self {
+        let core = Arc::new(AtomicUsize::new(usize::MAX));
+        Self { requests: self.requests.clone(), core }
+    }
+
+    /// Says which core the partition belongs to.
+    pub(super) fn belong_to(&self, core: usize) {
+        self.core.store(core, Relaxed);
+    }
+}
+
+impl Request {
+    fn serve(&self) {
+        let Wanted { mapping, start } = &*self.wanted;
+        if start.compare_exchange(self.start, NONE, Relaxed, Relaxed).is_ok() {
+            mapping.populate_huge(self.start);
+        }
+    }
+}
+
+impl Growth {
+    pub(super) fn new(prefaulter: &Prefaulter, mapping: &Arc<Mapping>) -> Self {
+        let wanted = Wanted { mapping: Arc::clone(mapping), start: AtomicUsize::new(NONE) };
+        Self {
+            prefaulter: prefaulter.clone(),
+            wanted: Arc::new(wanted),
+            reached: AtomicUsize::new(0),
+            reached_at: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Says that bytes up to `end` are about to be used; a few more than the last time.
+    #[inline]
+    pub(super) fn reach(&self, end: usize) {
+        if end > self.reached.load(Relaxed) {
+            self.reach_half(end.next_multiple_of(HALF_BYTES), Instant::now());
+        }
+    }
+
+    #[cold]
+    fn reach_half(&self, end: usize, now: Instant) {
+        self.reached.store(end, Relaxed);
+        let mut reached_at = self.reached_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *reached_at, now);
+        if !end.is_multiple_of(HUGE_BYTES) {
+            // The first half of a page that may not have been touched yet.
+            self.wanted.start.store(NONE, Relaxed);
+        } else if now.duration_since(before) >= HALF_TIME_MIN {
+            self.want(end);
+        }
+    }
+
+    fn want(&self, start: usize) {
+        if start + HUGE_BYTES > self.wanted.mapping.bytes() {
+            return;
+        }
+        self.wanted.start.store(start, Relaxed);
+        let core = self.prefaulter.core.load(Relaxed);
+        let request = Request { wanted: Arc::clone(&self.wanted), start, core };
+        if self.prefaulter.requests.try_send(request).is_err() {
+            self.wanted.start.store(NONE, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::Receiver;
+
+    use super::*;
+
+    /// A region of three huge pages, and the requests that it makes.
+    fn region(requests_max: usize) -> (Growth, Receiver<Request>) {
+        let (requests, received) = sync_channel(requests_max);
+        let prefaulter = Prefaulter { requests, core: Arc::default() };
+        let mapping = Arc::new(Mapping::reserve(3 * HUGE_BYTES).expect("address space"));
+        (Growth::new(&prefaulter, &mapping), received)
+    }
+
+    fn fill(growth: &Growth, halves: std::ops::Range<usize>, time: Duration) {
+        let mut now = Instant::now();
+        *growth.reached_at.lock().expect("nobody panics") = now;
+        for half in halves {
+            now += time;
+            growth.reach_half((half + 1) * HALF_BYTES, now);
+        }
+    }
+
+    fn wanted(growth: &Growth) -> usize {
+        growth.wanted.start.load(Relaxed)
+    }
+
+    #[test]
+    fn the_next_huge_page_is_asked_for_while_there_is_time() {
+        let (growth, requests) = region(9);
+        fill(&growth, 0..1, HALF_TIME_MIN);
+        assert!(requests.try_recv().is_err(), "half a page is used");
+        fill(&growth, 1..2, HALF_TIME_MIN);
+        let request = requests.try_recv().expect("a page is nearly used");
+        assert_eq!((request.start, wanted(&growth)), (HUGE_BYTES, HUGE_BYTES));
+        request.serve();
+        assert_eq!(wanted(&growth), NONE);
+        fill(&growth, 2..4, HALF_TIME_MIN - Duration::from_nanos(1));
+        assert!(requests.try_recv().is_err(), "it grows too fast");
+    }
+
+    #[test]
+    fn a_page_that_is_reached_first_is_left_alone() {
+        let (growth, requests) = region(9);
+        fill(&growth, 0..2, HALF_TIME_MIN);
+        fill(&growth, 2..4, HALF_TIME_MIN);
+        let late = requests.try_recv().expect("the second page");
+        late.serve();
+        assert_eq!(wanted(&growth), 2 * HUGE_BYTES, "the third one is still wanted");
+    }
+
+    #[test]
+    fn nothing_is_asked_for_behind_the_end_or_of_a_thread_that_is_busy() {
+        let (growth, requests) = region(1);
+        fill(&growth, 0..2, HALF_TIME_MIN);
+        fill(&growth, 2..4, HALF_TIME_MIN);
+        assert_eq!(wanted(&growth), NONE, "the queue is full");
+        assert_eq!(requests.try_recv().expect("the second page").start, HUGE_BYTES);
+        fill(&growth, 4..6, HALF_TIME_MIN);
+        assert!(requests.try_recv().is_err(), "the region has three pages");
+    }
+}
