@@ -34,7 +34,8 @@ pub(super) struct Partitions {
 impl Partitions {
     pub(super) fn new(settings: Settings, hasher: &Hasher) -> io::Result<Self> {
         let budget = Arc::new(Budget::new(settings.memory_bytes_max));
-        let prefaulter = if may_be_huge(settings) { Prefaulter::start() } else { None };
+        let threads = may_be_huge(settings).then(|| Prefaulter::start(settings.partitions));
+        let prefaulter = threads.flatten();
         let partition = |_| {
             let prefaulter = prefaulter.as_ref().map(Prefaulter::for_partition);
             Partition::new(settings, prefaulter, hasher.clone(), Arc::clone(&budget))

@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_page_comes_within_a_second_of_its_time() {
-        let pages = Pages::reserve(4 << 20, false).expect("address space");
+        let pages = Pages::reserve(4 << 20, None).expect("address space");
         let mut wheel = Wheel::new();
         let ends: Vec<u32> = (1..300u32).map(|i| i * i * i % 70_001 + i).collect();
         for (page, &end) in (1..).zip(&ends) {
