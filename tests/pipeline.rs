@@ -283,6 +283,42 @@ fn an_endless_upload_does_not_starve_the_others_of_its_core() {
 }
 
 #[test]
+fn many_readers_of_large_values_starve_neither_each_other_nor_the_rest() {
+    let server = Server::start(&["--cores", "0"]);
+    let mut other = server.connect();
+    let value = Numbers::new(9).bytes(2 * MIB);
+    other.put("/large", &value);
+    other.put("/k", "v");
+    let large = "GET /large HTTP/1.1\r\nHost: t\r\n\r\n";
+    let small = "GET /k HTTP/1.1\r\nHost: t\r\n\r\n";
+    let mut readers: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    for reader in &mut readers {
+        reader.send([large, small, large, small].concat());
+    }
+    // Some take all that comes, at once, and the others nothing meanwhile.
+    let at_once = readers.split_off(50);
+    let threads: Vec<_> = at_once
+        .into_iter()
+        .map(|mut reader| {
+            let value = value.clone();
+            thread::spawn(move || check_large_and_small(&mut reader, &value))
+        })
+        .collect();
+    for _ in 0..300 {
+        assert_eq!(other.get("/k").line(), "v");
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    readers.iter_mut().for_each(|reader| check_large_and_small(reader, &value));
+}
+
+fn check_large_and_small(reader: &mut Client, value: &[u8]) {
+    for _ in 0..2 {
+        assert!(reader.response().body == value, "the value came back differently");
+        assert_eq!(reader.response().line(), "v");
+    }
+}
+
+#[test]
 fn a_half_closed_client_gets_every_answer() {
     let server = Server::start(&[]);
     for depth in [1, 10, 5_000] {

@@ -18,7 +18,7 @@ use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use super::address::Address;
 use super::counters::Counter;
-use super::event_loop::{Mailbox, Orders};
+use super::mailbox::{Mailbox, Orders};
 use super::output::Output;
 use super::service::Class;
 use super::socket::{Socket, Transfer};

@@ -54,6 +54,9 @@ pub(super) struct Context<'a, S: Service> {
     pub(super) draining: bool,
     /// Bytes that the connection may send before the others have their turn.
     pub(super) send_share: usize,
+    /// Bytes of payloads, and of what is left from earlier turns, that all connections together may
+    /// still send in this turn.
+    pub(super) send_budget: &'a mut usize,
     /// The loop's connections hold so much that each may hold only little.
     pub(super) pressed: bool,
 }
@@ -116,6 +119,11 @@ impl<T> Connection<T> {
     /// Whether the connection's wait has lasted too long.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         now >= self.deadline
+    }
+
+    /// Whether an earlier response is still on its way.
+    pub(super) fn is_sending(&self) -> bool {
+        self.output.is_some()
     }
 
     /// Bytes of memory that the connection holds for its input and output.
@@ -236,7 +244,9 @@ impl<T> Connection<T> {
         if cx.output.is_empty() {
             return Ok(0);
         }
-        let (sent, full) = match cx.output.send(&self.socket, cx.send_share) {
+        let large = cx.output.inserts() > 0;
+        let share = if large { cx.send_share.min(*cx.send_budget) } else { cx.send_share };
+        let (sent, full) = match cx.output.send(&self.socket, share) {
             Ok(result) => result,
             Err(error) => {
                 *cx.output = Output::default();
@@ -244,6 +254,9 @@ impl<T> Connection<T> {
             }
         };
         cx.counters.sent_bytes.add(sent as u64);
+        if large {
+            *cx.send_budget = cx.send_budget.saturating_sub(sent);
+        }
         if !cx.output.is_empty() {
             self.writable = !full;
             self.output = Some(Box::new(cx.output.take_rest()));
@@ -259,7 +272,8 @@ impl<T> Connection<T> {
         let Some(output) = self.output.as_mut().filter(|_| self.writable) else {
             return Ok(Next::Wait);
         };
-        let (sent, full) = output.send(&self.socket, cx.send_share)?;
+        let (sent, full) = output.send(&self.socket, cx.send_share.min(*cx.send_budget))?;
+        *cx.send_budget = cx.send_budget.saturating_sub(sent);
         self.writable = !full;
         cx.counters.sent_bytes.add(sent as u64);
         if output.is_empty() {

@@ -1,19 +1,20 @@
 //! The loop of one core: waits for readiness and drives its connections, each in its turn.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::connection::{Connection, Context, Limits, Next};
 use super::counters::Counters;
 use super::lane::{LANES_MAX, Lane, MESSAGES_AT_HAND_MAX};
+use super::mailbox::{Mailbox, Orders, WAKER};
 use super::output::Output;
 use super::service::{Class, Dismissal, Service, Wake};
 use super::socket::Socket;
@@ -31,48 +32,12 @@ const CHECKED_PER_TURN_MAX: usize = 1024;
 /// bytes. What comes on top is a small response and a small read per connection.
 const HELD_BYTES_MAX: usize = 32 << 20;
 
-/// Bytes that all connections of a turn may send together, each of them at least
-/// [`SEND_SHARE_BYTES_MIN`]: so that a turn stays short when thousands want large values.
+/// Bytes of large values, and of what sockets had no room for before, that are sent in one turn: so
+/// that a turn stays short when thousands want large values. Small responses come on top.
 const SENT_BYTES_PER_TURN_MAX: usize = 1 << 20;
+
+/// What one connection gets of it at least, when it is its turn.
 const SEND_SHARE_BYTES_MIN: usize = 16 << 10;
-
-const WAKER: Token = Token(usize::MAX);
-
-/// How the acceptor reaches a loop.
-#[derive(Debug)]
-pub(super) struct Mailbox {
-    arrivals: Mutex<Vec<(Socket, Class)>>,
-    waker: Waker,
-    /// Connections dealt to the loop and not closed yet.
-    pub(super) open: AtomicUsize,
-}
-
-impl Mailbox {
-    /// Hands a socket over; [`Mailbox::wake`] tells the loop.
-    pub(super) fn deal(&self, socket: Socket, class: Class) {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.arrivals().push((socket, class));
-    }
-
-    pub(super) fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            log::error!("can't wake an event loop: {error}");
-        }
-    }
-
-    fn arrivals(&self) -> std::sync::MutexGuard<'_, Vec<(Socket, Class)>> {
-        self.arrivals.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// What all loops are told at once.
-#[derive(Debug, Default)]
-pub(super) struct Orders {
-    /// Answer what has been received, close, and return.
-    pub(super) drain: AtomicBool,
-    /// Return at once.
-    pub(super) abort: AtomicBool,
-}
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LoopSettings {
@@ -99,8 +64,10 @@ pub(super) struct EventLoop<'a, S: Service> {
     service: S,
     connections: Slab<Slot<S::Session>>,
     generation: u32,
-    /// Connections with something to do, each once.
+    /// Connections with something to do, each once, here or in the backlog.
     queue: Vec<Token>,
+    /// Those of them that have output left from an earlier turn, in the order in which they go on.
+    backlog: VecDeque<Token>,
     lanes: [Lane<S::Batch>; LANES_MAX],
     output: Output,
     now: Instant,
@@ -110,15 +77,9 @@ pub(super) struct EventLoop<'a, S: Service> {
     draining: bool,
     /// Memory of all connections' inputs and outputs.
     held_bytes: usize,
-    /// What each connection of the turn at hand may send.
+    /// What each connection of the turn at hand may send, and all of them together.
     send_share: usize,
-}
-
-/// The poll of a loop to be, and the mailbox that wakes it.
-pub(super) fn create() -> io::Result<(Poll, Mailbox)> {
-    let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
-    Ok((poll, Mailbox { arrivals: Mutex::default(), waker, open: AtomicUsize::new(0) }))
+    send_budget: usize,
 }
 
 impl<'a, S: Service> EventLoop<'a, S> {
@@ -141,6 +102,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             connections: Slab::new(),
             generation: 0,
             queue: Vec::new(),
+            backlog: VecDeque::new(),
             lanes: std::array::from_fn(|_| Lane::new(settings.input_bytes_max)),
             output: Output::default(),
             now,
@@ -149,6 +111,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             draining: false,
             held_bytes: 0,
             send_share: SENT_BYTES_PER_TURN_MAX,
+            send_budget: SENT_BYTES_PER_TURN_MAX,
         }
     }
 
@@ -161,7 +124,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
         let mut ready = Vec::new();
         let mut more = false;
         loop {
-            let busy = more || self.settings.busy_poll || !self.queue.is_empty();
+            let waiting = !self.queue.is_empty() || !self.backlog.is_empty();
+            let busy = more || self.settings.busy_poll || waiting;
             let timeout = if busy { Duration::ZERO } else { TICK };
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -175,16 +139,20 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 return Ok(());
             }
             std::mem::swap(&mut ready, &mut self.queue);
-            self.send_share =
-                (SENT_BYTES_PER_TURN_MAX / ready.len().max(1)).max(SEND_SHARE_BYTES_MIN);
+            let had_backlog = !self.backlog.is_empty();
+            self.allot(ready.len());
             let mut rest = &ready[..];
             while !rest.is_empty() {
                 rest = self.drive(rest);
             }
             ready.clear();
+            if had_backlog {
+                self.send_budget = SENT_BYTES_PER_TURN_MAX;
+            }
+            self.send_backlog();
             more = self.service.turn(&Wake { now: self.now, last: false, pressed: false });
             more |= self.check_overdue();
-            if self.draining && self.connections.is_empty() && self.mailbox.arrivals().is_empty() {
+            if self.draining && self.connections.is_empty() && self.mailbox.is_empty() {
                 return Ok(());
             }
         }
@@ -210,7 +178,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
     }
 
     fn take_arrivals(&mut self) {
-        let arrivals = std::mem::take(&mut *self.mailbox.arrivals());
+        let arrivals = self.mailbox.collect();
         for (socket, class) in arrivals {
             if let Err(error) = self.admit(socket, class) {
                 self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
@@ -255,6 +223,29 @@ impl<'a, S: Service> EventLoop<'a, S> {
         }
     }
 
+    /// Shares out what so many connections and the backlog may send in a turn. As long as there is a
+    /// backlog, newcomers' large values wait behind it.
+    fn allot(&mut self, ready: usize) {
+        let senders = ready + self.backlog.len();
+        self.send_share = (SENT_BYTES_PER_TURN_MAX / senders.max(1)).max(SEND_SHARE_BYTES_MIN);
+        self.send_budget = if self.backlog.is_empty() { SENT_BYTES_PER_TURN_MAX } else { 0 };
+    }
+
+    /// Has connections go on sending, those first that have waited longest, until the turn's bytes
+    /// are used up.
+    fn send_backlog(&mut self) {
+        for _ in 0..self.backlog.len() {
+            if self.send_budget == 0 {
+                return;
+            }
+            let Some(token) = self.backlog.pop_front() else { return };
+            if let Some(key) = self.live(token) {
+                self.connections[key].connection.queued = false;
+                self.with(key, 0, Connection::step);
+            }
+        }
+    }
+
     /// Gives the first few connections their turn, one per lane. Returns the others.
     fn drive<'t>(&mut self, tokens: &'t [Token]) -> &'t [Token] {
         let mut prepared = 0;
@@ -275,10 +266,14 @@ impl<'a, S: Service> EventLoop<'a, S> {
             self.service.prefetch(&mut lane.batch);
         }
         for (lane, &token) in tokens.iter().enumerate() {
-            if let Some(key) = self.live(token) {
-                self.connections[key].connection.queued = false;
-                self.with(key, lane, Connection::step);
+            let Some(key) = self.live(token) else { continue };
+            let connection = &mut self.connections[key].connection;
+            if connection.is_sending() {
+                self.backlog.push_back(token);
+                continue;
             }
+            connection.queued = false;
+            self.with(key, lane, Connection::step);
         }
         rest
     }
@@ -305,6 +300,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             now: self.now,
             draining: self.draining,
             send_share: self.send_share,
+            send_budget: &mut self.send_budget,
             pressed: self.held_bytes > HELD_BYTES_MAX,
         };
         Some((connection, cx))
@@ -330,8 +326,14 @@ impl<'a, S: Service> EventLoop<'a, S> {
             Next::Wait => {}
             Next::Again => {
                 let slot = &mut self.connections[key];
-                if !std::mem::replace(&mut slot.connection.queued, true) {
-                    self.queue.push(Token((slot.generation as usize) << KEY_BITS | key));
+                let token = Token((slot.generation as usize) << KEY_BITS | key);
+                if std::mem::replace(&mut slot.connection.queued, true) {
+                    return;
+                }
+                if slot.connection.is_sending() {
+                    self.backlog.push_back(token);
+                } else {
+                    self.queue.push(token);
                 }
             }
             Next::Close => {

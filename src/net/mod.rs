@@ -18,6 +18,7 @@ mod connection;
 mod counters;
 mod event_loop;
 mod lane;
+mod mailbox;
 mod output;
 mod server;
 mod service;

@@ -14,7 +14,8 @@ use super::address::Address;
 use super::affinity::{self, Cores};
 use super::connection::Limits;
 use super::counters::{Counter, Counters};
-use super::event_loop::{self, EventLoop, LoopSettings, Orders};
+use super::event_loop::{EventLoop, LoopSettings};
+use super::mailbox::{self, Orders};
 use super::output::Output;
 use super::service::{Class, Service};
 use super::signals;
@@ -179,7 +180,7 @@ impl Server {
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
         for _ in &self.cores {
-            let (poll, mailbox) = event_loop::create()?;
+            let (poll, mailbox) = mailbox::create()?;
             polls.push(poll);
             mailboxes.push(mailbox);
         }
