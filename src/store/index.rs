@@ -132,7 +132,8 @@ impl Index {
 
     /// Writes to the first line without changing it, so that it is resident on this core's node.
     pub(super) fn touch(&self) {
-        self.lines[0].link.fetch_or(0, Ordering::Relaxed);
+        // Not `fetch_or(0)`, which compilers turn into a mere load.
+        let _ = self.lines[0].link.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     #[inline]
