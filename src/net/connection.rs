@@ -116,9 +116,11 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Whether the connection's wait has lasted too long.
+    /// Whether the connection's wait has lasted too long. Who has room for output and waits for a
+    /// turn to get it is not late.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        now >= self.deadline
+        let in_backlog = self.queued && self.is_sending() && self.writable;
+        now >= self.deadline && !in_backlog
     }
 
     /// Whether an earlier response is still on its way.

@@ -19,8 +19,8 @@ use super::memory::{HUGE_BYTES, Mapping};
 use super::numa::Nodes;
 
 /// Bytes of a region that stay on small pages. Half of the last huge page is idle on the average, and
-/// a quarter of the time another one behind it. With one partition that is little; with several, a
-/// region has to be larger before it is.
+/// a quarter of the time another one behind it. With one partition that is little next to a million
+/// keys; with several it is not, and a region has to be larger first.
 const ALONE_SMALL_BYTES: usize = HUGE_BYTES;
 const SHARED_SMALL_BYTES: usize = 16 * HUGE_BYTES;
 
