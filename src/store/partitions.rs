@@ -102,8 +102,11 @@ fn may_be_huge(settings: Settings) -> bool {
     const REGIONS: u64 = 2;
     const SLACK_BYTES: u64 = 8 << 20;
     const SLACK_SHARE: u64 = 16;
+    // Less is within the reach of the processor's cache of addresses, or nearly.
+    const BYTES_MIN: u64 = 32 << 20;
     let unused = settings.partitions as u64 * REGIONS * HUGE_BYTES as u64;
-    unused <= settings.memory_bytes_max / SLACK_SHARE + SLACK_BYTES
+    let bytes = settings.memory_bytes_max;
+    bytes >= BYTES_MIN && unused <= bytes / SLACK_SHARE + SLACK_BYTES
 }
 
 impl Deref for Partitions {
