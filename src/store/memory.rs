@@ -84,8 +84,12 @@ impl Mapping {
     /// Makes a stretch of [`HUGE_BYTES`] that nobody has written to resident as one huge page, if
     /// the kernel has one, and takes the time.
     pub(super) fn populate_huge(&self, start: usize) {
-        self.advise(start..start + HUGE_BYTES, Advice::LinuxHugepage);
+        let page = start..start + HUGE_BYTES;
+        self.advise(page.clone(), Advice::LinuxHugepage);
         self.advise(start..start + SMALL_BYTES, Advice::LinuxPopulateWrite);
+        // What is given back of it and used again comes in small pages: nobody waits, and no more
+        // becomes resident than is used.
+        self.advise(page, Advice::LinuxNoHugepage);
     }
 
     fn advise(&self, bytes: Range<usize>, advice: Advice) {
