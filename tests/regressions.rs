@@ -38,6 +38,12 @@ fn a_bare_cr_behind_an_unsupported_version_is_malformed_and_not_unsupported() {
     same_in_any_split(b"GET / HTTP/2.0\rx\r\n\r\n", Error::RequestLine);
 }
 
+#[test]
+fn a_bracket_within_a_hosts_brackets_is_malformed() {
+    same_in_any_split(b"GET / HTTP/1.1\r\nHost: [a:[b]\r\n\r\n", Error::Host);
+    same_in_any_split(b"GET / HTTP/1.1\r\nHost: []:80\r\n\r\n", Error::Host);
+}
+
 struct NoContent;
 
 impl Handler for NoContent {

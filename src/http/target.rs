@@ -119,12 +119,12 @@ pub(super) fn parse(
 /// §3.2.2, §3.2.3).
 pub(super) fn is_authority(bytes: &[u8]) -> bool {
     let literal = bytes.first() == Some(&b'[');
-    let host_end = if literal {
-        bytes.iter().position(|&byte| byte == b']').map_or(0, |at| at + 1)
+    let (host, port) = if literal {
+        let Some(end) = bytes.iter().position(|&byte| byte == b']') else { return false };
+        (&bytes[1..end], &bytes[end + 1..])
     } else {
-        bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len())
+        bytes.split_at(bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()))
     };
-    let (host, port) = bytes.split_at(host_end);
     let is_port = match port {
         [] => true,
         [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
@@ -133,7 +133,7 @@ pub(super) fn is_authority(bytes: &[u8]) -> bool {
     let is_host = |byte: &u8| {
         byte.is_ascii_alphanumeric()
             || b"-._~!$&'()*+,;=%".contains(byte)
-            || (literal && b"[:]".contains(byte))
+            || (literal && *byte == b':')
     };
     is_port && !host.is_empty() && host.iter().all(is_host)
 }
@@ -167,7 +167,10 @@ mod tests {
         for right in ["a", "a.b:80", "a:", "[::1]", "[::1]:8080", "1.2.3.4:5", "a_b-c~d"] {
             assert!(is_authority(right.as_bytes()), "{right}");
         }
-        for wrong in ["", ":80", "a:8x", "a:80:80", "[::1", "[::1]x", "a@b", "a/b", "a b", "::1"] {
+        for wrong in [
+            "", ":80", "a:8x", "a:80:80", "[::1", "[::1]x", "[]", "[[::1]", "[::1]]", "a@b", "a/b",
+            "a b", "::1",
+        ] {
             assert!(!is_authority(wrong.as_bytes()), "{wrong}");
         }
     }

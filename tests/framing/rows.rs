@@ -820,6 +820,13 @@ fn host() -> Vec<Row> {
             "GET /hit HTTP/1.1\r\nX: y\r\nHost: t\r\n\r\n",
             &[Hit],
         ),
+        refused(
+            "a Host with a bracket in brackets",
+            "3.2",
+            "GET /hit HTTP/1.1\r\nHost: [a:[b]\r\n\r\n",
+            400,
+        ),
+        refused("a Host of empty brackets", "3.2", "GET /hit HTTP/1.1\r\nHost: []\r\n\r\n", 400),
         refused("no Host", "3.2", "GET /hit HTTP/1.1\r\n\r\n", 400),
         refused("no Host, other fields", "3.2", "GET /hit HTTP/1.1\r\nX: y\r\n\r\n", 400),
         refused("two equal Hosts", "3.2", "GET /hit HTTP/1.1\r\nHost: t\r\nHost: t\r\n\r\n", 400),
