@@ -84,9 +84,8 @@ impl HeadParser {
         scanned: &mut usize,
         into: &mut Vec<Parsed>,
     ) -> Result<Option<usize>, Error> {
-        if let Some((parsed, end)) = self.recall(input, at) {
+        if let Some(end) = self.recall(input, at, into) {
             *scanned = 0;
-            into.push(parsed);
             return Ok(Some(end));
         }
         self.parse_in_full(input, at, scanned, into)
@@ -94,13 +93,15 @@ impl HeadParser {
 
     /// The fast way: a plain path, and a field block that was accepted before.
     #[inline]
-    fn recall(&self, input: &[u8], at: usize) -> Option<(Parsed, usize)> {
-        let (method, start) = match &input[at..] {
-            [b'G', b'E', b'T', b' ', b'/', ..] => (Method::Get, at + 5),
-            [b'P', b'O', b'S', b'T', b' ', b'/', ..] => (Method::Post, at + 6),
-            [b'P', b'U', b'T', b' ', b'/', ..] => (Method::Put, at + 5),
-            [b'H', b'E', b'A', b'D', b' ', b'/', ..] => (Method::Head, at + 6),
-            [b'D', b'E', b'L', b'E', b'T', b'E', b' ', b'/', ..] => (Method::Delete, at + 8),
+    fn recall(&self, input: &[u8], at: usize, into: &mut Vec<Parsed>) -> Option<usize> {
+        let head = &input[at..];
+        // Prefixes of constant length are compared as words.
+        let (method, start) = match head.first()? {
+            b'G' if head.starts_with(b"GET /") => (Method::Get, at + 5),
+            b'P' if head.starts_with(b"POST /") => (Method::Post, at + 6),
+            b'P' if head.starts_with(b"PUT /") => (Method::Put, at + 5),
+            b'H' if head.starts_with(b"HEAD /") => (Method::Head, at + 6),
+            b'D' if head.starts_with(b"DELETE /") => (Method::Delete, at + 8),
             _ => return None,
         };
         let (path, escaped, end) = target::scan(input, start)?;
@@ -111,7 +112,7 @@ impl HeadParser {
         if head_end - at > self.header_bytes_max {
             return None;
         }
-        let parsed = Parsed {
+        into.push(Parsed {
             method,
             target: Target::Path { escaped },
             fields: memo.fields,
@@ -119,8 +120,8 @@ impl HeadParser {
             path_len: path.len() as u32,
             body_at: head_end as u32,
             body_len: 0,
-        };
-        Some((parsed, head_end))
+        });
+        Some(head_end)
     }
 
     #[cold]

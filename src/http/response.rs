@@ -17,6 +17,38 @@ const DATE_CHECK: Duration = Duration::from_millis(50);
 /// Bodies shorter than this, in bytes, have their heads rendered as a whole ahead of time.
 const SHORT_BODY_BYTES: usize = 64;
 
+/// Bytes that a rendered head is copied with, whatever its length: a constant number takes a few
+/// wide moves, any other a call.
+const HEAD_BYTES: usize = 96;
+
+/// A whole head of a response.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    bytes: [u8; HEAD_BYTES],
+    len: usize,
+}
+
+impl Head {
+    /// The parts, one behind the other. Longer than [`HEAD_BYTES`] together they'd be cut off: the
+    /// tests see every one of the few that there are.
+    fn of(parts: &[&[u8]]) -> Self {
+        let mut bytes = [0; HEAD_BYTES];
+        let mut len = 0;
+        for part in parts {
+            bytes[len..len + part.len()].copy_from_slice(part);
+            len += part.len();
+        }
+        Self { bytes, len }
+    }
+
+    #[inline]
+    fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+}
+
 /// What the commonest responses start with, rendered once a second.
 #[derive(Debug)]
 pub(super) struct Heads {
@@ -28,24 +60,25 @@ pub(super) struct Heads {
     /// A 200 up to its Content-Length's digits.
     ok: Vec<u8>,
     /// Whole heads of a 200 by the body's length.
-    ok_short: Vec<Vec<u8>>,
-    created: Vec<u8>,
-    no_content: Vec<u8>,
-    not_found: Vec<u8>,
+    ok_short: [Head; SHORT_BODY_BYTES],
+    created: Head,
+    no_content: Head,
+    not_found: Head,
 }
 
 impl Heads {
     pub(super) fn new(dated: bool) -> Self {
+        let empty = Head::of(&[]);
         let mut heads = Self {
             dated,
             second: 0,
             next_check: None,
             date: Vec::new(),
             ok: Vec::new(),
-            ok_short: Vec::new(),
-            created: Vec::new(),
-            no_content: Vec::new(),
-            not_found: Vec::new(),
+            ok_short: [empty; SHORT_BODY_BYTES],
+            created: empty,
+            no_content: empty,
+            not_found: empty,
         };
         heads.render(date::seconds_now());
         heads
@@ -70,18 +103,15 @@ impl Heads {
         if self.dated {
             self.date = [b"Date: ", &date::render(second)[..], b"\r\n"].concat();
         }
-        let head = |status: Status, rest: &[u8]| {
-            [b"HTTP/1.1 ", status.line().as_bytes(), b"\r\n", &self.date, rest].concat()
-        };
-        let ok = head(Status::Ok, b"Content-Length: ");
-        self.ok_short = (0..SHORT_BODY_BYTES)
-            .map(|length| [&ok, length.to_string().as_bytes(), b"\r\n\r\n"].concat())
-            .collect();
-        let created = head(Status::Created, b"Content-Length: 0\r\n\r\n");
-        let no_content = head(Status::NoContent, b"\r\n");
-        let not_found = head(Status::NotFound, b"Content-Length: 0\r\n\r\n");
-        (self.ok, self.created, self.no_content, self.not_found) =
-            (ok, created, no_content, not_found);
+        let start =
+            |status: Status| [b"HTTP/1.1 ", status.line().as_bytes(), b"\r\n", &self.date].concat();
+        self.ok = [&start(Status::Ok)[..], b"Content-Length: "].concat();
+        self.ok_short = std::array::from_fn(|length| {
+            Head::of(&[&self.ok, length.to_string().as_bytes(), b"\r\n\r\n"])
+        });
+        self.created = Head::of(&[&start(Status::Created), b"Content-Length: 0\r\n\r\n"]);
+        self.no_content = Head::of(&[&start(Status::NoContent), b"\r\n"]);
+        self.not_found = Head::of(&[&start(Status::NotFound), b"Content-Length: 0\r\n\r\n"]);
     }
 }
 
@@ -119,7 +149,7 @@ impl Responses<'_> {
     pub fn ok_head(&mut self, persistence: Persistence, length: usize) {
         let plain = matches!(persistence, Persistence::Default | Persistence::OldClose);
         if plain && let Some(head) = self.heads.ok_short.get(length) {
-            return self.output.bytes().extend_from_slice(head);
+            return head.append_to(self.output.bytes());
         }
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(length).as_bytes();
@@ -164,7 +194,7 @@ impl Responses<'_> {
                 Status::NotFound => &self.heads.not_found,
                 _ => return self.empty_in_full(persistence, status),
             };
-            self.output.bytes().extend_from_slice(head);
+            head.append_to(self.output.bytes());
         } else {
             self.empty_in_full(persistence, status);
         }

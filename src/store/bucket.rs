@@ -63,11 +63,6 @@ impl Slot {
     }
 
     #[inline]
-    pub(super) fn tag(self) -> u16 {
-        (self.0 >> TAG_SHIFT) as u16
-    }
-
-    #[inline]
     pub(super) fn mark(self) -> u8 {
         (self.0 >> PLACE_BITS) as u8 & MARK_MAX
     }
@@ -115,7 +110,9 @@ impl Line {
     /// slot it is can't be predicted.
     #[inline]
     pub(super) fn with_tag(&self, tag: u16) -> SlotSet {
-        SlotSet((0..SLOTS).fold(0, |set, at| set | u32::from(self.slot(at).tag() == tag) << at))
+        let wanted = u64::from(tag) << TAG_SHIFT;
+        let has = |at: usize| u32::from(self.slot(at).0 ^ wanted < 1 << TAG_SHIFT);
+        SlotSet((0..SLOTS).rev().fold(0, |set, at| set << 1 | has(at)))
     }
 
     /// Records a hit, at no write when the mark is at its height. It is only a hint: when the
@@ -136,10 +133,28 @@ mod tests {
 
     #[test]
     fn a_slot_keeps_its_parts_apart() {
+        let parts = |slot: Slot| (slot.0 >> TAG_SHIFT, slot.mark(), slot.place());
         let slot = Slot::new(u16::MAX, 0, (1 << PLACE_BITS) - 1);
-        assert_eq!((slot.tag(), slot.mark(), slot.place()), (u16::MAX, 0, (1 << 46) - 1));
+        assert_eq!(parts(slot), (0xffff, 0, (1 << 46) - 1));
         let top = slot.marked().marked().marked().marked();
-        assert_eq!((top.tag(), top.mark(), top.place()), (u16::MAX, MARK_MAX, (1 << 46) - 1));
+        assert_eq!(parts(top), (0xffff, MARK_MAX, (1 << 46) - 1));
         assert!(Slot::EMPTY.is_empty() && !slot.is_empty());
+    }
+
+    #[test]
+    fn slots_are_found_by_their_tag_and_nothing_else() {
+        let line = Line {
+            sequence: Sequence::new(),
+            link: AtomicU32::new(0),
+            slots: std::array::from_fn(|_| AtomicU64::new(0)),
+        };
+        for (at, tag) in [5, 7, 5, u16::MAX, 0x8005, 5].into_iter().enumerate() {
+            line.set(at, Slot::new(tag, MARK_MAX, (1 << PLACE_BITS) - 1));
+        }
+        let with = |tag| line.with_tag(tag).collect::<Vec<_>>();
+        assert_eq!(with(5), [0, 2, 5]);
+        assert_eq!((with(7), with(u16::MAX), with(0x8005)), (vec![1], vec![3], vec![4]));
+        // The empty one is among those whose tag is zero.
+        assert_eq!((with(0), with(4)), (vec![6], vec![]));
     }
 }

@@ -1,6 +1,8 @@
 //! The hash that places keys, with a seed of this process's own, so that nobody outside can make
 //! up keys that collide.
 
+use std::hash::{BuildHasher, Hasher as _};
+
 use ahash::RandomState;
 
 use super::entry::{Entry, KEY_BYTES_MAX};
@@ -18,7 +20,10 @@ impl Hasher {
 
     #[inline]
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
-        self.0.hash_one(key)
+        // Not `hash_one`, which hashes the length as well: `write` does that already.
+        let mut hasher = self.0.build_hasher();
+        hasher.write(key);
+        hasher.finish()
     }
 
     /// The hash of an entry's key.

@@ -154,29 +154,21 @@ impl Index {
         Sighting { slot: line.slot(at), bucket: bucket as u32, at: at as u32, sequence }
     }
 
-    /// Offers the slots with the key's tag to `probe` until it takes one, and records a hit on
-    /// that. Started over when a writer was in the way: what `probe` did before is then void.
+    /// Whether what was seen is still so, and with it all that was read of the entry since. Records
+    /// a hit if it is.
     #[inline]
-    pub(super) fn read<R>(
-        &self,
-        hash: u64,
-        sighting: Sighting,
-        mut probe: impl FnMut(Slot) -> Option<R>,
-    ) -> Option<R> {
-        if !sighting.slot.is_empty()
-            && let Some(result) = probe(sighting.slot)
-        {
-            let line = &self.lines[sighting.bucket as usize];
-            if line.sequence.unchanged(sighting.sequence) {
-                line.mark(sighting.at as usize, sighting.slot);
-                return Some(result);
-            }
+    pub(super) fn confirms(&self, sighting: Sighting) -> bool {
+        let line = &self.lines[sighting.bucket as usize];
+        let confirmed = line.sequence.unchanged(sighting.sequence);
+        if confirmed {
+            line.mark(sighting.at as usize, sighting.slot);
         }
-        self.search(hash, &mut probe)
+        confirmed
     }
 
-    #[inline(never)]
-    fn search<R>(&self, hash: u64, probe: &mut impl FnMut(Slot) -> Option<R>) -> Option<R> {
+    /// Offers the slots with the key's tag to `probe` until it takes one, and records a hit on
+    /// that. Started over when a writer was in the way: what `probe` did before is then void.
+    pub(super) fn read<R>(&self, hash: u64, mut probe: impl FnMut(Slot) -> Option<R>) -> Option<R> {
         loop {
             let shape = Shape(self.shape.load(Ordering::Acquire));
             let bucket = shape.bucket_of(hash);
@@ -186,7 +178,7 @@ impl Index {
             if now != shape && now.bucket_of(hash) != bucket {
                 continue;
             }
-            let found = self.probe(head, tag_of(hash), &mut *probe);
+            let found = self.probe(head, tag_of(hash), &mut probe);
             if head.sequence.unchanged(first) {
                 let (line, at, slot, result) = found?;
                 line.mark(at, slot);

@@ -174,6 +174,25 @@ impl Store {
         mut read: impl FnMut(Value<'_>) -> R,
     ) -> Option<R> {
         let partition = self.partition_of(key);
+        let home = &self.partitions[partition];
+        if let Some(value) = home.glimpse(key, now) {
+            let result = read(Value::Small(value));
+            if home.index.confirms(key.sighting) {
+                return Some(result);
+            }
+        }
+        self.search(partition, key, now, &mut read)
+    }
+
+    /// Looks for a key that is not where it was seen, or was seen nowhere, or whose value is large.
+    #[inline(never)]
+    fn search<R>(
+        &self,
+        partition: usize,
+        key: Key<'_>,
+        now: Tick,
+        read: &mut dyn FnMut(Value<'_>) -> R,
+    ) -> Option<R> {
         loop {
             match self.partitions[partition].read(key, now, |value| read(Value::Small(value)))? {
                 Seen::Value(result) => return Some(result),

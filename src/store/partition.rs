@@ -180,16 +180,29 @@ impl Partition {
         sighting
     }
 
+    /// The small value where the key was seen, if it is there. What is read of it is only good if
+    /// the index then still [confirms](Index::confirms) the sighting.
+    #[inline]
+    pub(super) fn glimpse(&self, key: Key<'_>, now: Tick) -> Option<SmallValue<'_>> {
+        let slot = key.sighting.slot;
+        if slot.is_empty() {
+            return None;
+        }
+        let entry = Entry::at(self.pages.words_at(slot.place()))?;
+        let header = entry.header;
+        let shows = entry.key_is(key.bytes) && !header.is_large() && !header.expiry().is_due(now);
+        shows.then(|| entry.value())
+    }
+
     /// Looks a key up without a lock. `read` may be called several times; the last one counts,
     /// if the result is [`Seen::Value`].
-    #[inline]
     pub(super) fn read<R>(
         &self,
         key: Key<'_>,
         now: Tick,
         mut read: impl FnMut(SmallValue<'_>) -> R,
     ) -> Option<Seen<R>> {
-        self.index.read(key.hash, key.sighting, |slot| {
+        self.index.read(key.hash, |slot| {
             let entry = Entry::at(self.pages.words_at(slot.place()))?;
             if !entry.key_is(key.bytes) {
                 return None;
