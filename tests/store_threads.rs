@@ -60,7 +60,8 @@ fn contend(partitions: usize, memory_bytes_max: u64, filler: bool) {
                 while !done.load(Ordering::Relaxed) {
                     for key in 0..KEYS {
                         let least = acknowledged[key as usize].load(Ordering::Acquire);
-                        match get(store, &key.to_le_bytes(), Tick(0)) {
+                        let read = if key % 2 == 0 { get } else { get_seen };
+                        match read(store, &key.to_le_bytes(), Tick(0)) {
                             None => assert!(filler || least == 0, "key {key} is lost"),
                             Some(bytes) => {
                                 let version = version_of(key, &bytes);
@@ -108,7 +109,7 @@ fn keys_are_found_while_the_index_grows() {
                 written.store(key + 1, Ordering::Release);
             }
         });
-        for step in [7919, 104_729] {
+        for (step, read) in [(7919, get as fn(&_, &_, _) -> _), (104_729, get_seen)] {
             scope.spawn(move || {
                 let mut at = 0u64;
                 loop {
@@ -118,7 +119,7 @@ fn keys_are_found_while_the_index_grows() {
                     }
                     at = at.wrapping_add(step);
                     if let Some(key) = at.checked_rem(until) {
-                        let seen = get(store, &key.to_le_bytes(), Tick(0));
+                        let seen: Option<Vec<u8>> = read(store, &key.to_le_bytes(), Tick(0));
                         assert_eq!(seen.as_deref(), Some(&key.to_be_bytes()[..]));
                     }
                 }

@@ -24,8 +24,8 @@ pub use counters::Counters;
 pub use names::Names;
 use names::{Name, Page};
 pub use pages::Pages;
-use plan::Paths;
 pub use plan::Plan;
+use plan::{Paths, Step};
 pub use upload::Upload;
 
 /// What GET and HEAD answer when the key is absent.
@@ -106,7 +106,7 @@ impl Cache {
     }
 
     /// What the request's path names, given its bytes after percent-decoding.
-    #[inline]
+    #[inline(always)] // Into the loop over a connection's input.
     fn name(&self, request: &Request<'_>, path: Option<&[u8]>) -> Name {
         let Some(path) = path else { return Name::BROKEN_ESCAPE };
         match request.target {
@@ -148,17 +148,17 @@ impl Cache {
         }
     }
 
-    /// Answers a request whose path has these bytes and names that.
-    #[inline]
+    /// Answers a request whose path has these bytes.
+    #[inline(always)] // Into the loop over a batch.
     fn answer(
         &self,
         request: &Request<'_>,
         path: &[u8],
-        name: Name,
-        sighting: Sighting,
+        step: Step,
         now: Tick,
         responses: &mut Responses<'_>,
     ) {
+        let Step { name, sighting } = step;
         let persistence = request.fields.persistence;
         if let Err(refusal) = self.check(request, name) {
             return responses.refuse(request.method, persistence, *refusal);
@@ -184,6 +184,30 @@ impl Cache {
 
     #[inline]
     fn read(&self, key: Key<'_>, request: &Request<'_>, now: Tick, responses: &mut Responses<'_>) {
+        let start = responses.bytes().len();
+        if let Some(glimpse) = self.store.glimpse(key, now) {
+            responses.ok_head(request.fields.persistence, glimpse.value().len());
+            if request.method != Method::Head {
+                glimpse.value().append_to(responses.bytes());
+            }
+            if glimpse.holds() {
+                self.counters.hits.add(1);
+                return responses.count(request.method, Status::Ok);
+            }
+            responses.bytes().truncate(start);
+        }
+        self.search(key, request, now, responses);
+    }
+
+    /// Answers a read of a key that is not where it was seen, or not small, or not there.
+    #[inline(never)]
+    fn search(
+        &self,
+        key: Key<'_>,
+        request: &Request<'_>,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) {
         let persistence = request.fields.persistence;
         let with_body = request.method != Method::Head;
         let start = responses.bytes().len();
@@ -290,24 +314,23 @@ impl Handler for Cache {
         if let Name::Key(hash) = name {
             self.store.prefetch_index(hash);
         }
-        plan.names.push(name);
+        plan.steps.push(Step { name, sighting: Sighting::NONE });
     }
 
     fn prefetch(&mut self, plan: &mut Plan) {
-        let sight = |name: &Name| match *name {
-            Name::Key(hash) => self.store.prefetch_entry(hash),
-            _ => Sighting::NONE,
-        };
-        plan.sightings.extend(plan.names.iter().map(sight));
+        for step in &mut plan.steps {
+            if let Name::Key(hash) = step.name {
+                step.sighting = self.store.prefetch_entry(hash);
+            }
+        }
     }
 
     fn handle(&mut self, requests: Requests<'_>, plan: &mut Plan, responses: &mut Responses<'_>) {
         let now = self.clock.tick(responses.now());
         let mut path_of = plan.paths.again();
-        let seen = plan.names.iter().zip(&plan.sightings);
-        for (request, (&name, &sighting)) in requests.iter().zip(seen) {
+        for (request, &step) in requests.iter().zip(&plan.steps) {
             let path = path_of(&request).unwrap_or_default();
-            self.answer(&request, path, name, sighting, now, responses);
+            self.answer(&request, path, step, now, responses);
         }
         drop(path_of);
         plan.clear();
@@ -353,7 +376,8 @@ impl Handler for Cache {
                 let path = paths.add(&request);
                 let name = self.name(&request, path);
                 let path = path.unwrap_or_default();
-                self.answer(&request, path, name, Sighting::NONE, now, responses);
+                let step = Step { name, sighting: Sighting::NONE };
+                self.answer(&request, path, step, now, responses);
             }
         }
     }

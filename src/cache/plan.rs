@@ -4,12 +4,18 @@ use super::names::Name;
 use crate::http::{Request, Target, percent_decode};
 use crate::store::Sighting;
 
-/// What each request of a batch names, and where it was seen. Kept for its capacity.
+/// What is known of each request of a batch. Kept for its capacity.
 #[derive(Debug, Default)]
 pub struct Plan {
-    pub(super) names: Vec<Name>,
-    pub(super) sightings: Vec<Sighting>,
+    pub(super) steps: Vec<Step>,
     pub(super) paths: Paths,
+}
+
+/// What a request names, and where that was seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    pub(super) name: Name,
+    pub(super) sighting: Sighting,
 }
 
 /// The paths that had to be decoded, one behind the other.
@@ -22,8 +28,7 @@ pub(super) struct Paths {
 
 impl Plan {
     pub(super) fn clear(&mut self) {
-        self.names.clear();
-        self.sightings.clear();
+        self.steps.clear();
         self.paths.bytes.clear();
         self.paths.ends.clear();
     }

@@ -115,6 +115,12 @@ impl Heads {
     }
 }
 
+/// Whether no Connection field tells of the persistence.
+#[inline]
+fn says_nothing(persistence: Persistence) -> bool {
+    matches!(persistence, Persistence::Default | Persistence::OldClose)
+}
+
 /// Appends responses to a connection's output.
 #[derive(Debug)]
 pub struct Responses<'a> {
@@ -147,20 +153,23 @@ impl Responses<'_> {
     /// take it back by truncating [`bytes`](Self::bytes).
     #[inline]
     pub fn ok_head(&mut self, persistence: Persistence, length: usize) {
-        let plain = matches!(persistence, Persistence::Default | Persistence::OldClose);
-        if plain && let Some(head) = self.heads.ok_short.get(length) {
-            return head.append_to(self.output.bytes());
+        match self.heads.ok_short.get(length) {
+            Some(head) if says_nothing(persistence) => head.append_to(self.output.bytes()),
+            _ => self.ok_head_in_full(persistence, length),
         }
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(length).as_bytes();
-        if plain {
+    }
+
+    #[inline(never)]
+    fn ok_head_in_full(&mut self, persistence: Persistence, length: usize) {
+        if says_nothing(persistence) {
             self.output.bytes().extend_from_slice(&self.heads.ok);
         } else {
             self.start(Status::Ok, persistence);
             self.output.bytes().extend_from_slice(b"Content-Length: ");
         }
+        let mut digits = itoa::Buffer::new();
         let out = self.output.bytes();
-        out.extend_from_slice(digits);
+        out.extend_from_slice(digits.format(length).as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
     }
 

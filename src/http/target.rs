@@ -102,7 +102,7 @@ const fn uncommon(word: u64) -> u64 {
     // Adding to the seven low bits of a byte carries into its highest, and no further.
     let low = word & !HIGH;
     let from_minus = low + ONES * (0x80 - b'-' as u64);
-    let not_query = (low ^ ONES * b'?' as u64) + !HIGH;
+    let not_query = (low ^ (ONES * b'?' as u64)) + !HIGH;
     let is_delete = low + ONES;
     (!(from_minus & not_query) | is_delete | word) & HIGH
 }

@@ -111,8 +111,8 @@ impl Line {
     #[inline]
     pub(super) fn with_tag(&self, tag: u16) -> SlotSet {
         let wanted = u64::from(tag) << TAG_SHIFT;
-        let has = |at: usize| u32::from(self.slot(at).0 ^ wanted < 1 << TAG_SHIFT);
-        SlotSet((0..SLOTS).rev().fold(0, |set, at| set << 1 | has(at)))
+        let has = |at: usize| (self.slot(at).0 ^ wanted) >> TAG_SHIFT == 0;
+        SlotSet((0..SLOTS).rev().fold(0, |set: u32, at| set << 1 | u32::from(has(at))))
     }
 
     /// Records a hit, at no write when the mark is at its height. It is only a hint: when the

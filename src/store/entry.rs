@@ -272,6 +272,17 @@ impl SmallValue<'_> {
     /// Appends the value's bytes to `out`.
     #[inline]
     pub fn append_to(&self, out: &mut Vec<u8>) {
+        if self.len > 8 {
+            return self.append_long_to(out);
+        }
+        // A constant number of bytes takes one move, and the end is put right afterwards.
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.word(0).to_le_bytes());
+        out.truncate(end);
+    }
+
+    #[inline(never)]
+    fn append_long_to(&self, out: &mut Vec<u8>) {
         super::memory::append_words(out, self.len, |at| self.word(at));
     }
 }

@@ -37,6 +37,7 @@ use hasher::Hasher;
 pub use index::Sighting;
 pub use key::{Hash, Key};
 pub use large::{LargeValue, Upload};
+pub use partition::Glimpse;
 use partition::{Content, Seen, is_small};
 use partitions::Partitions;
 
@@ -163,10 +164,17 @@ impl Store {
         self.partitions[self.partition_of_hash(hash.0)].sight(hash.0)
     }
 
+    /// The key's live value if it is small and where the key was [seen](Key::seen): the quick way,
+    /// without a search. `None` says nothing about the key.
+    #[must_use]
+    #[inline]
+    pub fn glimpse(&self, key: Key<'_>, now: Tick) -> Option<Glimpse<'_>> {
+        self.partitions[self.partition_of(key)].glimpse(key, now)
+    }
+
     /// Shows a live value to `read`. A concurrent write can tear what `read` saw; it is then
     /// called again, and must discard what the earlier call produced. `None`: absent, and
     /// whatever `read` may have produced before must be discarded, too.
-    #[inline]
     pub fn get<R>(
         &self,
         key: Key<'_>,
@@ -174,25 +182,6 @@ impl Store {
         mut read: impl FnMut(Value<'_>) -> R,
     ) -> Option<R> {
         let partition = self.partition_of(key);
-        let home = &self.partitions[partition];
-        if let Some(value) = home.glimpse(key, now) {
-            let result = read(Value::Small(value));
-            if home.index.confirms(key.sighting) {
-                return Some(result);
-            }
-        }
-        self.search(partition, key, now, &mut read)
-    }
-
-    /// Looks for a key that is not where it was seen, or was seen nowhere, or whose value is large.
-    #[inline(never)]
-    fn search<R>(
-        &self,
-        partition: usize,
-        key: Key<'_>,
-        now: Tick,
-        read: &mut dyn FnMut(Value<'_>) -> R,
-    ) -> Option<R> {
         loop {
             match self.partitions[partition].read(key, now, |value| read(Value::Small(value)))? {
                 Seen::Value(result) => return Some(result),

@@ -74,6 +74,30 @@ pub(super) enum Content<'a> {
     Large(Chain),
 }
 
+/// A small value that is read without a lock while somebody may be writing over it.
+#[derive(Debug)]
+pub struct Glimpse<'a> {
+    value: SmallValue<'a>,
+    index: &'a Index,
+    sighting: Sighting,
+}
+
+impl Glimpse<'_> {
+    /// The value; what is read of it is worth nothing before [`holds`](Self::holds) says so.
+    #[must_use]
+    #[inline]
+    pub fn value(&self) -> &SmallValue<'_> {
+        &self.value
+    }
+
+    /// Whether everything that was read of the value so far is what the key had. Records the hit.
+    #[must_use]
+    #[inline]
+    pub fn holds(&self) -> bool {
+        self.index.confirms(self.sighting)
+    }
+}
+
 /// What a reader has found.
 pub(super) enum Seen<R> {
     Value(R),
@@ -180,18 +204,17 @@ impl Partition {
         sighting
     }
 
-    /// The small value where the key was seen, if it is there. What is read of it is only good if
-    /// the index then still [confirms](Index::confirms) the sighting.
+    /// The small value where the key was seen, if it is there.
     #[inline]
-    pub(super) fn glimpse(&self, key: Key<'_>, now: Tick) -> Option<SmallValue<'_>> {
-        let slot = key.sighting.slot;
-        if slot.is_empty() {
+    pub(super) fn glimpse(&self, key: Key<'_>, now: Tick) -> Option<Glimpse<'_>> {
+        let Key { bytes, sighting, .. } = key;
+        if sighting.slot.is_empty() {
             return None;
         }
-        let entry = Entry::at(self.pages.words_at(slot.place()))?;
+        let entry = Entry::at(self.pages.words_at(sighting.slot.place()))?;
         let header = entry.header;
-        let shows = entry.key_is(key.bytes) && !header.is_large() && !header.expiry().is_due(now);
-        shows.then(|| entry.value())
+        let shows = entry.key_is(bytes) && !header.is_large() && !header.expiry().is_due(now);
+        shows.then(|| Glimpse { value: entry.value(), index: &self.index, sighting })
     }
 
     /// Looks a key up without a lock. `read` may be called several times; the last one counts,
