@@ -29,8 +29,8 @@ struct Head {
 }
 
 impl Head {
-    /// The parts, one behind the other. Longer than [`HEAD_BYTES`] together they'd be cut off: the
-    /// tests see every one of the few that there are.
+    /// The parts, one behind the other. They fit: all that a head which is rendered ahead of time
+    /// consists of has a fixed length, but for the two digits of a short body's.
     fn of(parts: &[&[u8]]) -> Self {
         let mut bytes = [0; HEAD_BYTES];
         let mut len = 0;
