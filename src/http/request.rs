@@ -30,6 +30,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     #[inline]
     pub(super) fn new(input: &'a [u8], parsed: &'a Parsed, class: Class) -> Self {
+        debug_assert!(parsed.body_at as usize + parsed.body_len as usize <= input.len());
         // Both lie within the input; that the compiler need not keep a panic for it lets it leave
         // out the part that a caller does not ask for.
         let part = |at: u32, len: u32| {

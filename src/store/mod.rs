@@ -12,6 +12,7 @@ mod entry;
 mod eviction;
 mod expiry;
 mod ghost;
+mod glimpse;
 mod hasher;
 mod index;
 mod key;
@@ -33,11 +34,11 @@ use std::sync::Arc;
 
 pub use clock::{Clock, Expiry, TTL_SECONDS_MAX, Tick};
 pub use entry::{KEY_BYTES_MAX, SmallValue};
+pub use glimpse::Glimpse;
 use hasher::Hasher;
 pub use index::Sighting;
 pub use key::{Hash, Key};
 pub use large::{LargeValue, Upload};
-pub use partition::Glimpse;
 use partition::{Content, Seen, is_small};
 use partitions::Partitions;
 

@@ -15,6 +15,7 @@ use super::entry::{
     self, ENTRY_BYTES_MAX, Entry, HEADER_BYTES, Header, KEY_BYTES_MAX, LARGE_BYTES,
 };
 use super::ghost::Ghost;
+use super::glimpse::Glimpse;
 use super::hasher::Hasher;
 use super::index::{Found, Index, Lines, Sighting, tag_of};
 use super::large::Chain;
@@ -72,30 +73,6 @@ pub(super) struct Writer<'a> {
 pub(super) enum Content<'a> {
     Small(&'a [u8]),
     Large(Chain),
-}
-
-/// A small value that is read without a lock while somebody may be writing over it.
-#[derive(Debug)]
-pub struct Glimpse<'a> {
-    value: SmallValue<'a>,
-    index: &'a Index,
-    sighting: Sighting,
-}
-
-impl Glimpse<'_> {
-    /// The value; what is read of it is worth nothing before [`holds`](Self::holds) says so.
-    #[must_use]
-    #[inline]
-    pub fn value(&self) -> &SmallValue<'_> {
-        &self.value
-    }
-
-    /// Whether everything that was read of the value so far is what the key had. Records the hit.
-    #[must_use]
-    #[inline]
-    pub fn holds(&self) -> bool {
-        self.index.confirms(self.sighting)
-    }
 }
 
 /// What a reader has found.
@@ -214,7 +191,7 @@ impl Partition {
         let entry = Entry::at(self.pages.words_at(sighting.slot.place()))?;
         let header = entry.header;
         let shows = entry.key_is(bytes) && !header.is_large() && !header.expiry().is_due(now);
-        shows.then(|| Glimpse { value: entry.value(), index: &self.index, sighting })
+        shows.then(|| Glimpse::new(entry.value(), &self.index, sighting))
     }
 
     /// Looks a key up without a lock. `read` may be called several times; the last one counts,
