@@ -55,6 +55,7 @@ struct State {
     fault: Fault,
     values: Mutex<HashMap<Vec<u8>, Stored>>,
     gets: AtomicU64,
+    connections: AtomicU64,
     is_done: AtomicBool,
     requests: Mutex<Vec<String>>,
 }
@@ -63,9 +64,19 @@ struct State {
 struct Stored {
     new: Option<Vec<u8>>,
     old: Option<Vec<u8>>,
-    /// The number of GETs that came before the last write.
-    written_at: u64,
+    /// The request that wrote last.
+    written_by: Option<Place>,
 }
+
+/// Where a request came: the connection's number, and the request's on it.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    connection: u64,
+    request: u64,
+}
+
+/// More than the requests that one connection has on their way at a time.
+const ON_THEIR_WAY: u64 = 16;
 
 /// The server. Its threads end with the test process.
 #[derive(Debug)]
@@ -115,6 +126,7 @@ impl State {
             fault,
             values: Mutex::default(),
             gets: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             is_done: AtomicBool::new(false),
             requests: Mutex::default(),
         })
@@ -174,6 +186,7 @@ fn parse(bytes: &[u8]) -> Option<Request> {
 fn serve(mut stream: impl Stream, state: &State) {
     let mut input = Vec::new();
     let mut buffer = [0; 16 * 1024];
+    let connection = state.connections.fetch_add(1, Ordering::Relaxed);
     let mut answered = 0;
     loop {
         match stream.read(&mut buffer) {
@@ -187,7 +200,8 @@ fn serve(mut stream: impl Stream, state: &State) {
         let mut is_closing = false;
         while let Some(request) = parse(&input) {
             input.drain(..request.length);
-            let Some(mut answer) = answer(state, &request) else { continue };
+            let place = Place { connection, request: answered };
+            let Some(mut answer) = answer(state, &request, place) else { continue };
             answered += 1;
             match state.fault {
                 Fault::CloseEarly(after) if answered == after => is_closing = true,
@@ -233,7 +247,7 @@ fn close(stream: &mut impl Stream) {
     while matches!(stream.read(&mut buffer), Ok(1..)) {}
 }
 
-fn answer(state: &State, request: &Request) -> Option<Vec<u8>> {
+fn answer(state: &State, request: &Request, place: Place) -> Option<Vec<u8>> {
     let Request { method, target, body, .. } = request;
     let log = format!("{method} {target} {}", String::from_utf8_lossy(body));
     state.requests.lock().unwrap().push(log);
@@ -244,7 +258,7 @@ fn answer(state: &State, request: &Request) -> Option<Vec<u8>> {
         let slot = values.entry(key).or_default();
         slot.old = slot.new.take();
         slot.new = (method != "DELETE").then(|| body.clone());
-        slot.written_at = state.gets.load(Ordering::Relaxed);
+        slot.written_by = Some(place);
         return Some(match (slot.old.is_some(), method.as_str()) {
             (false, "DELETE") => response(404, b"", false),
             (true, _) => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
@@ -252,7 +266,7 @@ fn answer(state: &State, request: &Request) -> Option<Vec<u8>> {
         });
     }
     let get = state.gets.fetch_add(1, Ordering::Relaxed);
-    let Stored { new, old, written_at } = values.get(&key).cloned().unwrap_or_default();
+    let Stored { new, old, written_by } = values.get(&key).cloned().unwrap_or_default();
     if let Fault::Stall(ms) = state.fault
         && state.strikes(state.fault, get)
     {
@@ -269,8 +283,11 @@ fn answer(state: &State, request: &Request) -> Option<Vec<u8>> {
         return Some(response(status, b"no", false));
     }
     let mut value = new;
-    // The write has been acknowledged for longer than any read has been on its way.
-    if old.is_some() && get > written_at + 100 && state.strikes(Fault::Stale, get) {
+    // The same connection wrote it, and this read can't have been sent before it was told so.
+    let is_known = written_by.is_some_and(|by| {
+        by.connection == place.connection && place.request > by.request + ON_THEIR_WAY
+    });
+    if old.is_some() && is_known && state.strikes(Fault::Stale, get) {
         value = old;
     }
     if state.strikes(Fault::Lose, get) {
