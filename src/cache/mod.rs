@@ -18,7 +18,9 @@ use crate::http::{
     Target,
 };
 use crate::net::Payload;
-use crate::store::{Clock, Expiry, Full, Key, LargeValue, Sighting, Store, Tick, Value, Written};
+use crate::store::{
+    Clock, Expiry, Full, Key, LargeValue, Sighting, SmallValue, Store, Tick, Value, Written,
+};
 
 pub use counters::Counters;
 pub use names::Names;
@@ -186,10 +188,7 @@ impl Cache {
     fn read(&self, key: Key<'_>, request: &Request<'_>, now: Tick, responses: &mut Responses<'_>) {
         let start = responses.bytes().len();
         if let Some(glimpse) = self.store.glimpse(key, now) {
-            responses.ok_head(request.fields.persistence, glimpse.value().len());
-            if request.method != Method::Head {
-                glimpse.value().append_to(responses.bytes());
-            }
+            show(glimpse.value(), request, responses);
             if glimpse.holds() {
                 self.counters.hits.add(1);
                 return responses.count(request.method, Status::Ok);
@@ -208,22 +207,15 @@ impl Cache {
         now: Tick,
         responses: &mut Responses<'_>,
     ) {
-        let persistence = request.fields.persistence;
-        let with_body = request.method != Method::Head;
         let start = responses.bytes().len();
         let mut large = None;
         let hit = self.store.get(key, now, |value| {
             // An earlier call may have been torn by a write.
             responses.bytes().truncate(start);
             match value {
-                Value::Small(value) => {
-                    responses.ok_head(persistence, value.len());
-                    if with_body {
-                        value.append_to(responses.bytes());
-                    }
-                }
+                Value::Small(value) => show(&value, request, responses),
                 Value::Large(value) => {
-                    responses.ok_head(persistence, value.len());
+                    responses.ok_head(request.fields.persistence, value.len());
                     large = Some(value);
                 }
             }
@@ -234,7 +226,7 @@ impl Cache {
         }
         self.counters.hits.add(1);
         responses.count(request.method, Status::Ok);
-        if let Some(large) = large.filter(|_| with_body) {
+        if let Some(large) = large.filter(|_| request.method != Method::Head) {
             let length = large.len();
             responses.payload(Box::new(LargePayload(large)), length);
         }
@@ -285,6 +277,15 @@ impl Cache {
     fn drop_value(&self, key: Key<'_>, now: Tick) -> Result<Written, Full> {
         self.store.remove(key, now);
         Ok(Written::Replaced)
+    }
+}
+
+/// Renders a small value, which the answer to HEAD goes without.
+#[inline]
+fn show(value: &SmallValue<'_>, request: &Request<'_>, responses: &mut Responses<'_>) {
+    responses.ok_head(request.fields.persistence, value.len());
+    if request.method != Method::Head {
+        value.append_to(responses.bytes());
     }
 }
 

@@ -173,9 +173,10 @@ impl Store {
         self.partitions[self.partition_of(key)].glimpse(key, now)
     }
 
-    /// Shows a live value to `read`. A concurrent write can tear what `read` saw; it is then
-    /// called again, and must discard what the earlier call produced. `None`: absent, and
-    /// whatever `read` may have produced before must be discarded, too.
+    /// Searches for the key, wherever it was seen, and shows its live value to `read`. A concurrent
+    /// write can tear what `read` saw; it is then called again, and must discard what the earlier
+    /// call produced. `None`: absent, and whatever `read` may have produced before must be
+    /// discarded, too.
     pub fn get<R>(
         &self,
         key: Key<'_>,
