@@ -340,8 +340,9 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 // Closing the descriptor takes it out of the poll.
                 let slot = self.connections.remove(key);
                 self.held_bytes -= slot.connection.held_bytes();
-                self.counters.closed.add(1);
+                // The acceptor first: whoever reads that one has left finds its place free.
                 self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
+                self.counters.closed.add(1);
             }
         }
     }
