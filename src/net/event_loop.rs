@@ -28,6 +28,11 @@ const TICK: Duration = Duration::from_millis(250);
 /// Connections checked for being overdue per turn, so that the check never becomes a stall.
 const CHECKED_PER_TURN_MAX: usize = 1024;
 
+/// How long a turn sends large values, or ends waits, while others have something to do. Usually
+/// their number is the limit; but where the kernel must wait for memory a page takes a hundred times
+/// as long as it does elsewhere.
+const CHORE_MAX: Duration = Duration::from_millis(1);
+
 /// Input and output held for the connections of one loop before each of them is kept short, in
 /// bytes. What comes on top is a small response and a small read per connection.
 const HELD_BYTES_MAX: usize = 32 << 20;
@@ -144,6 +149,10 @@ impl<'a, S: Service> EventLoop<'a, S> {
             let mut rest = &ready[..];
             while !rest.is_empty() {
                 rest = self.drive(rest);
+                let has_sent = self.send_budget < SENT_BYTES_PER_TURN_MAX;
+                if has_sent && self.now.elapsed() > CHORE_MAX {
+                    self.send_budget = 0;
+                }
             }
             ready.clear();
             if had_backlog {
@@ -232,10 +241,14 @@ impl<'a, S: Service> EventLoop<'a, S> {
     }
 
     /// Has connections go on sending, those first that have waited longest, until the turn's bytes
-    /// are used up.
+    /// or its time are used up.
     fn send_backlog(&mut self) {
+        if self.backlog.is_empty() {
+            return;
+        }
+        let start = Instant::now();
         for _ in 0..self.backlog.len() {
-            if self.send_budget == 0 {
+            if self.send_budget == 0 || start.elapsed() > CHORE_MAX {
                 return;
             }
             let Some(token) = self.backlog.pop_front() else { return };
@@ -357,15 +370,24 @@ impl<'a, S: Service> EventLoop<'a, S> {
             self.next_check = self.now + TICK;
             self.check_at = 0;
         }
+        let start = Instant::now();
         let end =
             self.check_at.saturating_add(CHECKED_PER_TURN_MAX).min(self.connections.capacity());
-        for key in self.check_at..end {
+        while self.check_at < end {
+            let key = self.check_at;
+            self.check_at += 1;
             let slot = self.connections.get(key);
             if slot.is_some_and(|slot| slot.connection.is_overdue(self.now)) {
                 self.with(key, 0, Connection::expire);
+                // What a socket holds that closes is given back page by page.
+                if start.elapsed() > CHORE_MAX {
+                    break;
+                }
             }
         }
-        self.check_at = if end < self.connections.capacity() { end } else { usize::MAX };
+        if self.check_at >= self.connections.capacity() {
+            self.check_at = usize::MAX;
+        }
         self.check_at != usize::MAX
     }
 }
