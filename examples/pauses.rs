@@ -3,6 +3,7 @@
 //! `cargo run --release --example pauses [KEYS] [MEBIBYTES]` inserts keys one by one into an empty
 //! store, and prints how long they took by the clock and of the thread's processor time, which
 //! does not count what other processes did meanwhile, and how many took longer than 0.3 and 1 ms.
+//! The last line is of doing nothing for as long: what takes time there is the machine's.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ fn main() {
     store.adopt(0);
     let new = || Histogram::<u64>::new(3).expect("three digits");
     let (mut by_clock, mut by_processor, mut name) = (new(), new(), Vec::new());
+    let begun = processor_time();
     for key in 0..keys {
         name.clear();
         write!(name, "{key}").expect("a vector takes anything");
@@ -46,6 +48,15 @@ fn main() {
         by_processor += (processor_time() - processor_start).as_nanos() as u64;
         by_clock += start.elapsed().as_nanos() as u64;
     }
+    let used = processor_time() - begun;
+    let mut nothing = new();
+    let (end, mut last) = (processor_time() + used, processor_time());
+    while last < end {
+        let now = processor_time();
+        nothing += (now - last).as_nanos() as u64;
+        last = now;
+    }
     print("clock", &by_clock);
     print("processor time", &by_processor);
+    print("doing nothing", &nothing);
 }
