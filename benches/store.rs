@@ -62,7 +62,8 @@ fn read_key(store: &Store, key: Key<'_>, out: &mut Vec<u8>) {
 
 impl Table for Arc<Store> {
     fn read(&self, key: &[u8], out: &mut Vec<u8>) {
-        read_key(self, self.key(key), out);
+        let hash = self.hash(key);
+        read_key(self, Key::new(key, hash).seen(self.prefetch_entry(hash)), out);
     }
 
     fn write(&self, key: &[u8], value: &[u8]) {
