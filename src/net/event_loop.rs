@@ -29,8 +29,8 @@ const TICK: Duration = Duration::from_millis(250);
 const CHECKED_PER_TURN_MAX: usize = 1024;
 
 /// How long a turn sends large values, or ends waits, while others have something to do. Usually
-/// their number is the limit; but where the kernel must wait for memory a page takes a hundred times
-/// as long as it does elsewhere.
+/// their number is the limit; but where the kernel must wait for memory, a page takes many times as
+/// long as it does elsewhere.
 const CHORE_MAX: Duration = Duration::from_millis(1);
 
 /// Input and output held for the connections of one loop before each of them is kept short, in
