@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rows::{After, Answer, Kept, Row, rows};
+use rows::{After, Answer, Kept, Row, hopeless, rows};
 use util::{Client, Server, error_line, normalise, parse, show};
 
 /// Stands in a row for a key that no other run uses.
@@ -335,4 +335,19 @@ fn every_row_byte_by_byte() {
         }
     }
     report(&failures, short.len());
+}
+
+#[test]
+fn hopeless_bytes_are_refused_before_the_header_timeout() {
+    let setup = Setup::new();
+    let rows = hopeless();
+    let mut failures = Vec::new();
+    for row in &rows {
+        let run = Run::new(row, "and nothing more");
+        let mut client = setup.server.connect();
+        // The stream stays open: what comes is the answer to these bytes alone.
+        client.send(&run.bytes);
+        failures.extend(run.check(&mut client).err());
+    }
+    report(&failures, rows.len());
 }

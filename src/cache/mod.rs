@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::http::{
-    Framing, Handler, MaxAge, Method, Persistence, Refusal, Request, Requests, Responses, Status,
-    Target,
+    Framing, Handler, Method, Persistence, Refusal, Request, Requests, Responses, Status, Target,
+    Unstorable,
 };
 use crate::net::Payload;
 use crate::store::{
@@ -87,6 +87,8 @@ static NOT_IMPLEMENTED: Refusal =
     Refusal::new(Status::NotImplemented, "the method is not known to this server");
 static MALFORMED_MAX_AGE: Refusal =
     Refusal::new(Status::BadRequest, "max-age is not a whole number of seconds");
+static PART: Refusal =
+    Refusal::new(Status::BadRequest, "a value is stored whole, not by parts (Content-Range)");
 pub(crate) const FULL: Refusal = Refusal::new(
     Status::InsufficientStorage,
     "the value does not fit into the memory that --memory allows",
@@ -143,9 +145,11 @@ impl Cache {
             (Name::Refused(refusal), _) => Err(refusal),
             (Name::Page(_), _) if writes => Err(name.method_not_allowed()),
             _ if writes && access != Access::Write => Err(&READ_ONLY),
-            (_, Method::Put | Method::Post) if request.fields.max_age == MaxAge::Malformed => {
-                Err(&MALFORMED_MAX_AGE)
-            }
+            (_, Method::Put | Method::Post) => match request.fields.unstorable {
+                None => Ok(()),
+                Some(Unstorable::MaxAge) => Err(&MALFORMED_MAX_AGE),
+                Some(Unstorable::Part) => Err(&PART),
+            },
             _ => Ok(()),
         }
     }
@@ -244,10 +248,8 @@ impl Cache {
 
     #[inline]
     fn write(&self, key: Key<'_>, request: &Request<'_>, now: Tick, responses: &mut Responses<'_>) {
-        let result = match self.expiry(request.fields.max_age, now) {
-            Some(expiry) => self.store.put(key, request.body, expiry, now),
-            None => self.drop_value(key, now),
-        };
+        let expiry = self.expiry(request.fields.max_age, now);
+        let result = self.store.put(key, request.body, expiry, now);
         wrote(result, request.method, request.fields.persistence, responses);
     }
 
@@ -263,20 +265,13 @@ impl Cache {
         responses.empty(request.method, request.fields.persistence, status);
     }
 
-    /// When a value that is written now ends; `None` if it is not to be kept at all.
+    /// When a value that is written now ends.
     #[inline]
-    fn expiry(&self, max_age: MaxAge, now: Tick) -> Option<Expiry> {
-        match (max_age, self.settings.ttl_seconds) {
-            (MaxAge::Seconds(0), _) => None,
-            (MaxAge::Seconds(seconds), _) | (_, Some(seconds)) => Some(Expiry::after(now, seconds)),
-            (_, None) => Some(Expiry::NEVER),
+    fn expiry(&self, max_age: Option<u32>, now: Tick) -> Expiry {
+        match max_age.or(self.settings.ttl_seconds) {
+            Some(seconds) => Expiry::after(now, seconds),
+            None => Expiry::NEVER,
         }
-    }
-
-    /// A write with max-age=0: the key is gone, and 204 says that this is done.
-    fn drop_value(&self, key: Key<'_>, now: Tick) -> Result<Written, Full> {
-        self.store.remove(key, now);
-        Ok(Written::Replaced)
     }
 }
 
@@ -342,8 +337,7 @@ impl Handler for Cache {
         let path = paths.add(&request);
         let name = self.name(&request, path);
         self.check(&request, name).map_err(|refusal| *refusal)?;
-        let stores = matches!(request.method, Method::Put | Method::Post)
-            && request.fields.max_age != MaxAge::Seconds(0);
+        let stores = request.method.takes_body();
         let (Name::Key(hash), Some(path), true) = (name, path, stores) else {
             return Ok(Upload::ignored(&request));
         };
@@ -365,10 +359,8 @@ impl Handler for Cache {
         match upload {
             Upload::Value { key, bytes, max_age, method } => {
                 let key = self.store.key(&key);
-                let result = match self.expiry(max_age, now) {
-                    Some(expiry) => self.store.put_upload(key, bytes, expiry, now),
-                    None => self.drop_value(key, now),
-                };
+                let expiry = self.expiry(max_age, now);
+                let result = self.store.put_upload(key, bytes, expiry, now);
                 wrote(result, method, persistence, responses);
             }
             Upload::Ignored(mut head) => {

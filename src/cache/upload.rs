@@ -1,6 +1,6 @@
 //! A request whose body comes in pieces.
 
-use crate::http::{Fields, MaxAge, Method, Persistence, Request, Target};
+use crate::http::{Fields, Method, Persistence, Request, Target};
 use crate::net::Class;
 use crate::store::{self, Full, Key};
 
@@ -13,8 +13,8 @@ pub enum Upload {
         key: Box<[u8]>,
         /// What has come of it.
         bytes: store::Upload,
-        /// Its time to live.
-        max_age: MaxAge,
+        /// Its own time to live, in seconds.
+        max_age: Option<u32>,
         /// PUT or POST.
         method: Method,
     },

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::hint::black_box;
 use std::io;
 use std::path::Path;
 
@@ -102,6 +103,22 @@ impl Tokens {
     }
 }
 
+/// Whether two byte strings are equal, in a time that depends on their lengths alone. By words,
+/// since every request with credentials is compared so.
+pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
+    let (a_words, a_rest) = a.as_chunks::<8>();
+    let (b_words, b_rest) = b.as_chunks::<8>();
+    let mut differences = 0;
+    for (a, b) in a_words.iter().zip(b_words) {
+        // Opaque to the compiler, which could leave the loop early otherwise.
+        differences = black_box(differences | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)));
+    }
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        differences = black_box(differences | u64::from(a ^ b));
+    }
+    a.len() == b.len() && bool::from(differences.ct_eq(&0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +143,20 @@ mod tests {
             assert_eq!(tokens.check(Some(value)), access, "{}", value.escape_ascii());
         }
         assert_eq!(tokens.check(None), Access::Denied);
+    }
+
+    #[test]
+    fn strings_are_equal_if_all_their_bytes_are() {
+        let bytes: Vec<u8> = (0..40).collect();
+        for len in 0..bytes.len() {
+            assert!(equal(&bytes[..len], &bytes[..len]));
+            assert!(!equal(&bytes[..len], &bytes[..len + 1]));
+            for at in 0..len {
+                let mut other = bytes[..len].to_vec();
+                other[at] ^= 0x80;
+                assert!(!equal(&bytes[..len], &other), "byte {at} of {len}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::fields::Framing;
 use super::head::{HeadParser, Parsed};
+use super::method::Method;
 
 /// Requests that were parsed and not answered yet, with what the handler has worked out about
 /// them. Kept for its capacity.
@@ -34,7 +35,8 @@ pub(super) enum End {
     Close,
     /// A request follows whose body comes in pieces.
     Body(Parsed),
-    Error(Error),
+    /// A request that ends the connection; its method is unknown where its head is at fault.
+    Error(Error, Method),
 }
 
 impl<B> Batch<B> {
@@ -64,14 +66,15 @@ impl<B> Batch<B> {
             match parser.parse(input, at, scanned, &mut self.parsed) {
                 Ok(Some(head_end)) => at = head_end,
                 Ok(None) => break End::Input,
-                Err(error) => break End::Error(error),
+                Err(error) => break End::Error(error, Method::Unknown),
             }
             let Some(parsed) = self.parsed.last_mut() else { break End::Input };
             match parsed.fields.framing {
                 Framing::Length(0) => {}
                 Framing::Length(n) if n > limits.body_bytes_max => {
+                    let method = parsed.method;
                     self.parsed.pop();
-                    break End::Error(Error::BodyTooLarge);
+                    break End::Error(Error::BodyTooLarge, method);
                 }
                 Framing::Length(n)
                     if n <= (input.len() - at) as u64 && !parsed.fields.expects_continue =>

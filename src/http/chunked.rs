@@ -1,6 +1,7 @@
 //! The chunked transfer coding (RFC 9112 §7.1), decoded as it comes, in any split.
 
 use super::error::Error;
+use super::token::{is_text, is_token};
 
 /// Hexadecimal digits of a chunk size, leading zeros included.
 const SIZE_DIGITS_MAX: u32 = 16;
@@ -12,9 +13,21 @@ const LINE_BYTES_MAX: usize = 1024;
 enum State {
     /// Within the digits of a size, of which this many have come.
     Size(u32),
-    /// Behind the size, where white space needs a `;` to follow.
+    /// Behind the size or an extension, where white space needs a `;` to follow.
     BeforeExtension,
+    /// Behind the `;`, where white space may stand before the name.
     Extension,
+    ExtensionName,
+    /// Behind the name, where white space needs a `=` or a `;` to follow.
+    BeforeValue,
+    /// Behind the `=`, where white space may stand before the value.
+    Value,
+    ValueToken,
+    ValueQuoted,
+    /// Behind a backslash within the quotes.
+    ValueEscaped,
+    /// Behind the closing quote.
+    ValueEnd,
     SizeLineFeed,
     Data,
     DataReturn,
@@ -91,34 +104,44 @@ impl Chunked {
     fn step(&mut self, byte: u8) -> Result<State, Error> {
         match self.state {
             State::Size(digits) => self.size(byte, digits),
-            State::BeforeExtension => self.line(byte, |byte| match byte {
-                b' ' | b'\t' => Ok(State::BeforeExtension),
-                b';' => Ok(State::Extension),
-                _ => Err(Error::ChunkSize),
-            }),
-            State::Extension => self.line(byte, |byte| match byte {
-                b'\r' => Ok(State::SizeLineFeed),
-                byte if is_text(byte) => Ok(State::Extension),
-                _ => Err(Error::ChunkSize),
-            }),
             State::SizeLineFeed => self.size_end(byte),
             State::DataReturn => expect(byte, b'\r', State::DataLineFeed),
             State::DataLineFeed => expect(byte, b'\n', State::Size(0)),
             State::LastLineFeed if byte == b'\n' => Ok(State::End),
-            _ => self.trailer(byte),
+            State::Trailer
+            | State::TrailerName
+            | State::TrailerValue
+            | State::TrailerLineFeed
+            | State::LastLineFeed => self.trailer(byte),
+            _ => self.extension(byte),
         }
     }
 
-    fn line(
-        &mut self,
-        byte: u8,
-        next: impl Fn(u8) -> Result<State, Error>,
-    ) -> Result<State, Error> {
+    /// Extensions (RFC 9112 §7.1.1) are checked and ignored: where a line ends that breaks the
+    /// grammar, its readers may disagree.
+    fn extension(&mut self, byte: u8) -> Result<State, Error> {
+        use State::*;
         self.line_bytes += 1;
         if self.line_bytes > LINE_BYTES_MAX {
             return Err(Error::ChunkLineTooLong);
         }
-        next(byte)
+        match (self.state, byte) {
+            (BeforeExtension | ValueToken | ValueEnd, b' ' | b'\t') => Ok(BeforeExtension),
+            (Extension | Value, b' ' | b'\t') => Ok(self.state),
+            (ExtensionName | BeforeValue, b' ' | b'\t') => Ok(BeforeValue),
+            (BeforeExtension | ExtensionName | BeforeValue | ValueToken | ValueEnd, b';') => {
+                Ok(Extension)
+            }
+            (ExtensionName | BeforeValue, b'=') => Ok(Value),
+            (ExtensionName | ValueToken | ValueEnd, b'\r') => Ok(SizeLineFeed),
+            (Extension | ExtensionName, byte) if is_token(byte) => Ok(ExtensionName),
+            (Value | ValueToken, byte) if is_token(byte) => Ok(ValueToken),
+            (Value, b'"') => Ok(ValueQuoted),
+            (ValueQuoted, b'"') => Ok(ValueEnd),
+            (ValueQuoted, b'\\') => Ok(ValueEscaped),
+            (ValueQuoted | ValueEscaped, byte) if is_text(byte) => Ok(ValueQuoted),
+            _ => Err(Error::ChunkExtension),
+        }
     }
 
     fn size(&mut self, byte: u8, digits: u32) -> Result<State, Error> {
@@ -173,16 +196,6 @@ fn expect(byte: u8, expected: u8, next: State) -> Result<State, Error> {
     if byte == expected { Ok(next) } else { Err(Error::ChunkEnd) }
 }
 
-/// Characters of a field value or a chunk extension.
-fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
-}
-
-/// Characters of a field name (RFC 9110 §5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,7 +219,7 @@ mod tests {
     #[test]
     fn bodies_decode_in_any_split() {
         let input =
-            b"5\r\nhello\r\n06;a=b;c=\"d\"\r\n world\r\n1 ;x\r\n!\r\n0\r\nA: b\r\nC:\r\n\r\nGET";
+            b"5\r\nhello\r\n06;a=b;c=\"d\"\r\n world\r\n1 ;x ; y = \"\\\"\"\r\n!\r\n0\r\nA: b\r\nC:\r\n\r\nGET";
         for piece in 1..=input.len() {
             let (body, consumed, complete) = decode(input, piece).unwrap();
             assert_eq!(
@@ -224,11 +237,17 @@ mod tests {
             (b"-1\r\n", Error::ChunkSize),
             (b"0x1\r\n", Error::ChunkSize),
             (b" 1\r\n", Error::ChunkSize),
-            (b"1 \r\n", Error::ChunkSize),
+            (b"1 \r\n", Error::ChunkExtension),
             (b"1\n", Error::ChunkSize),
             (b"1\rx", Error::ChunkSize),
             (b"00000000000000001\r\n", Error::ChunkSize),
-            (b"1;a\x00\r\n", Error::ChunkSize),
+            (b"1;\r\n", Error::ChunkExtension),
+            (b"1;a\x00\r\n", Error::ChunkExtension),
+            (b"1;a=\r\n", Error::ChunkExtension),
+            (b"1;a \r\n", Error::ChunkExtension),
+            (b"1;a=b \r\n", Error::ChunkExtension),
+            (b"1;a=\"b\"c\r\n", Error::ChunkExtension),
+            (b"1;a=\"\\\"\r\n", Error::ChunkExtension),
             (b"1\r\nab", Error::ChunkEnd),
             (b"1\r\na\n", Error::ChunkEnd),
             (b"1\r\na\rb", Error::ChunkEnd),

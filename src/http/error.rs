@@ -14,8 +14,10 @@ pub enum Error {
     BodyTimeout,
     ChunkSize,
     ChunkEnd,
+    ChunkExtension,
     ChunkLineTooLong,
     ContentLength,
+    CodingEmpty,
     CodingNotChunkedLast,
     CodingRepeated,
     CodingUnsupported,
@@ -64,8 +66,10 @@ impl Error {
             Self::BodyTimeout => "the body did not arrive within body-timeout",
             Self::ChunkSize => "malformed chunk size",
             Self::ChunkEnd => "chunk data is not followed by CRLF",
+            Self::ChunkExtension => "malformed chunk extension",
             Self::ChunkLineTooLong => "a chunk-size line is longer than 1024 bytes",
-            Self::ContentLength => "malformed or contradictory Content-Length",
+            Self::ContentLength => "malformed or repeated Content-Length",
+            Self::CodingEmpty => "an empty transfer coding",
             Self::CodingNotChunkedLast => "the last transfer coding is not chunked",
             Self::CodingRepeated => "the chunked coding is applied twice",
             Self::CodingUnsupported => "chunked is the only transfer coding supported",
@@ -83,7 +87,7 @@ impl Error {
             Self::TooManyConnections => "connections-max connections are open; try again later",
             Self::Trailer => "malformed trailer field",
             Self::TrailersTooLarge => "the trailers are longer than header-bytes-max",
-            Self::Version => "only HTTP/1.0 and HTTP/1.1 are supported",
+            Self::Version => "HTTP/1 is the only major version supported",
         }
     }
 }

@@ -39,15 +39,13 @@ impl Persistence {
     }
 }
 
-/// The max-age directive of Cache-Control (RFC 9111 §5.2).
+/// Why nothing can be stored by a request with these fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MaxAge {
-    /// There is none.
-    Absent,
-    /// Seconds; more than a `u32` holds is cut to that.
-    Seconds(u32),
-    /// It is no number, or there are two that differ.
-    Malformed,
+pub enum Unstorable {
+    /// The max-age of Cache-Control is no number, or there are two that differ.
+    MaxAge,
+    /// Content-Range: the body is a part of a value.
+    Part,
 }
 
 /// What a head's fields say.
@@ -57,10 +55,15 @@ pub struct Fields {
     pub framing: Framing,
     /// What becomes of the connection.
     pub persistence: Persistence,
-    /// `Expect: 100-continue`.
+    /// The client waits for an answer before it sends the body: `Expect: 100-continue`, or the
+    /// method is CONNECT.
     pub expects_continue: bool,
-    /// How long a stored value lives.
-    pub max_age: MaxAge,
+    /// Seconds that a stored value lives, by the max-age of Cache-Control (RFC 9111 §5.2); more
+    /// than a `u32` holds is cut to that. 0 is none: clients send it to have caches ask the
+    /// server, with whatever method.
+    pub max_age: Option<u32>,
+    /// Why a body can't be stored, if that is so.
+    pub unstorable: Option<Unstorable>,
     /// What the credentials allow.
     pub access: Access,
 }
@@ -77,7 +80,8 @@ struct Collected<'a> {
     keep_alive: bool,
     expects_continue: bool,
     expects_more: bool,
-    max_age: Option<MaxAge>,
+    max_age: Option<u32>,
+    unstorable: Option<Unstorable>,
     authorization: Option<&'a [u8]>,
 }
 
@@ -106,7 +110,8 @@ impl Fields {
                 (_, false, _) => Persistence::Default,
             },
             expects_continue: collected.expects_continue && minor > 0,
-            max_age: collected.max_age.unwrap_or(MaxAge::Absent),
+            max_age: collected.max_age.filter(|&seconds| seconds > 0),
+            unstorable: collected.unstorable,
             access: tokens.map_or(Access::Write, |tokens| tokens.check(collected.authorization)),
         })
     }
@@ -138,6 +143,10 @@ impl<'a> Collected<'a> {
                 self.cache_control(value);
                 Ok(())
             }
+            13 if name.eq_ignore_ascii_case("content-range") => {
+                self.unstorable = Some(Unstorable::Part);
+                Ok(())
+            }
             14 if name.eq_ignore_ascii_case("content-length") => self.content_length(value),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(value),
             _ => Ok(()),
@@ -157,20 +166,19 @@ impl<'a> Collected<'a> {
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Error> {
-        // A list of equal values is what a careless proxy makes of repeated fields; it may be
-        // taken for one (RFC 9112 §6.3).
-        for element in value.split(|&byte| byte == b',') {
-            let length = decimal(element.trim_ascii()).ok_or(Error::ContentLength)?;
-            if self.length.replace(length).is_some_and(|other| other != length) {
-                return Err(Error::ContentLength);
-            }
-        }
-        Ok(())
+        // One, and no list, although equal values may be taken for one (RFC 9112 §6.3): who
+        // repeats the length has not understood it, and may take another value for it.
+        let length = decimal(value).ok_or(Error::ContentLength)?;
+        if self.length.replace(length).is_some() { Err(Error::ContentLength) } else { Ok(()) }
     }
 
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Error> {
         self.coded = true;
-        for coding in list(value) {
+        for coding in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            // To be ignored by RFC 9110 §5.6.1, which not every proxy does.
+            if coding.is_empty() {
+                return Err(Error::CodingEmpty);
+            }
             if self.chunked {
                 // Whatever follows, chunked is not the last, or is there twice.
                 let twice = coding.eq_ignore_ascii_case(b"chunked");
@@ -195,9 +203,11 @@ impl<'a> Collected<'a> {
             if !name.trim_ascii().eq_ignore_ascii_case(b"max-age") {
                 continue;
             }
-            let age = max_age(age.trim_ascii());
-            let differs = self.max_age.is_some_and(|other| other != age);
-            self.max_age = Some(if differs { MaxAge::Malformed } else { age });
+            let age = seconds(age.trim_ascii());
+            if age.is_none() || self.max_age.is_some_and(|other| Some(other) != age) {
+                self.unstorable = self.unstorable.or(Some(Unstorable::MaxAge));
+            }
+            self.max_age = age;
         }
     }
 
@@ -242,14 +252,14 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-fn max_age(value: &[u8]) -> MaxAge {
+/// A max-age's number of seconds, which may be quoted.
+fn seconds(value: &[u8]) -> Option<u32> {
     let digits = match value {
         [b'"', quoted @ .., b'"'] => quoted,
         plain => plain,
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return MaxAge::Malformed;
+        return None;
     }
-    let seconds = decimal(digits).unwrap_or(u64::MAX);
-    MaxAge::Seconds(u32::try_from(seconds).unwrap_or(u32::MAX))
+    Some(decimal(digits).and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(u32::MAX))
 }

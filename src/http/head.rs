@@ -1,19 +1,20 @@
 //! A request's head: request line and header fields.
 //!
-//! Every head is checked by httparse once. Clients send the same header fields over and over, so
+//! Every head's fields are checked by httparse once. Clients send the same header fields over and over, so
 //! the parser remembers the last heads from ` HTTP/1.1` to the blank line: bytes equal to ones
 //! that were accepted before are accepted again, with the same meaning, and only the target is
 //! new. That is sound because [`Fields`] is a pure function of those bytes.
 
-use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::sync::Arc;
 
-use httparse::{EMPTY_HEADER, Header};
+use httparse::{EMPTY_HEADER, Header, Status};
 
-use super::access::Tokens;
+use super::access::{self, Tokens};
 use super::error::Error;
 use super::fields::{Fields, Framing};
 use super::method::Method;
+use super::request_line;
 use super::target::{self, Target};
 
 /// Header fields in one request.
@@ -44,6 +45,8 @@ pub struct Parsed {
 struct Memo {
     /// From the space before the version to the blank line, inclusive.
     block: Vec<u8>,
+    /// Where in it the credentials are.
+    secret: Range<usize>,
     fields: Fields,
 }
 
@@ -58,6 +61,8 @@ struct Memos {
 #[derive(Debug)]
 pub struct HeadParser {
     memos: [Memos; 5],
+    /// Those of blocks with credentials.
+    secret_memos: [Memos; 5],
     header_bytes_max: usize,
     tokens: Option<Arc<Tokens>>,
 }
@@ -67,7 +72,8 @@ impl HeadParser {
     /// `tokens`, credentials are checked against them.
     #[must_use]
     pub fn new(header_bytes_max: usize, tokens: Option<Arc<Tokens>>) -> Self {
-        Self { memos: std::array::from_fn(|_| Memos::default()), header_bytes_max, tokens }
+        let [memos, secret_memos] = std::array::from_fn(|_| Default::default());
+        Self { memos, secret_memos, header_bytes_max, tokens }
     }
 
     /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
@@ -107,7 +113,10 @@ impl HeadParser {
         let (path, escaped, end) = target::scan(input, start)?;
         let rest = &input[end..];
         let memos = &self.memos[method as usize].memos;
-        let memo = memos.iter().find(|memo| rest.starts_with(&memo.block))?;
+        let memo = memos
+            .iter()
+            .find(|memo| rest.starts_with(&memo.block))
+            .or_else(|| self.recall_secret(method, rest))?;
         let head_end = end + memo.block.len();
         if head_end - at > self.header_bytes_max {
             return None;
@@ -124,6 +133,19 @@ impl HeadParser {
         Some(head_end)
     }
 
+    /// A block with credentials that `rest` starts with. How long the comparison takes tells
+    /// nothing of them: they come last, and are compared as a whole.
+    #[inline(never)]
+    fn recall_secret(&self, method: Method, rest: &[u8]) -> Option<&Memo> {
+        self.secret_memos[method as usize].memos.iter().find(|memo| {
+            let Some(block) = rest.get(..memo.block.len()) else { return false };
+            let Range { start, end } = memo.secret;
+            block[..start] == memo.block[..start]
+                && block[end..] == memo.block[end..]
+                && access::equal(&block[start..end], &memo.block[start..end])
+        })
+    }
+
     #[cold]
     fn parse_in_full(
         &mut self,
@@ -132,19 +154,19 @@ impl HeadParser {
         scanned: &mut usize,
         into: &mut Vec<Parsed>,
     ) -> Result<Option<usize>, Error> {
-        let bytes = &input[at..input.len().min(at + self.header_bytes_max)];
+        let bytes = &input[..input.len().min(at + self.header_bytes_max)];
         let before = *scanned;
-        let end = match find_end(bytes, scanned) {
-            Ok(Some(end)) => end,
-            // The first line that is wrong decides, however the bytes were split: lines that are
-            // complete are checked before anything is said of what follows them. So nonsense is
-            // answered at once, too, and not when the time for a whole head has run out.
+        let end = match find_end(&bytes[at..], scanned) {
+            Ok(Some(end)) => at + end,
+            // What is wrong first decides, however the bytes were split: what there is of a head
+            // is checked before anything is said of what follows. So nonsense is answered at once,
+            // too, and not when the time for a whole head has run out.
             Ok(None) => {
-                check_lines(bytes, before)?;
-                if input.len() - at <= self.header_bytes_max {
+                check_start(bytes, at, before)?;
+                if bytes.len() == input.len() {
                     return Ok(None);
                 }
-                let line = memchr::memchr(b'\n', bytes);
+                let line = memchr::memchr(b'\n', &bytes[at..]);
                 return Err(if line.is_some() {
                     Error::HeadersTooLarge
                 } else {
@@ -152,56 +174,61 @@ impl HeadParser {
                 });
             }
             Err(newline) => {
-                check_lines(&bytes[..newline], before)?;
+                check_start(&bytes[..at + newline], at, before)?;
                 return Err(Error::BareLineFeed);
             }
         };
         *scanned = 0;
-        let head = &input[..at + end];
-        let mut headers = [const { MaybeUninit::<Header<'_>>::uninit() }; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut []);
-        request
-            .parse_with_uninit_headers(&head[at..], &mut headers)
-            .map_err(|error| explain(error, &head[at..]))?;
-        let (Some(token), Some(path), Some(minor)) =
-            (request.method, request.path, request.version)
-        else {
-            return Err(Error::RequestLine);
+        let head = &input[..end];
+        let Some(line) = request_line::read(head, at, 0)? else { return Err(Error::RequestLine) };
+        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+        let headers = match httparse::parse_headers(&head[line.end..], &mut headers) {
+            Ok(Status::Complete((_, headers))) => headers,
+            Ok(Status::Partial) => return Err(Error::HeaderField),
+            Err(error) => return Err(explain(error)),
         };
-        let method = Method::from_token(token.as_bytes());
-        // Exactly one space stands between method and target: httparse takes no more.
-        let target_at = at + token.len() + 1;
-        let target_end = target_at + path.len();
-        let (target, path) = target::parse(head, target_at..target_end, method)?;
-        let fields = Fields::read(minor, request.headers, self.tokens.as_deref())?;
-        self.remember(method, &head[target_end..], fields);
+        let mut fields = Fields::read(line.minor, headers, self.tokens.as_deref())?;
+        // Who asks for a tunnel sends nothing before the answer (RFC 9110 §9.3.6).
+        fields.expects_continue |= line.method == Method::Connect;
+        self.remember(line.method, &head[line.target_end..], headers, fields);
         into.push(Parsed {
-            method,
-            target,
+            method: line.method,
+            target: line.target,
             fields,
-            path_at: path.start as u32,
-            path_len: path.len() as u32,
-            body_at: head.len() as u32,
+            path_at: line.path.start as u32,
+            path_len: line.path.len() as u32,
+            body_at: end as u32,
             body_len: 0,
         });
-        Ok(Some(head.len()))
+        Ok(Some(end))
     }
 
-    fn remember(&mut self, method: Method, block: &[u8], fields: Fields) {
-        let Some(memos) = self.memos.get_mut(method as usize) else { return };
+    fn remember(&mut self, method: Method, block: &[u8], headers: &[Header<'_>], fields: Fields) {
         if block.len() > MEMO_BYTES_MAX || fields.framing == Framing::Chunked {
             return;
         }
+        let secret = secret(block, headers);
+        let all = if secret.is_empty() { &mut self.memos } else { &mut self.secret_memos };
+        let Some(memos) = all.get_mut(method as usize) else { return };
         if memos.memos.len() < MEMOS_PER_METHOD {
-            memos.memos.push(Memo { block: block.to_vec(), fields });
+            memos.memos.push(Memo { block: block.to_vec(), secret, fields });
             return;
         }
         let memo = &mut memos.memos[memos.next % MEMOS_PER_METHOD];
         memo.block.clear();
         memo.block.extend_from_slice(block);
+        memo.secret = secret;
         memo.fields = fields;
         memos.next = memos.next.wrapping_add(1);
     }
+}
+
+/// Where in a block the value of its Authorization field is; empty if it has none.
+fn secret(block: &[u8], headers: &[Header<'_>]) -> Range<usize> {
+    let field = headers.iter().find(|header| header.name.eq_ignore_ascii_case("authorization"));
+    let Some(value) = field.map(|field| field.value) else { return 0..0 };
+    let start = value.as_ptr().addr() - block.as_ptr().addr();
+    start..start + value.len()
 }
 
 /// Finds the end of the head, behind its blank line, going on at `scanned`; or where an LF
@@ -223,40 +250,30 @@ fn find_end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, usize> {
     Ok(None)
 }
 
-/// Checks the complete lines at the start of a head, if one was completed behind `before`.
-fn check_lines(bytes: &[u8], before: usize) -> Result<(), Error> {
-    let Some(newline) = memchr::memrchr(b'\n', &bytes[before..]) else { return Ok(()) };
-    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-    let lines = &bytes[..=before + newline];
-    httparse::Request::new(&mut headers).parse(lines).map_err(|error| explain(error, lines))?;
+/// Checks the start of a head, of which `checked` bytes were found to be in order before.
+fn check_start(head: &[u8], at: usize, checked: usize) -> Result<(), Error> {
+    let fields_at = match memchr::memchr(b'\n', &head[at..at + checked]) {
+        Some(newline) => at + newline + 1,
+        None => match request_line::read(head, at, checked)? {
+            Some(line) => line.end,
+            None => return Ok(()),
+        },
+    };
+    // A line is looked at when it is complete, or has a byte that no line has. The last byte from
+    // before belongs to what is new: it may be a CR that now turns out to end no line.
+    let new = &head[fields_at.max(at + checked.saturating_sub(1))..];
+    let new = new.strip_suffix(b"\r").unwrap_or(new);
+    if new.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t') {
+        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+        httparse::parse_headers(&head[fields_at..], &mut headers).map_err(explain)?;
+    }
     Ok(())
 }
 
 /// Says in the server's own terms what httparse objected to.
-fn explain(error: httparse::Error, head: &[u8]) -> Error {
+fn explain(error: httparse::Error) -> Error {
     match error {
         httparse::Error::TooManyHeaders => Error::HeadersTooMany,
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => Error::HeaderField,
-        httparse::Error::Version if names_a_version(head) => Error::Version,
-        // In which line it stands, the first line alone tells.
-        httparse::Error::NewLine if starts_well(head) => Error::HeaderField,
-        _ => Error::RequestLine,
+        _ => Error::HeaderField,
     }
-}
-
-/// Whether the request line is well-formed.
-fn starts_well(head: &[u8]) -> bool {
-    let end = memchr::memchr(b'\n', head).map_or(head.len(), |newline| newline + 1);
-    httparse::Request::new(&mut []).parse(&head[..end]).is_ok()
-}
-
-/// Whether the request line ends with a well-formed version, if not one that is supported.
-fn names_a_version(head: &[u8]) -> bool {
-    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let version = line.split(|&byte| byte == b' ').nth(2).unwrap_or_default();
-    let three_parts = line.split(|&byte| byte == b' ').count() == 3;
-    three_parts
-        && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit())
 }

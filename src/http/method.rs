@@ -41,6 +41,12 @@ impl Method {
         }
     }
 
+    /// Whether a request's body is of use. That of any other method is read and dropped.
+    #[must_use]
+    pub fn takes_body(self) -> bool {
+        matches!(self, Self::Put | Self::Post)
+    }
+
     /// The name that metrics show.
     #[must_use]
     pub fn label(self) -> &'static str {

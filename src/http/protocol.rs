@@ -84,6 +84,18 @@ enum Rest {
     Chunks(Chunked),
 }
 
+impl Rest {
+    /// Whether all of it is in `input`.
+    fn ends_within(&self, input: &[u8]) -> bool {
+        match self {
+            Self::Bytes(n) => *n <= input.len() as u64,
+            Self::Chunks(decoder) => {
+                decoder.clone().decode(input, |_| {}).is_ok_and(|decoded| decoded.complete)
+            }
+        }
+    }
+}
+
 impl<H: Handler> Protocol<H> {
     /// A protocol that counts in `counters`.
     pub fn new(handler: H, settings: Settings, counters: Arc<Counters>) -> Self {
@@ -142,7 +154,11 @@ impl<H: Handler> Protocol<H> {
         self.handler.handle(requests, &mut batch.work, &mut responses);
     }
 
-    /// Starts on a body that comes in pieces. False if the connection is to be closed instead.
+    /// Starts on a body that comes in pieces. False if the request is answered already, and the
+    /// connection to be closed.
+    ///
+    /// Only a body that is of use is asked for. Apache Traffic Server 9.2 takes a 100 for leave to
+    /// send once more what it has sent of the body, which here would be the next request.
     fn begin(
         &mut self,
         session: &mut Session<H::Upload>,
@@ -152,24 +168,11 @@ impl<H: Handler> Protocol<H> {
         wake: &Wake,
     ) -> bool {
         let fields = parsed.fields;
+        let (method, mut persistence) = (parsed.method, fields.persistence);
         let sink = match self.handler.begin(Request::new(input, parsed, session.class)) {
             Ok(upload) => Sink::Upload(upload),
             Err(refusal) => Sink::Refused(refusal),
         };
-        match sink {
-            // Whether the client sends the body after a final answer can't be known.
-            Sink::Refused(refusal) if fields.expects_continue => {
-                let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
-                responses.refuse(parsed.method, closing(fields.persistence), refusal);
-                return false;
-            }
-            // Sent even if the body is there already, so that what a client receives does not
-            // depend on how its bytes were split.
-            _ if fields.expects_continue => {
-                output.bytes().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-            _ => {}
-        }
         let rest = match fields.framing {
             Framing::Length(n) => Rest::Bytes(n),
             Framing::Chunked => Rest::Chunks(Chunked::new(
@@ -177,9 +180,28 @@ impl<H: Handler> Protocol<H> {
                 self.settings.header_bytes_max,
             )),
         };
-        let (method, persistence) = (parsed.method, fields.persistence);
-        session.body = Some(Box::new(Body { sink, rest, method, persistence }));
-        true
+        let mut at_once = false;
+        if fields.expects_continue {
+            let is_refused = matches!(sink, Sink::Refused(_));
+            if method.takes_body() && !is_refused {
+                // Sent even if the body is there already, so that what a client receives does not
+                // depend on how its bytes were split.
+                output.bytes().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            } else {
+                // Whether the client sends the body after a final answer can't be known.
+                at_once = is_refused || !rest.ends_within(&input[parsed.body_at as usize..]);
+            }
+        }
+        if at_once {
+            persistence = closing(persistence);
+        }
+        let body = Body { sink, rest, method, persistence };
+        if at_once {
+            self.finish(body, output, wake);
+        } else {
+            session.body = Some(Box::new(body));
+        }
+        !at_once
     }
 
     /// Takes what there is of the body under way. Whether it is complete.
@@ -226,13 +248,13 @@ impl<H: Handler> Protocol<H> {
 
     /// The answer to a request that can't be framed. The connection is closed after it.
     #[cold]
-    fn fail(&mut self, error: Error, output: &mut Output, wake: &Wake) {
+    fn fail(&mut self, error: Error, method: Method, output: &mut Output, wake: &Wake) {
         let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
         let mut refusal = Refusal::new(error.status(), error.reason());
         if error == Error::TooManyConnections {
             refusal.field = Some(("Retry-After", "1"));
         }
-        responses.refuse(Method::Unknown, Persistence::Close, refusal);
+        responses.refuse(method, Persistence::Close, refusal);
     }
 
     /// Goes on with the body under way. `None` if it needs more input.
@@ -259,7 +281,7 @@ impl<H: Handler> Protocol<H> {
                 closes.then_some(Flow::Close)
             }
             Err(error) => {
-                self.fail(error, output, wake);
+                self.fail(error, body.method, output, wake);
                 Some(Flow::Close)
             }
         }
@@ -353,9 +375,9 @@ impl<H: Handler> Service for Protocol<H> {
                         break Flow::Close;
                     }
                 }
-                End::Error(error) => {
+                End::Error(error, method) => {
                     answered += 1;
-                    self.fail(error, output, wake);
+                    self.fail(error, method, output, wake);
                     break Flow::Close;
                 }
             }
@@ -372,7 +394,7 @@ impl<H: Handler> Service for Protocol<H> {
     }
 
     fn dismiss(&mut self, session: &mut Self::Session, why: Dismissal, output: &mut Output) {
-        session.body = None;
+        let method = session.body.take().map_or(Method::Unknown, |body| body.method);
         let error = match why {
             Dismissal::Refused => Error::TooManyConnections,
             Dismissal::HeadTimeout => Error::HeadTimeout,
@@ -380,7 +402,7 @@ impl<H: Handler> Service for Protocol<H> {
         };
         let now = std::time::Instant::now();
         self.heads.refresh(now);
-        self.fail(error, output, &Wake { now, last: false, pressed: false });
+        self.fail(error, method, output, &Wake { now, last: false, pressed: false });
     }
 
     fn turn(&mut self, wake: &Wake) -> bool {

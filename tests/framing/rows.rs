@@ -174,6 +174,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(smuggling());
     rows.extend(persistence());
     rows.extend(expectations());
+    rows.extend(hopeless());
     rows.extend(incomplete());
     rows
 }
@@ -233,7 +234,19 @@ fn request_line() -> Vec<Row> {
             b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n",
             400,
         ),
-        refused("version 1.2", "2.3", "GET /hit HTTP/1.2\r\nHost: t\r\n\r\n", 505),
+        open(
+            "version 1.2 is served as 1.1",
+            "RFC 9110 2.5",
+            "GET /hit HTTP/1.2\r\nHost: t\r\n\r\n",
+            &[Hit],
+        ),
+        open(
+            "version 1.9 has the persistence of 1.1",
+            "RFC 9110 2.5",
+            concat!("GET /hit HTTP/1.9\r\nHost: t\r\n\r\n", get!()),
+            &[Hit, Hit],
+        ),
+        refused("version 1.2 needs a Host", "3.2", "GET /hit HTTP/1.2\r\n\r\n", 400),
         refused("version 2.0", "2.3", "GET /hit HTTP/2.0\r\nHost: t\r\n\r\n", 505),
         refused("version 0.9 by name", "2.3", "GET /hit HTTP/0.9\r\nHost: t\r\n\r\n", 505),
         refused("version 9.9", "2.3", "GET /hit HTTP/9.9\r\nHost: t\r\n\r\n", 505),
@@ -274,6 +287,8 @@ fn request_line() -> Vec<Row> {
             "GET /hit HTTQ/1.1\r\nHost: t\r\n\r\n",
             400,
         ),
+        refused("version 1.2 that goes on", "2.3", "GET /hit HTTP/1.2x\r\nHost: t\r\n\r\n", 400),
+        refused("version 2.0 that goes on", "2.3", "GET /hit HTTP/2.0x\r\nHost: t\r\n\r\n", 400),
         refused("a version that goes on", "2.3", "GET /hit HTTP/1.1x\r\nHost: t\r\n\r\n", 400),
         refused("a NUL in the version", "2.3", "GET /hit HTTP/1.1\0\r\nHost: t\r\n\r\n", 400),
         closes(
@@ -393,6 +408,31 @@ fn methods() -> Vec<Row> {
             "CONNECT is refused",
             "RFC 9110 9.3.6",
             "CONNECT t:80 HTTP/1.1\r\nHost: t\r\n\r\n",
+            &[ErrorWith(405, ALLOW)],
+        ),
+        closes(
+            "the body of a CONNECT is not waited for",
+            "RFC 9110 9.3.6",
+            "CONNECT t:80 HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello",
+            &[ErrorWith(405, ALLOW)],
+        ),
+        closes(
+            "the chunks of a CONNECT are not waited for",
+            "RFC 9110 9.3.6",
+            "CONNECT t:80 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n",
+            &[ErrorWith(405, ALLOW)],
+        ),
+        closes(
+            "the body of a CONNECT is not a request",
+            "RFC 9110 9.3.6",
+            concat!("CONNECT t:80 HTTP/1.1\r\nHost: t\r\nContent-Length: 55\r\n\r\n", smuggled!()),
+            &[ErrorWith(405, ALLOW)],
+        )
+        .keeps_nothing(),
+        open(
+            "a CONNECT of length zero",
+            "RFC 9110 9.3.6",
+            "CONNECT t:80 HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n",
             &[ErrorWith(405, ALLOW)],
         ),
         open(
@@ -889,22 +929,35 @@ fn content_length() -> Vec<Row> {
             &[Created],
         )
         .keeps(b"hello"),
-        open(
+        refused(
             "the same length twice",
             "6.3",
             put!("Content-Length: 5", "Content-Length: 5"; "hello"),
-            &[Created],
+            400,
         )
-        .keeps(b"hello"),
-        open("a list of equal lengths", "6.3", put!("Content-Length: 5, 5"; "hello"), &[Created])
-            .keeps(b"hello"),
-        open(
+        .keeps_nothing(),
+        refused("a list of equal lengths", "6.3", put!("Content-Length: 5, 5"; "hello"), 400)
+            .keeps_nothing(),
+        refused(
             "a list of equal lengths without spaces",
             "6.3",
             put!("Content-Length: 5,5,5"; "hello"),
-            &[Created],
+            400,
         )
-        .keeps(b"hello"),
+        .keeps_nothing(),
+        refused(
+            "a list of equal lengths, one with a zero before it",
+            "6.3",
+            put!("Content-Length: 5,05"; "hello"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a length of zero twice, at GET",
+            "6.3",
+            get!("Content-Length: 0", "Content-Length: 0"),
+            400,
+        ),
         open(
             "an underscore instead of the hyphen",
             "6.2",
@@ -1071,6 +1124,40 @@ fn transfer_encoding() -> Vec<Row> {
             put!("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"; "5\r\nhello\r\n0\r\n\r\n"),
             400,
         ),
+        refused(
+            "a comma before chunked",
+            "RFC 9110 5.6.1",
+            put!("Transfer-Encoding: ,chunked"; "5\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a comma after chunked",
+            "RFC 9110 5.6.1",
+            put!("Transfer-Encoding: chunked,"; "5\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "an empty coding between two",
+            "RFC 9110 5.6.1",
+            put!("Transfer-Encoding: gzip, ,chunked"; "5\r\nhello\r\n0\r\n\r\n"),
+            400,
+        ),
+        refused(
+            "an empty Transfer-Encoding before a chunked one",
+            "RFC 9110 5.6.1",
+            put!("Transfer-Encoding:", "Transfer-Encoding: chunked"; "5\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "an empty Transfer-Encoding after a chunked one",
+            "RFC 9110 5.6.1",
+            put!("Transfer-Encoding: chunked", "Transfer-Encoding: "; "5\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
         refused("gzip alone", "6.3", put!("Transfer-Encoding: gzip"; "hello"), 400),
         refused("identity", "6.3", put!("Transfer-Encoding: identity"; "hello"), 400),
         refused("no coding", "6.3", put!("Transfer-Encoding:"; "hello"), 400),
@@ -1223,6 +1310,20 @@ fn chunks() -> Vec<Row> {
             &[Created],
         )
         .keeps(b"hello"),
+        open(
+            "white space within an extension",
+            "7.1.1",
+            chunked!("5 ;\ta = b\t; c =\"d\" ;e ;f\r\nhello\r\n0; g\r\n\r\n"),
+            &[Created],
+        )
+        .keeps(b"hello"),
+        open(
+            "a quoted value with quoted and odd bytes",
+            "RFC 9110 5.6.4",
+            chunked!("5;a=\"\\\"\\\\;,\t[\u{e4}\";b=\"\"\r\nhello\r\n0\r\n\r\n"),
+            &[Created],
+        )
+        .keeps(b"hello"),
         open("a size line of just the limit", "7.1.1", long_line(1000), &[Created]).keeps(b"hello"),
         open("a trailer field", "7.1.2", chunked!("5\r\nhello\r\n0\r\nX: y\r\n\r\n"), &[Created])
             .keeps(b"hello"),
@@ -1335,6 +1436,137 @@ fn chunks() -> Vec<Row> {
             .keeps_nothing(),
         refused("less data than the size says", "7.1", chunked!("6\r\nhello\r\n0\r\n\r\n"), 400)
             .keeps_nothing(),
+        refused("an extension without a name", "7.1.1", chunked!("5;\r\nhello\r\n0\r\n\r\n"), 400)
+            .keeps_nothing(),
+        refused(
+            "white space for an extension",
+            "7.1.1",
+            chunked!("5; \r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "an extension of an equals sign",
+            "7.1.1",
+            chunked!("5;=\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused("two semicolons", "7.1.1", chunked!("5;;a\r\nhello\r\n0\r\n\r\n"), 400)
+            .keeps_nothing(),
+        refused(
+            "a semicolon behind an extension",
+            "7.1.1",
+            chunked!("5;a;\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "an extension without its value",
+            "7.1.1",
+            chunked!("5;a=\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "white space behind an extension's name",
+            "7.1.1",
+            chunked!("5;a \r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "white space behind an extension's value",
+            "7.1.1",
+            chunked!("5;a=b \r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "white space behind a quoted value",
+            "7.1.1",
+            chunked!("5;a=\"b\" \r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a bracket in an extension's name",
+            "7.1.1",
+            chunked!("5;bad[=x\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a bracket in an extension's value",
+            "7.1.1",
+            chunked!("5;a=b[c\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused("two words in an extension", "7.1.1", chunked!("5;a b\r\nhello\r\n0\r\n\r\n"), 400)
+            .keeps_nothing(),
+        refused("two words for a value", "7.1.1", chunked!("5;a=b c\r\nhello\r\n0\r\n\r\n"), 400)
+            .keeps_nothing(),
+        refused("a second equals sign", "7.1.1", chunked!("5;a=b=c\r\nhello\r\n0\r\n\r\n"), 400)
+            .keeps_nothing(),
+        refused("a quoted name", "7.1.1", chunked!("5;\"a\"=b\r\nhello\r\n0\r\n\r\n"), 400)
+            .keeps_nothing(),
+        refused(
+            "a quote within a value",
+            "7.1.1",
+            chunked!("5;a=b\"c\"\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "letters behind a quoted value",
+            "7.1.1",
+            chunked!("5;a=\"b\"c\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a quoted value without its end",
+            "7.1.1",
+            chunked!("5;a=\"b\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a quoted value that a backslash goes on",
+            "7.1.1",
+            chunked!("5;a=\"b\\\"\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a byte above ASCII in an extension",
+            "7.1.1",
+            chunked!("5;\u{e4}\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a control character in a quoted value",
+            "7.1.1",
+            chunked!("5;a=\"\x01\"\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a control character behind a backslash",
+            "7.1.1",
+            chunked!("5;a=\"\\\x7f\"\r\nhello\r\n0\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
+        refused(
+            "a malformed extension behind the last size",
+            "7.1.1",
+            chunked!("5\r\nhello\r\n0;\r\n\r\n"),
+            400,
+        )
+        .keeps_nothing(),
         refused(
             "a bare LF in an extension",
             "7.1.1",
@@ -1482,18 +1714,25 @@ fn persistence() -> Vec<Row> {
 }
 
 fn expectations() -> Vec<Row> {
-    use Answer::{Continue, Created, Error, ErrorWith, Hit, Miss, NoContent};
+    use Answer::{Continue, Created, Error, ErrorWith, Exact, Hit, NoContent};
     const S: &str = "RFC 9110 10.1.1";
+    const MISS_CLOSE: Answer = Exact(
+        "HTTP/1.1 404 Not Found\r\nDate: -\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    );
     vec![
         open("100 before a body", S, put!("Expect: 100-continue", "Content-Length: 5"; "hello"), &[Continue, Created]).keeps(b"hello"),
         open("100 before a chunked body", S, put!("Expect: 100-continue", "Transfer-Encoding: chunked"; "5\r\nhello\r\n0\r\n\r\n"), &[Continue, Created]).keeps(b"hello"),
         open("100-Continue in mixed case", S, put!("eXPECT: 100-Continue", "Content-Length: 5"; "hello"), &[Continue, Created]).keeps(b"hello"),
         open("no 100 without a body", S, put!("Expect: 100-continue", "Content-Length: 0"; ""), &[Created]).keeps(b""),
         open("no 100 at a GET", S, get!("Expect: 100-continue"), &[Hit]),
-        open("100 at a GET with a body", S, "GET /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", &[Continue, Hit]),
-        open("100 at a DELETE with a body", S, "DELETE /KKKKKKKK HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", &[Continue, Miss]),
+        closes("no 100 at a GET whose body is on its way", S, "GET /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[HIT_CLOSE]),
+        closes("no 100 at a HEAD whose body is on its way", S, "HEAD /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[Exact("HTTP/1.1 200 OK\r\nDate: -\r\nConnection: close\r\nContent-Length: 5\r\n\r\n")]),
+        closes("no 100 at a DELETE whose body is on its way", S, "DELETE /KKKKKKKK HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[MISS_CLOSE]),
+        closes("no 100 at an OPTIONS whose body is on its way", S, "OPTIONS * HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[Exact("HTTP/1.1 204 No Content\r\nDate: -\r\nConnection: close\r\nAllow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\n\r\n")]),
+        closes("no 100 at a PROPFIND whose body is on its way", S, "PROPFIND /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", &[MISS_CLOSE]),
+        closes("no 100 at a GET whose chunks are broken", S, "GET /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", &[HIT_CLOSE]),
         open("100 in the middle of a pipeline", S, concat!(get!(), put!("Expect: 100-continue", "Content-Length: 1"; "a"), put!("Expect: 100-continue", "Content-Length: 1"; "b"), get!()), &[Hit, Continue, Created, Continue, NoContent, Hit]).keeps(b"b"),
-        closes("100, then close", S, put!("Expect: 100-continue", "Connection: close", "Content-Length: 5"; "hello"), &[Continue, Answer::Exact("HTTP/1.1 201 Created\r\nDate: -\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")]).keeps(b"hello"),
+        closes("100, then close", S, put!("Expect: 100-continue", "Connection: close", "Content-Length: 5"; "hello"), &[Continue, Exact("HTTP/1.1 201 Created\r\nDate: -\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")]).keeps(b"hello"),
         closes("HTTP/1.0 does not know Expect", S, "PUT /KKKKKKKK HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", &[Created]).keeps(b"hello"),
         closes("another expectation in HTTP/1.0 is ignored", S, "GET /hit HTTP/1.0\r\nExpect: x\r\n\r\n", &[Hit]),
         refused("another expectation", S, put!("Expect: 200-ok", "Content-Length: 5"; "hello"), 417).keeps_nothing(),
@@ -1508,6 +1747,35 @@ fn expectations() -> Vec<Row> {
         closes("414 instead of 100", S, format!("PUT /{} HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", "x".repeat(1025)), &[Error(414)]),
         closes("a chunk over the limit after 100", S, put!("Expect: 100-continue", "Transfer-Encoding: chunked"; "2000001\r\nhello"), &[Continue, Error(413)]).keeps_nothing(),
         closes("a broken chunk after 100", S, put!("Expect: 100-continue", "Transfer-Encoding: chunked"; "x\r\n"), &[Continue, Error(400)]).keeps_nothing(),
+    ]
+}
+
+/// Bytes that no request begins with: refused although no line is complete.
+pub(crate) fn hopeless() -> Vec<Row> {
+    let refused = |name, bytes: &[u8]| refused(name, "2.2", bytes, 400);
+    vec![
+        refused("a NUL alone", b"\0"),
+        refused("a space alone", b" "),
+        refused("a tab alone", b"\t"),
+        refused("a CR that no LF follows", b"\rG"),
+        refused("the first bytes of TLS", b"\x16\x03\x01"),
+        refused("a NUL within an incomplete method", b"GE\0"),
+        refused("a bracket within an incomplete method", b"GE["),
+        refused("a second space before the target", b"GET  "),
+        refused("a NUL within an incomplete target", b"GET /hi\0"),
+        refused("a fragment within an incomplete target", b"GET /hi#"),
+        refused("a byte above ASCII within an incomplete target", b"GET /hi\xff"),
+        refused("a line end behind an incomplete target", b"GET /hit\r"),
+        refused("a second space before the version", b"GET /hit  "),
+        refused("a NUL within an incomplete version", b"GET /hit HT\0"),
+        refused("another protocol", b"GET /hit R"),
+        refused("a version that has begun with a letter", b"GET /hit HTTP/x"),
+        refused("a version that goes on, incomplete", b"GET /hit HTTP/1.1x"),
+        refused("a CR that no LF follows behind the version", b"GET /hit HTTP/1.1\rH"),
+        refused("a target that is none, on a complete line", b"GET hit HTTP/1.1\r\n"),
+        refused("a NUL within an incomplete field's name", b"GET /hit HTTP/1.1\r\nHo\0"),
+        refused("a NUL within an incomplete field's value", b"GET /hit HTTP/1.1\r\nHost: t\0"),
+        refused("a CR that no LF follows within a field", b"GET /hit HTTP/1.1\r\nHost: t\rX"),
     ]
 }
 
