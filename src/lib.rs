@@ -30,6 +30,7 @@ pub mod bench;
 pub mod cache;
 pub mod cli;
 mod config;
+mod explain;
 pub mod http;
 pub mod logging;
 mod metrics;

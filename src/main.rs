@@ -1,6 +1,6 @@
 //! The corekv server.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,35 +19,45 @@ fn main() -> ExitCode {
         Err(error) => {
             // The first line says what is wrong; the usage behind it is in --help.
             let text = error.to_string();
-            eprintln!("{}", text.lines().next().unwrap_or("error: wrong arguments"));
+            logging::say(text.lines().next().unwrap_or("error: wrong arguments"));
             return ExitCode::from(2);
         }
     };
+    logging::report_panics();
     logging::start(cli.log_level());
     match serve(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            logging::say(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(cli: Cli) -> std::io::Result<()> {
+fn serve(cli: Cli) -> io::Result<()> {
     let server = Server::bind(&cli.into_config())?;
-    announce(&server)?;
-    server.run()
+    let announcement = announcement(&server);
+    server.when_ready(move || announce(&announcement)).run()
 }
 
-/// Says on standard output where the server can be reached, for people and scripts.
-fn announce(server: &Server) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+/// Where the server can be reached, and that it is ready, for people and scripts.
+fn announcement(server: &Server) -> String {
+    let mut lines = String::new();
     for address in server.local_addrs() {
-        writeln!(out, "listening on {address}")?;
+        lines += &format!("listening on {address}\n");
     }
     if let Some(address) = server.admin_addr() {
-        writeln!(out, "admin on {address}")?;
+        lines += &format!("admin on {address}\n");
     }
-    writeln!(out, "ready")?;
-    out.flush()
+    lines + "ready\n"
+}
+
+/// Writes to standard output. A supervisor that could not be told would wait for ever, so that the
+/// server ends if it fails.
+fn announce(lines: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let explain = |error: io::Error| {
+        io::Error::new(error.kind(), format!("can't write to standard output: {error}"))
+    };
+    out.write_all(lines.as_bytes()).and_then(|()| out.flush()).map_err(explain)
 }

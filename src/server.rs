@@ -7,6 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cache::{self, Cache, Names, Pages};
 use crate::config::Config;
+use crate::explain::explain;
 use crate::http::access::Tokens;
 use crate::http::{self, Protocol};
 use crate::net::{self, Address, Stopper};
@@ -33,7 +34,7 @@ impl Server {
     /// the memory can't be reserved.
     pub fn bind(config: &Config) -> io::Result<Self> {
         let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
-        let connections_max = config.connections_max.min(descriptors()?);
+        let connections_max = config.connections_max.min(descriptors());
         let settings = net::Settings {
             cores: config.cores.clone(),
             pin: config.pin,
@@ -54,7 +55,11 @@ impl Server {
         let store = Store::new(store::Settings {
             partitions: net.loops(),
             memory_bytes_max: config.memory_bytes_max,
-        })?;
+        })
+        .map_err(explain(format!(
+            "can't reserve {} bytes for the store (mmap; --memory)",
+            config.memory_bytes_max
+        )))?;
         let pages = Pages { turned_away: net.turned_away(), ..Pages::new(store, net.counters()) };
         let http = http::Settings {
             header_bytes_max: config.header_bytes_max,
@@ -91,10 +96,18 @@ impl Server {
         self.net.stopper()
     }
 
+    /// Sets what [`run`](Self::run) calls once every event loop runs on its core; the server ends
+    /// if it fails.
+    #[must_use]
+    pub fn when_ready(self, ready: impl FnOnce() -> io::Result<()> + Send + 'static) -> Self {
+        Self { net: self.net.when_ready(ready), ..self }
+    }
+
     /// Serves until it is told to end.
     ///
     /// # Errors
-    /// When a thread can't be started or the operating system refuses to wait for events.
+    /// When a thread can't be started, nobody can be told that the server is ready, or the
+    /// operating system refuses to wait for events.
     pub fn run(self) -> io::Result<()> {
         let Self { net, pages, http, cache, .. } = self;
         let clock = Clock::start();
@@ -116,11 +129,14 @@ fn warn_if_open(config: &Config) {
 }
 
 /// Raises the limit on open files as far as it goes; how many connections it leaves room for.
-fn descriptors() -> io::Result<usize> {
-    let limit = getrlimit(Resource::Nofile);
+fn descriptors() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum || limit.maximum.is_none() {
-        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+        match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+            Ok(()) => limit.current = limit.maximum,
+            Err(error) => log::warn!("can't raise the limit on open files: {error}"),
+        }
     }
-    let files = limit.maximum.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_RESERVED);
-    Ok(usize::try_from(files).unwrap_or(usize::MAX).max(1))
+    let files = limit.current.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_RESERVED);
+    usize::try_from(files).unwrap_or(usize::MAX).max(1)
 }

@@ -29,6 +29,10 @@ use super::workload::{Generator, Method, Values, Workload};
 /// Rendered bytes that wait for the socket; beyond this no further request is rendered.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
+/// Receives of one connection, each of a whole buffer, before others, deadlines and an interrupt have
+/// their turn: a server may send without end.
+const RECEIVES_PER_TURN_MAX: usize = 16;
+
 /// The pause before the second attempt to reconnect; it doubles from then on.
 const BACKOFF_NS: u64 = 10_000_000;
 
@@ -72,6 +76,8 @@ pub(super) struct Connection {
     again: VecDeque<Request>,
     output: Vec<u8>,
     output_sent: usize,
+    /// More may lie in the socket than was received in this turn, and whether its end was announced.
+    unread: Option<bool>,
     /// Bytes of the answer that isn't complete.
     partial_bytes: usize,
     last_value: u64,
@@ -93,6 +99,7 @@ impl Connection {
             again: VecDeque::new(),
             output: Vec::new(),
             output_sent: 0,
+            unread: None,
             partial_bytes: 0,
             last_value: 0,
             progress_at: 0,
@@ -157,11 +164,21 @@ impl Connection {
         if !matches!(self.link, Link::Open(_)) {
             return;
         }
-        let is_closing = event.is_read_closed() || event.is_error();
+        let is_closing =
+            event.is_read_closed() || event.is_error() || self.unread.unwrap_or_default();
         if event.is_writable() && !self.output.is_empty() {
             self.flush();
         }
         if (event.is_readable() || is_closing)
+            && let Err(failure) = self.receive(context, is_closing)
+        {
+            self.fail(context, failure, false);
+        }
+    }
+
+    /// Goes on receiving where the turn before left off.
+    pub(super) fn read_on(&mut self, context: &mut Context) {
+        if let Some(is_closing) = self.unread
             && let Err(failure) = self.receive(context, is_closing)
         {
             self.fail(context, failure, false);
@@ -229,7 +246,8 @@ impl Connection {
 
     /// Reads what has arrived, a buffer at a time, and sends requests in place of those answered.
     fn receive(&mut self, context: &mut Context, is_closing: bool) -> Result<(), Failure> {
-        loop {
+        self.unread = None;
+        for _ in 0..RECEIVES_PER_TURN_MAX {
             let Link::Open(stream) = &mut self.link else { return Ok(()) };
             let length = match stream.read(&mut context.input) {
                 Ok(0) => return self.end_of_stream(context),
@@ -255,6 +273,9 @@ impl Connection {
                 return Ok(());
             }
         }
+        self.unread = Some(is_closing);
+        context.has_unread = true;
+        Ok(())
     }
 
     /// Matches answers to requests. Returns whether the connection goes on.
@@ -372,6 +393,7 @@ impl Connection {
         self.parser.reset();
         self.output.clear();
         self.output_sent = 0;
+        self.unread = None;
         self.partial_bytes = 0;
     }
 

@@ -100,6 +100,8 @@ pub(super) struct Context {
     pub(super) input: Vec<u8>,
     /// Working memory for values under `--verify`.
     pub(super) scratch: Vec<u8>,
+    /// A connection has received its share of a turn and may have more to receive.
+    pub(super) has_unread: bool,
     /// Requests in flight per connection.
     pub(super) depth: usize,
     /// No request is sent from this time on.
@@ -118,6 +120,7 @@ impl Context {
             recorder: Recorder::default(),
             input: vec![0; INPUT_BYTES],
             scratch: Vec::new(),
+            has_unread: false,
             depth: 0,
             until: 0,
             now: 0,

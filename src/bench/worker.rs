@@ -216,7 +216,7 @@ impl Worker {
         let mut give_up_at = u64::MAX;
         self.next_tick = began;
         while !self.is_done() {
-            let timeout = self.arm();
+            let timeout = if self.context.has_unread { Duration::ZERO } else { self.arm() };
             if let Err(error) = self.poll.poll(&mut events, Some(timeout))
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -226,6 +226,11 @@ impl Worker {
             for event in &events {
                 if let Some(connection) = self.connections.get_mut(event.token().0) {
                     connection.on_event(&mut self.context, event);
+                }
+            }
+            if std::mem::take(&mut self.context.has_unread) {
+                for connection in &mut self.connections {
+                    connection.read_on(&mut self.context);
                 }
             }
             if self.has_schedule {

@@ -1,35 +1,27 @@
-//! Listeners, and the loop that accepts and deals sockets to the event loops.
+//! The loop that accepts connections and deals them to the event loops.
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
-use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
-use super::address::Address;
 use super::counters::Counter;
+use super::event_loop::TICK;
+use super::listener::{BACKLOG_CONNECTIONS_MAX, Listener};
 use super::mailbox::{Mailbox, Orders};
 use super::output::Output;
+use super::server::Stopper;
 use super::service::Class;
+use super::signals::Signals;
 use super::socket::{Socket, Transfer};
-
-/// Connections that may wait in the kernel to be accepted; the kernel's own limit may be lower.
-const BACKLOG_CONNECTIONS_MAX: i32 = 4096;
-
-/// What the kernel may queue for a peer that does not read, in bytes. It doubles the figure for its
-/// own bookkeeping. Left to itself it queues megabytes for each, and some thousand such peers use
-/// up the memory that all TCP connections of the machine share, which stalls everybody.
-const SEND_BUFFER_BYTES_MAX: usize = 128 << 10;
+use crate::explain::explain;
+use crate::logging::Sparing;
 
 /// Connections over the limit that the loops tell so at a time, with time for the peer to read it;
 /// more are turned away by the acceptor, which takes none.
@@ -45,75 +37,15 @@ const TURNS_PER_BACKLOG: usize = BACKLOG_CONNECTIONS_MAX as usize / ACCEPTED_PER
 /// Bytes that are taken from a connection before it is turned away.
 const DROPPED_BYTES_MAX: usize = 64 << 10;
 
-/// Pause before accepting is tried again when not even one descriptor is left, or no memory.
+/// Connections of a listener that may fail in a turn, each for reasons of its own, before that is taken
+/// for a fault that lasts.
+const FAILED_PER_TURN_MAX: usize = 16;
+
+/// Pause before accepting is tried again after a fault that may last.
 const RETRY: Duration = Duration::from_millis(50);
 
 const STOP: Token = Token(usize::MAX);
 const SIGNAL: Token = Token(usize::MAX - 1);
-
-/// A bound socket.
-#[derive(Debug)]
-pub(super) struct Listener {
-    socket: Socket2,
-    class: Class,
-    pub(super) address: Address,
-    /// More connections may be waiting than were accepted.
-    pending: bool,
-}
-
-impl Listener {
-    pub(super) fn bind(address: &Address, class: Class, unix_mode: u32) -> io::Result<Self> {
-        let explain = |error: io::Error| {
-            io::Error::new(error.kind(), format!("can't listen on {address}: {error}"))
-        };
-        let (socket, address) = match address {
-            Address::Tcp(tcp) => bind_tcp(*tcp).map_err(explain)?,
-            Address::Unix(path) => bind_unix(path, unix_mode).map_err(explain)?,
-        };
-        Ok(Self { socket, class, address, pending: true })
-    }
-
-    /// The next connection that waits.
-    fn take(&self) -> Result<Socket, Errno> {
-        accept_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).map(Socket::new)
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-fn bind_tcp(address: std::net::SocketAddr) -> io::Result<(Socket2, Address)> {
-    let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restart must not wait for the old connections' TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it.
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES_MAX)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG_CONNECTIONS_MAX)?;
-    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
-    Ok((socket, Address::Tcp(bound)))
-}
-
-fn bind_unix(path: &Path, mode: u32) -> io::Result<(Socket2, Address)> {
-    // A socket file that nobody listens on is what an earlier process left behind.
-    if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
-        && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-    {
-        fs::remove_file(path)?;
-    }
-    let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG_CONNECTIONS_MAX)?;
-    Ok((socket, Address::Unix(path.to_owned())))
-}
 
 /// Accepts until told to stop, then leads the loops through the drain.
 pub(super) struct Acceptor<'a> {
@@ -122,7 +54,8 @@ pub(super) struct Acceptor<'a> {
     pub(super) mailboxes: &'a [Mailbox],
     pub(super) orders: &'a Orders,
     pub(super) connections_max: usize,
-    pub(super) signals: Option<UnixStream>,
+    pub(super) stopper: &'a Stopper,
+    pub(super) signals: Option<Signals>,
     /// Where the search for the emptiest loop starts: behind the one that was dealt to last.
     pub(super) turn: usize,
     /// A descriptor held back, so that connections can be told when there are no more.
@@ -143,28 +76,45 @@ impl fmt::Debug for Refusal {
 impl Acceptor<'_> {
     pub(super) const STOP: Token = STOP;
 
-    pub(super) fn run(&mut self) -> io::Result<()> {
-        let registry = self.poll.registry();
+    /// Accepts until told to end, after `ready` was called.
+    pub(super) fn serve(&mut self, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.watch()?;
+        ready()?;
+        self.run()
+    }
+
+    /// Has the listeners and the signals watched.
+    fn watch(&self) -> io::Result<()> {
+        let watch = |fd: RawFd, token| {
+            let registered =
+                self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE);
+            registered.map_err(explain("can't watch a listener (epoll_ctl)"))
+        };
         for (i, listener) in self.listeners.iter().enumerate() {
-            let fd = listener.socket.as_raw_fd();
-            registry.register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
+            watch(listener.as_raw_fd(), Token(i))?;
         }
-        if let Some(signals) = &self.signals {
-            let fd = signals.as_raw_fd();
-            registry.register(&mut SourceFd(&fd), SIGNAL, Interest::READABLE)?;
-        }
+        self.signals.as_ref().map_or(Ok(()), |signals| watch(signals.fd(), SIGNAL))
+    }
+
+    fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(64);
         let mut again = Some(Duration::ZERO);
         loop {
-            match self.poll.poll(&mut events, again) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            // What should have woken the acceptor may have failed: it looks again at every tick.
+            match self.poll.poll(&mut events, Some(again.unwrap_or(TICK))) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(explain("can't wait for connections (epoll_wait)")(error));
+                }
                 _ => {}
             }
             for event in &events {
-                match event.token() {
-                    STOP | SIGNAL => return Ok(()),
-                    Token(i) => self.listeners[i].pending = true,
+                if let Some(listener) = self.listeners.get_mut(event.token().0) {
+                    listener.pending = true;
                 }
+            }
+            if self.signals.as_mut().is_some_and(Signals::ask_for_end) || self.stopper.has_stopped()
+            {
+                return Ok(());
             }
             again = self.accept();
         }
@@ -179,6 +129,7 @@ impl Acceptor<'_> {
             self.reserve = reserve();
         }
         for i in 0..self.listeners.len() {
+            let mut failed = 0;
             for _ in 0..ACCEPTED_PER_TURN_MAX {
                 if !self.listeners[i].pending {
                     break;
@@ -187,12 +138,14 @@ impl Acceptor<'_> {
                     Ok(socket) => self.deal(socket, self.listeners[i].class, &mut dealt),
                     Err(Errno::AGAIN) => self.listeners[i].pending = false,
                     Err(Errno::MFILE | Errno::NFILE) if self.turn_next_away(i) => {}
-                    Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    Err(error) if is_of_the_connection(error) && failed < FAILED_PER_TURN_MAX => {
+                        failed += 1;
+                    }
+                    Err(error) => {
+                        complain(error);
                         stuck = true;
                         break;
                     }
-                    // The peer gave up while it was waiting.
-                    Err(_) => {}
                 }
             }
         }
@@ -235,7 +188,7 @@ impl Acceptor<'_> {
         socket.finish();
         let mut dropped = [0; 4 << 10];
         for _ in 0..DROPPED_BYTES_MAX / dropped.len() {
-            if !matches!(socket.receive(&mut dropped), Ok(Transfer::Done(1..))) {
+            if !matches!(socket.receive(&mut dropped, &mut false), Ok(Transfer::Done(1..))) {
                 break;
             }
         }
@@ -243,13 +196,16 @@ impl Acceptor<'_> {
 
     fn deal(&mut self, socket: Socket, class: Class, dealt: &mut [bool]) {
         let loops = self.mailboxes.len();
-        let open = |i: usize| self.mailboxes[i].open.load(Ordering::Relaxed);
+        let open = |i: usize| self.mailboxes[i].open();
         let total: usize = (0..loops).map(open).sum();
         if total >= self.connections_max + REFUSALS_MAX {
             return self.turn_away(&socket);
         }
         let class = if total >= self.connections_max { Class::Refused } else { class };
-        let emptiest = (0..loops).map(|i| (self.turn + i) % loops).min_by_key(|&i| open(i));
+        let running = (0..loops)
+            .map(|i| (self.turn + i) % loops)
+            .filter(|&i| !self.mailboxes[i].is_closed());
+        let emptiest = running.min_by_key(|&i| open(i));
         let Some(emptiest) = emptiest else { return };
         self.turn = (emptiest + 1) % loops;
         self.mailboxes[emptiest].deal(socket, class);
@@ -269,18 +225,40 @@ impl Acceptor<'_> {
         }
         self.listeners.clear();
         self.orders.drain.store(true, Ordering::Relaxed);
-        self.wake_all();
+        self.mailboxes.iter().for_each(Mailbox::wake);
         let deadline = Instant::now() + timeout;
-        let open = || self.mailboxes.iter().any(|m| m.open.load(Ordering::Relaxed) > 0);
+        let open = || self.mailboxes.iter().any(|mailbox| mailbox.open() > 0);
         while open() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.orders.abort.store(true, Ordering::Relaxed);
-        self.wake_all();
     }
+}
 
-    fn wake_all(&self) {
-        self.mailboxes.iter().for_each(Mailbox::wake);
+/// Whether accepting failed for a reason that other connections need not have: the peer gave up while
+/// it was waiting, or the network did (accept(2)).
+fn is_of_the_connection(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::CONNABORTED
+            | Errno::INTR
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::OPNOTSUPP
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::NONET
+    )
+}
+
+fn complain(error: Errno) {
+    static SPARING: Sparing = Sparing::new();
+    if SPARING.allows() {
+        log::error!(
+            "can't accept connections (accept4), and tries again every {RETRY:?}: {}",
+            io::Error::from(error)
+        );
     }
 }
 

@@ -4,7 +4,10 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
+use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::explain::explain;
 
 /// Core numbers that a list may have; whether there is such a core shows when it is pinned to.
 const CORES_MAX: usize = 1 << 16;
@@ -70,7 +73,7 @@ impl Cores {
         match self {
             Self::List(cores) => Ok(cores.clone()),
             Self::Auto => {
-                let allowed = sched_getaffinity(None)?;
+                let allowed = allowed()?;
                 Ok((0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect())
             }
         }
@@ -82,23 +85,29 @@ impl Cores {
 /// # Errors
 /// When the core does not exist or is outside of what the process's cgroup allows.
 pub(super) fn pin(core: usize) -> io::Result<()> {
-    let explain = |error: io::Error| {
-        io::Error::new(error.kind(), format!("can't run on core {core}: {error}"))
-    };
+    let explain = explain(format!("can't run on core {core} (sched_setaffinity; --no-pin)"));
     if core >= CpuSet::MAX_CPU {
-        return Err(explain(rustix::io::Errno::INVAL.into()));
+        return Err(explain(Errno::INVAL));
     }
     let mut only = CpuSet::new();
     only.set(core);
-    sched_setaffinity(None, &only).map_err(|error| explain(error.into()))
+    sched_setaffinity(None, &only).map_err(explain)
 }
 
 /// Checks on the calling thread that every core can be pinned to, and leaves its set as it was.
 pub(super) fn check(cores: &[usize]) -> io::Result<()> {
-    let before = sched_getaffinity(None)?;
+    let before = allowed()?;
     let result = cores.iter().try_for_each(|&core| pin(core));
-    sched_setaffinity(None, &before)?;
-    result
+    let back = sched_setaffinity(None, &before)
+        .map_err(explain("can't go back to all cores (sched_setaffinity; --no-pin)"));
+    result.and(back)
+}
+
+/// The cores that the calling thread may run on.
+fn allowed() -> io::Result<CpuSet> {
+    let hint = "--cores LIST with --no-pin goes without";
+    sched_getaffinity(None)
+        .map_err(explain(format!("can't tell the cores that there are (sched_getaffinity; {hint})")))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::Counters;
 use super::lane::Lane;
-use super::output::Output;
+use super::output::{Output, Room};
 use super::service::{Dismissal, Flow, Progress, Service, Wait, Wake};
 use super::socket::{Socket, Transfer};
 
@@ -83,9 +83,12 @@ pub(super) struct Connection<T> {
     output: Option<Box<Output>>,
     /// The socket may have bytes that were not received.
     pub(super) readable: bool,
-    /// An event said that the peer closed, so a short read does not prove the socket drained.
-    pub(super) read_closed: bool,
+    /// Something ends reads early (the peer's end, an urgent byte, descriptors), so that a short one
+    /// does not prove the socket drained: it is read until it says so.
+    pub(super) cut: bool,
     pub(super) writable: bool,
+    /// The kernel had no memory for a transfer, so that no event will come for it.
+    starved: bool,
     /// Stands in the loop's queue already.
     pub(super) queued: bool,
     /// `input` may hold complete messages that had no room in the output.
@@ -105,8 +108,9 @@ impl<T> Connection<T> {
             input: Vec::new(),
             output: None,
             readable: true,
-            read_closed: false,
+            cut: false,
             writable: true,
+            starved: false,
             queued: false,
             stalled: false,
             closing: false,
@@ -121,6 +125,14 @@ impl<T> Connection<T> {
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         let in_backlog = self.queued && self.is_sending() && self.writable;
         now >= self.deadline && !in_backlog
+    }
+
+    /// Has the connection try again what the kernel had no memory for. Whether there is anything.
+    pub(super) fn retry(&mut self) -> bool {
+        let starved = std::mem::take(&mut self.starved);
+        self.readable |= starved;
+        self.writable |= starved;
+        starved
     }
 
     /// Whether an earlier response is still on its way.
@@ -149,12 +161,12 @@ impl<T> Connection<T> {
         } else {
             RECEIVED_BYTES_PER_TURN_MAX
         };
-        let received = self.socket.receive(&mut lane.bytes[lane.held..][..share]);
+        let received = self.socket.receive(&mut lane.bytes[lane.held..][..share], &mut self.cut);
         let mut prepared = 0;
         if let Ok(Transfer::Done(n @ 1..)) = received {
             // A short read proves that the socket was drained, and saves the read that would say
-            // so, unless the end of the stream is still to be read.
-            self.readable = n == share || self.read_closed;
+            // so, unless something else may have ended it.
+            self.readable = n == share || self.cut;
             cx.counters.received_bytes.add(n as u64);
             let wake = self.wake(cx);
             let Lane { bytes, held, batch, .. } = &mut *cx.lane;
@@ -192,8 +204,12 @@ impl<T> Connection<T> {
         let n = match cx.lane.received.take().transpose()? {
             None => return Ok(self.rest(cx)),
             Some(Transfer::NotReady) => {
-                self.readable = false;
+                (self.readable, self.cut) = (false, false);
                 return Ok(self.rest(cx));
+            }
+            Some(Transfer::Starved) => {
+                (self.readable, self.starved) = (false, true);
+                return Ok(Next::Wait);
             }
             // Complete messages have been answered; the start of one can't be completed.
             Some(Transfer::Done(0)) => return Ok(Next::Close),
@@ -248,7 +264,7 @@ impl<T> Connection<T> {
         }
         let large = cx.output.inserts() > 0;
         let share = if large { cx.send_share.min(*cx.send_budget) } else { cx.send_share };
-        let (sent, full) = match cx.output.send(&self.socket, share) {
+        let (sent, room) = match cx.output.send(&self.socket, share) {
             Ok(result) => result,
             Err(error) => {
                 *cx.output = Output::default();
@@ -260,7 +276,7 @@ impl<T> Connection<T> {
             *cx.send_budget = cx.send_budget.saturating_sub(sent);
         }
         if !cx.output.is_empty() {
-            self.writable = !full;
+            self.note(room);
             self.output = Some(Box::new(cx.output.take_rest()));
         }
         if cx.output.bytes().capacity() > OUTPUT_BYTES_KEPT_MAX {
@@ -274,15 +290,20 @@ impl<T> Connection<T> {
         let Some(output) = self.output.as_mut().filter(|_| self.writable) else {
             return Ok(Next::Wait);
         };
-        let (sent, full) = output.send(&self.socket, cx.send_share.min(*cx.send_budget))?;
+        let (sent, room) = output.send(&self.socket, cx.send_share.min(*cx.send_budget))?;
         *cx.send_budget = cx.send_budget.saturating_sub(sent);
-        self.writable = !full;
         cx.counters.sent_bytes.add(sent as u64);
         if output.is_empty() {
             self.output = None;
         }
+        self.note(room);
         self.settle(sent > 0, cx);
         Ok(self.next(cx))
+    }
+
+    fn note(&mut self, room: Room) {
+        self.writable = room == Room::Left;
+        self.starved |= room == Room::Starved;
     }
 
     /// What a connection does that has neither input nor output at hand.
@@ -309,9 +330,13 @@ impl<T> Connection<T> {
         if !self.readable {
             return Ok(Next::Wait);
         }
-        match self.socket.receive(&mut cx.lane.bytes)? {
+        match self.socket.receive(&mut cx.lane.bytes, &mut self.cut)? {
             Transfer::NotReady => {
                 self.readable = false;
+                Ok(Next::Wait)
+            }
+            Transfer::Starved => {
+                (self.readable, self.starved) = (false, true);
                 Ok(Next::Wait)
             }
             Transfer::Done(0) => Ok(Next::Close),

@@ -18,12 +18,15 @@ use super::mailbox::{Mailbox, Orders, WAKER};
 use super::output::Output;
 use super::service::{Class, Dismissal, Service, Wake};
 use super::socket::Socket;
+use crate::explain::explain;
+use crate::logging::Sparing;
 
 /// Readiness events taken per wake.
 const EVENTS_PER_WAKE_MAX: usize = 1024;
 
-/// The loop wakes at least this often: for overdue connections and the service's housekeeping.
-const TICK: Duration = Duration::from_millis(250);
+/// The loop wakes at least this often: for overdue connections, for transfers that the kernel had no
+/// memory for, for mail of which it was not told, and for the service's housekeeping.
+pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// Connections checked for being overdue per turn, so that the check never becomes a stall.
 const CHECKED_PER_TURN_MAX: usize = 1024;
@@ -133,7 +136,9 @@ impl<'a, S: Service> EventLoop<'a, S> {
             let busy = more || self.settings.busy_poll || waiting;
             let timeout = if busy { Duration::ZERO } else { TICK };
             match self.poll.poll(&mut events, Some(timeout)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(explain("can't wait for events (epoll_wait)")(error));
+                }
                 _ => {}
             }
             self.now = Instant::now();
@@ -170,29 +175,31 @@ impl<'a, S: Service> EventLoop<'a, S> {
     fn note(&mut self, event: &Event) {
         let token = event.token();
         if token == WAKER {
-            self.take_arrivals();
-            if self.orders.drain.load(Ordering::Relaxed) && !self.draining {
-                self.drain();
-            }
-            return;
+            return self.take_mail();
         }
         let Some(key) = self.live(token) else { return };
         let connection = &mut self.connections[key].connection;
         connection.readable |= event.is_readable() || event.is_error();
-        connection.read_closed |= event.is_read_closed() || event.is_error();
+        connection.cut |= event.is_read_closed() || event.is_error() || event.is_priority();
         connection.writable |= event.is_writable() || event.is_error();
         if !std::mem::replace(&mut connection.queued, true) {
             self.queue.push(token);
         }
     }
 
-    fn take_arrivals(&mut self) {
+    fn take_mail(&mut self) {
+        static SPARING: Sparing = Sparing::new();
         let arrivals = self.mailbox.collect();
         for (socket, class) in arrivals {
             if let Err(error) = self.admit(socket, class) {
-                self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
-                log::warn!("can't register a connection: {error}");
+                self.mailbox.close_one();
+                if SPARING.allows() {
+                    log::warn!("can't watch a connection, and closes it (epoll_ctl): {error}");
+                }
             }
+        }
+        if self.orders.drain.load(Ordering::Relaxed) && !self.draining {
+            self.drain();
         }
     }
 
@@ -203,7 +210,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
         self.poll.registry().register(
             &mut SourceFd(&socket.as_raw_fd()),
             token,
-            Interest::READABLE | Interest::WRITABLE,
+            Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
         )?;
         let counter =
             if class == Class::Refused { &self.counters.refused } else { &self.counters.accepted };
@@ -354,7 +361,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 let slot = self.connections.remove(key);
                 self.held_bytes -= slot.connection.held_bytes();
                 // The acceptor first: whoever reads that one has left finds its place free.
-                self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
+                self.mailbox.close_one();
                 self.counters.closed.add(1);
             }
         }
@@ -369,6 +376,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
             }
             self.next_check = self.now + TICK;
             self.check_at = 0;
+            // Waking the loop may have failed.
+            self.take_mail();
         }
         let start = Instant::now();
         let end =
@@ -376,13 +385,16 @@ impl<'a, S: Service> EventLoop<'a, S> {
         while self.check_at < end {
             let key = self.check_at;
             self.check_at += 1;
-            let slot = self.connections.get(key);
-            if slot.is_some_and(|slot| slot.connection.is_overdue(self.now)) {
+            let Some(slot) = self.connections.get_mut(key) else { continue };
+            let retries = slot.connection.retry();
+            if slot.connection.is_overdue(self.now) {
                 self.with(key, 0, Connection::expire);
                 // What a socket holds that closes is given back page by page.
                 if start.elapsed() > CHORE_MAX {
                     break;
                 }
+            } else if retries {
+                self.after(key, Next::Again);
             }
         }
         if self.check_at >= self.connections.capacity() {

@@ -8,6 +8,8 @@ use mio::{Poll, Token, Waker};
 
 use super::service::Class;
 use super::socket::Socket;
+use crate::explain::explain;
+use crate::logging::Sparing;
 
 /// The event by which a loop learns that it has mail or orders.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -18,7 +20,9 @@ pub(super) struct Mailbox {
     arrivals: Mutex<Vec<(Socket, Class)>>,
     waker: Waker,
     /// Connections dealt to the loop and not closed yet.
-    pub(super) open: AtomicUsize,
+    open: AtomicUsize,
+    /// The loop has ended.
+    closed: AtomicBool,
 }
 
 impl Mailbox {
@@ -28,9 +32,34 @@ impl Mailbox {
         self.arrivals().push((socket, class));
     }
 
+    /// Connections dealt to the loop and not closed yet.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// A connection that was dealt to the loop is closed.
+    pub(super) fn close_one(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The loop has ended, and its connections with it.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.collect();
+        self.open.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Has the loop look at its mail and its orders. If that fails it does so at its next tick.
     pub(super) fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            log::error!("can't wake an event loop: {error}");
+        static SPARING: Sparing = Sparing::new();
+        if let Err(error) = self.waker.wake()
+            && SPARING.allows()
+        {
+            log::error!("can't wake an event loop, which costs up to a tick: {error}");
         }
     }
 
@@ -59,7 +88,8 @@ pub(super) struct Orders {
 
 /// The poll of a loop to be, and the mailbox that wakes it.
 pub(super) fn create() -> io::Result<(Poll, Mailbox)> {
-    let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
-    Ok((poll, Mailbox { arrivals: Mutex::default(), waker, open: AtomicUsize::new(0) }))
+    let poll = Poll::new().map_err(explain("can't make a poll (epoll_create1)"))?;
+    let waker = Waker::new(poll.registry(), WAKER).map_err(explain("can't make a waker (eventfd2)"))?;
+    let (arrivals, open, closed) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
+    Ok((poll, Mailbox { arrivals, waker, open, closed }))
 }

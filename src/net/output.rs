@@ -22,6 +22,17 @@ pub trait Outlet {
     fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<Transfer>;
 }
 
+/// What room an outlet has after [`Output::send`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Some.
+    Left,
+    /// None; the event loop will be told when there is.
+    Full,
+    /// None, and nobody will be told when there is: the kernel is short of memory.
+    Starved,
+}
+
 /// Slices handed to one `sendmsg`; the kernel's limit is 1024.
 const SLICES_PER_SEND_MAX: usize = 64;
 
@@ -91,15 +102,15 @@ impl Output {
     }
 
     /// Sends as much as the socket takes, up to `share` bytes, in one system call if that does.
-    /// Returns how many bytes went and whether the socket is full; if it is not and output
-    /// remains, the share is used up.
+    /// Returns how many bytes went and what room is left; if there is some and output remains,
+    /// the share is used up.
     ///
     /// # Errors
     /// When the outlet can't send any more, or a payload is too short.
-    pub fn send(&mut self, outlet: &impl Outlet, share: usize) -> io::Result<(usize, bool)> {
+    pub fn send(&mut self, outlet: &impl Outlet, share: usize) -> io::Result<(usize, Room)> {
         let mut total = 0;
-        let mut full = false;
-        while !self.is_empty() && !full && total < share {
+        let mut room = Room::Left;
+        while !self.is_empty() && room == Room::Left && total < share {
             let (wanted, result) = if self.inserts.is_empty() {
                 let rest = &self.bytes[self.sent..];
                 let part = &rest[..rest.len().min(share - total)];
@@ -107,16 +118,22 @@ impl Output {
             } else {
                 self.send_vectored(outlet, share - total)?
             };
-            let Transfer::Done(n) = result else { return Ok((total, true)) };
+            let n = match result {
+                Transfer::Done(n) => n,
+                Transfer::NotReady => return Ok((total, Room::Full)),
+                Transfer::Starved => return Ok((total, Room::Starved)),
+            };
             self.advance(n);
             total += n;
-            full = n < wanted;
+            if n < wanted {
+                room = Room::Full;
+            }
         }
         if self.is_empty() {
             self.bytes.clear();
             self.sent = 0;
         }
-        Ok((total, full))
+        Ok((total, room))
     }
 
     fn send_vectored(&self, outlet: &impl Outlet, share: usize) -> io::Result<(usize, Transfer)> {

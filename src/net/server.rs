@@ -1,24 +1,29 @@
 //! A server: bound listeners, and the threads that serve them.
 
+use std::fmt;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use mio::{Poll, Waker};
 
-use super::acceptor::{Acceptor, Listener, Refusal, reserve};
+use super::acceptor::{Acceptor, Refusal, reserve};
 use super::address::Address;
 use super::affinity::{self, Cores};
 use super::connection::Limits;
 use super::counters::{Counter, Counters};
 use super::event_loop::{EventLoop, LoopSettings};
-use super::mailbox::{self, Orders};
+use super::listener::Listener;
+use super::mailbox::{self, Mailbox, Orders};
 use super::output::Output;
 use super::service::{Class, Service};
-use super::signals;
+use super::signals::Signals;
+use crate::explain::explain;
+use crate::logging;
 
 /// How long a peer gets to read the last response and close.
 const LINGER: Duration = Duration::from_secs(5);
@@ -32,7 +37,8 @@ pub struct Settings {
     pub pin: bool,
     /// Spin instead of sleeping while there is nothing to do.
     pub busy_poll: bool,
-    /// SIGTERM and SIGINT end [`Server::run`] in order; a second one ends the process at once.
+    /// SIGTERM and SIGINT end [`Server::run`] in order; a second one ends the process at once. SIGHUP
+    /// ends nothing.
     pub signals: bool,
     /// Open connections of all loops together; more are refused.
     pub connections_max: usize,
@@ -70,14 +76,39 @@ impl Default for Settings {
 
 /// Ends a running server from another thread, as a signal would.
 #[derive(Debug, Clone)]
-pub struct Stopper(Arc<Waker>);
+pub struct Stopper(Arc<Stop>);
+
+#[derive(Debug)]
+struct Stop {
+    stopped: AtomicBool,
+    waker: Waker,
+}
 
 impl Stopper {
+    fn new(poll: &Poll) -> io::Result<Self> {
+        let waker = Waker::new(poll.registry(), Acceptor::STOP)
+            .map_err(explain("can't make a waker (eventfd2)"))?;
+        Ok(Self(Arc::new(Stop { stopped: AtomicBool::new(false), waker })))
+    }
+
     /// Asks the server to drain and return. May be called more than once.
     pub fn stop(&self) {
-        if let Err(error) = self.0.wake() {
-            log::error!("can't stop the server: {error}");
-        }
+        self.0.stopped.store(true, Ordering::Relaxed);
+        // If it can't be woken the server sees that at its next tick.
+        let _ = self.0.waker.wake();
+    }
+
+    pub(super) fn has_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Relaxed)
+    }
+}
+
+/// What is done once every loop runs.
+struct Ready(Box<dyn FnOnce() -> io::Result<()> + Send>);
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").finish_non_exhaustive()
     }
 }
 
@@ -90,9 +121,10 @@ pub struct Server {
     counters: Arc<[Counters]>,
     turned_away: Arc<Counter>,
     refusal: Refusal,
+    ready: Ready,
     poll: Poll,
     stopper: Stopper,
-    signals: Option<UnixStream>,
+    signals: Option<Signals>,
 }
 
 impl Server {
@@ -113,12 +145,14 @@ impl Server {
         if let Some(address) = admin {
             listeners.push(Listener::bind(address, Class::Admin, settings.unix_mode)?);
         }
-        let poll = Poll::new()?;
-        let stopper = Stopper(Arc::new(Waker::new(poll.registry(), Acceptor::STOP)?));
+        let poll = Poll::new().map_err(explain("can't make a poll (epoll_create1)"))?;
+        let stopper = Stopper::new(&poll)?;
         let counters = cores.iter().map(|_| Counters::default()).collect();
         // Before anybody can know that the server is there, and might send one.
-        let signals = if settings.signals { Some(signals::subscribe()?) } else { None };
+        let signals = settings.signals.then(Signals::subscribe).transpose();
+        let signals = signals.map_err(explain("can't take signals over (socketpair, sigaction)"))?;
         let (turned_away, refusal) = (Arc::default(), Refusal(Box::new(|_| {})));
+        let ready = Ready(Box::new(|| Ok(())));
         Ok(Self {
             listeners,
             settings,
@@ -126,6 +160,7 @@ impl Server {
             counters,
             turned_away,
             refusal,
+            ready,
             poll,
             stopper,
             signals,
@@ -138,6 +173,14 @@ impl Server {
     #[must_use]
     pub fn turn_away_with(mut self, words: impl FnMut(&mut Output) + Send + 'static) -> Self {
         self.refusal = Refusal(Box::new(words));
+        self
+    }
+
+    /// Sets what [`run`](Self::run) calls once every loop runs, on its own thread, before the first
+    /// connection is accepted. If that fails the server ends, and `run` returns the error.
+    #[must_use]
+    pub fn when_ready(mut self, ready: impl FnOnce() -> io::Result<()> + Send + 'static) -> Self {
+        self.ready = Ready(Box::new(ready));
         self
     }
 
@@ -175,7 +218,8 @@ impl Server {
     /// thread, after it was pinned, with the loop's number.
     ///
     /// # Errors
-    /// When a thread can't be started or the operating system refuses to wait for events.
+    /// When a thread can't be started, what was set with [`when_ready`](Self::when_ready) fails, or
+    /// the operating system refuses to wait for events.
     pub fn run<S: Service>(self, make: impl Fn(usize) -> S + Sync) -> io::Result<()> {
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
@@ -191,6 +235,7 @@ impl Server {
             mailboxes: &mailboxes,
             orders: &orders,
             connections_max: self.settings.connections_max,
+            stopper: &self.stopper,
             signals: self.signals,
             turn: 0,
             reserve: reserve(),
@@ -198,29 +243,57 @@ impl Server {
             turned_away: &self.turned_away,
         };
         thread::scope(|scope| {
+            let ending = Ending { orders: &orders, mailboxes: &mailboxes };
+            let (runs, running) = mpsc::channel();
             let mut threads = Vec::new();
             for (index, poll) in polls.into_iter().enumerate() {
                 let (make, stopper, mailbox) = (&make, &self.stopper, &mailboxes[index]);
                 let (orders, counters) = (&orders, &self.counters[index]);
                 let core = self.settings.pin.then_some(self.cores[index]);
                 let settings = loop_settings(&self.settings);
+                let runs = runs.clone();
                 let body = move || {
                     core.map_or(Ok(()), affinity::pin)?;
-                    EventLoop::new(poll, mailbox, orders, counters, settings, make(index)).run()
+                    let event_loop =
+                        EventLoop::new(poll, mailbox, orders, counters, settings, make(index));
+                    // The acceptor may have given up and left.
+                    let _ = runs.send(());
+                    drop(runs);
+                    event_loop.run()
                 };
                 let name = format!("corekv-{index}");
+                let explain = explain(format!("can't start the thread {name} (clone3)"));
                 let thread = thread::Builder::new()
                     .name(name)
-                    .spawn_scoped(scope, move || guarded(body, stopper))?;
+                    .spawn_scoped(scope, move || guarded(body, mailbox, stopper))
+                    .map_err(explain)?;
                 threads.push(thread);
             }
-            let result = acceptor.run();
+            drop(runs);
+            // Fewer if a loop could not begin, for a reason that its thread returns.
+            let all_run = running.into_iter().take(threads.len()).count() == threads.len();
+            let result = if all_run { acceptor.serve(self.ready.0) } else { Ok(()) };
             acceptor.drain(self.settings.drain_timeout);
+            drop(ending);
             threads
                 .into_iter()
                 .map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("panic"))))
                 .fold(result, Result::and)
         })
+    }
+}
+
+/// Ends the loops, whatever way the thread that started them leaves: it waits for theirs, and they
+/// would wait for its orders.
+struct Ending<'a> {
+    orders: &'a Orders,
+    mailboxes: &'a [Mailbox],
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.orders.abort.store(true, Ordering::Relaxed);
+        self.mailboxes.iter().for_each(Mailbox::wake);
     }
 }
 
@@ -239,9 +312,14 @@ fn loop_settings(settings: &Settings) -> LoopSettings {
 
 /// Runs a loop's thread. A panic ends the process: its connections would hang forever, and
 /// what it had half done to the shared store is unknown. An error stops the server in order.
-fn guarded(body: impl FnOnce() -> io::Result<()>, stopper: &Stopper) -> io::Result<()> {
+fn guarded(
+    body: impl FnOnce() -> io::Result<()>,
+    mailbox: &Mailbox,
+    stopper: &Stopper,
+) -> io::Result<()> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => {
+            mailbox.close();
             if result.is_err() {
                 stopper.stop();
             }
@@ -249,7 +327,7 @@ fn guarded(body: impl FnOnce() -> io::Result<()>, stopper: &Stopper) -> io::Resu
         }
         Err(_) => {
             let name = thread::current().name().unwrap_or("an event loop").to_owned();
-            eprintln!("corekv: {name} panicked; ending the process");
+            logging::say(&format!("corekv: {name} panicked; ending the process"));
             std::process::abort();
         }
     }

@@ -1,26 +1,55 @@
 //! SIGTERM and SIGINT: the first asks for an orderly end, the second ends the process at once.
+//! SIGHUP, which a terminal sends when it closes, ends nothing.
 
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 /// Exit code of a process that a signal ended, by the shell's convention.
 const EXIT_CODE_BASE: i32 = 128;
 
-/// A stream that becomes readable when the process is asked to end.
-pub(super) fn subscribe() -> io::Result<UnixStream> {
-    let (ours, theirs) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    let armed = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        // Handlers run in the order of their registration: the check comes before the arming.
-        flag::register_conditional_shutdown(signal, EXIT_CODE_BASE + signal, Arc::clone(&armed))?;
-        flag::register(signal, Arc::clone(&armed))?;
-        low_level::pipe::register(signal, theirs.try_clone()?)?;
+/// The signals that have come.
+#[derive(Debug)]
+pub(super) struct Signals {
+    /// Becomes readable when one comes.
+    stream: UnixStream,
+    end: Arc<AtomicBool>,
+    hangup: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Takes the signals over for the whole process.
+    pub(super) fn subscribe() -> io::Result<Self> {
+        let (stream, sender) = UnixStream::pair()?;
+        stream.set_nonblocking(true)?;
+        let (end, hangup) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        for signal in [SIGTERM, SIGINT] {
+            // Handlers run in the order of their registration: the check comes before the arming.
+            flag::register_conditional_shutdown(signal, EXIT_CODE_BASE + signal, Arc::clone(&end))?;
+            flag::register(signal, Arc::clone(&end))?;
+            low_level::pipe::register(signal, sender.try_clone()?)?;
+        }
+        flag::register(SIGHUP, Arc::clone(&hangup))?;
+        low_level::pipe::register(SIGHUP, sender)?;
+        Ok(Self { stream, end, hangup })
     }
-    Ok(ours)
+
+    /// What to poll.
+    pub(super) fn fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    /// Whether the process was asked to end.
+    pub(super) fn ask_for_end(&mut self) -> bool {
+        while matches!(self.stream.read(&mut [0; 64]), Ok(1..)) {}
+        if self.hangup.swap(false, Ordering::Relaxed) {
+            log::info!("SIGHUP: nothing to do; SIGTERM ends the server");
+        }
+        self.end.load(Ordering::Relaxed)
+    }
 }

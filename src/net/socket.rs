@@ -1,12 +1,13 @@
 //! A connected stream socket, TCP or Unix: the system calls of the data path.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown, sockopt,
+    RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv,
+    recvmsg, send, sendmsg, shutdown, sockopt,
 };
 
 use super::output::Outlet;
@@ -18,41 +19,67 @@ pub enum Transfer {
     Done(usize),
     /// Nothing can be transferred now; the event loop will be told when.
     NotReady,
+    /// Nothing can be transferred now, for the kernel is short of memory, and nobody will be told
+    /// when it is not.
+    Starved,
 }
 
 /// A non-blocking stream socket that closes when dropped.
 #[derive(Debug)]
-pub(super) struct Socket(OwnedFd);
+pub(super) struct Socket {
+    fd: OwnedFd,
+    unix: bool,
+}
 
 impl Socket {
-    /// Takes a socket that was accepted as non-blocking.
-    pub(super) fn new(fd: OwnedFd) -> Self {
-        // Responses leave in one send per batch: there is nothing for Nagle's algorithm to
-        // gather. A Unix-domain socket refuses the option, which is as good.
+    /// Takes a TCP socket that was accepted as non-blocking.
+    pub(super) fn tcp(fd: OwnedFd) -> Self {
+        // Responses leave in one send per batch: there is nothing for Nagle's algorithm to gather.
         let _ = sockopt::set_tcp_nodelay(&fd, true);
-        Self(fd)
+        Self { fd, unix: false }
     }
 
-    /// Receives into a slice.
-    pub(super) fn receive(&self, into: &mut [u8]) -> io::Result<Transfer> {
+    /// Takes a Unix-domain socket that was accepted as non-blocking.
+    pub(super) fn unix(fd: OwnedFd) -> Self {
+        Self { fd, unix: true }
+    }
+
+    /// Receives into a slice. `cut` is set if that ended early, with more behind it of which no event
+    /// will tell; it is left alone otherwise.
+    pub(super) fn receive(&self, into: &mut [u8], cut: &mut bool) -> io::Result<Transfer> {
         loop {
-            match recv(&self.0, &mut *into, RecvFlags::empty()) {
-                Err(Errno::INTR) => {}
-                result => return transfer(result.map(|(n, _)| n)),
+            let result = if self.unix {
+                self.receive_message(into, cut)
+            } else {
+                recv(&self.fd, &mut *into, RecvFlags::empty()).map(|(n, _)| n)
+            };
+            if result != Err(Errno::INTR) {
+                return transfer(result);
             }
         }
     }
 
+    /// What a peer sends together with descriptors ends a receive (unix(7), SCM_RIGHTS). They are
+    /// closed, for there is no room for them, and a flag says so.
+    fn receive_message(&self, into: &mut [u8], cut: &mut bool) -> rustix::io::Result<usize> {
+        let mut space: [MaybeUninit<u8>; 0] = [];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let into = &mut [IoSliceMut::new(into)];
+        let message = recvmsg(&self.fd, into, &mut control, RecvFlags::empty())?;
+        *cut |= message.flags.contains(ReturnFlags::CTRUNC);
+        Ok(message.bytes)
+    }
+
     /// Tells the peer that no more bytes will come. The peer may be gone already.
     pub(super) fn finish(&self) {
-        let _ = shutdown(&self.0, Shutdown::Write);
+        let _ = shutdown(&self.fd, Shutdown::Write);
     }
 }
 
 impl Outlet for Socket {
     fn send(&self, bytes: &[u8]) -> io::Result<Transfer> {
         loop {
-            match send(&self.0, bytes, SendFlags::NOSIGNAL) {
+            match send(&self.fd, bytes, SendFlags::NOSIGNAL) {
                 Err(Errno::INTR) => {}
                 result => return transfer(result),
             }
@@ -63,7 +90,7 @@ impl Outlet for Socket {
         let mut space: [MaybeUninit<u8>; 0] = [];
         loop {
             let mut control = SendAncillaryBuffer::new(&mut space);
-            match sendmsg(&self.0, pieces, &mut control, SendFlags::NOSIGNAL) {
+            match sendmsg(&self.fd, pieces, &mut control, SendFlags::NOSIGNAL) {
                 Err(Errno::INTR) => {}
                 result => return transfer(result),
             }
@@ -73,21 +100,21 @@ impl Outlet for Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 }
 
 fn transfer(result: rustix::io::Result<usize>) -> io::Result<Transfer> {
     match result {
         Ok(n) => Ok(Transfer::Done(n)),
-        // ENOBUFS and ENOMEM are the kernel's passing shortage of socket memory.
-        Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => Ok(Transfer::NotReady),
+        Err(Errno::AGAIN) => Ok(Transfer::NotReady),
+        Err(Errno::NOBUFS | Errno::NOMEM) => Ok(Transfer::Starved),
         Err(error) => Err(error.into()),
     }
 }
