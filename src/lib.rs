@@ -31,6 +31,7 @@ pub mod cache;
 pub mod cli;
 mod config;
 pub mod http;
+mod invalid;
 pub mod logging;
 mod metrics;
 pub mod net;
@@ -38,5 +39,6 @@ mod server;
 pub mod store;
 
 pub use config::{Config, memory_bytes_default};
+pub use invalid::Invalid;
 pub use net::Cores;
 pub use server::Server;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use corekv::cli::Cli;
-use corekv::{Server, logging};
+use corekv::cli::{self, Cli};
+use corekv::{Config, Server, logging};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -24,7 +24,12 @@ fn main() -> ExitCode {
         }
     };
     logging::start(cli.log_level());
-    match serve(cli) {
+    let config = cli.into_config();
+    if let Err(invalid) = config.validate() {
+        eprintln!("error: {}", cli::explain(&invalid));
+        return ExitCode::from(2);
+    }
+    match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -33,8 +38,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(cli: Cli) -> std::io::Result<()> {
-    let server = Server::bind(&cli.into_config())?;
+fn serve(config: &Config) -> std::io::Result<()> {
+    let server = Server::bind(config)?;
     announce(&server)?;
     server.run()
 }

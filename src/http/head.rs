@@ -132,7 +132,7 @@ impl HeadParser {
         scanned: &mut usize,
         into: &mut Vec<Parsed>,
     ) -> Result<Option<usize>, Error> {
-        let bytes = &input[at..input.len().min(at + self.header_bytes_max)];
+        let bytes = &input[at..input.len().min(at.saturating_add(self.header_bytes_max))];
         let before = *scanned;
         let end = match find_end(bytes, scanned) {
             Ok(Some(end)) => end,

@@ -20,6 +20,7 @@ mod event_loop;
 mod lane;
 mod mailbox;
 mod output;
+mod pace;
 mod server;
 mod service;
 mod signals;
