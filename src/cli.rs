@@ -8,14 +8,12 @@ use log::LevelFilter;
 
 use crate::cache::MissStatus;
 use crate::config::{Config, memory_bytes_default};
+use crate::invalid::Invalid;
 use crate::net::{Address, Cores};
-use crate::store::{KEY_BYTES_MAX, TTL_SECONDS_MAX};
+use crate::store::KEY_BYTES_MAX;
 
 // The help says so.
 const _: () = assert!(KEY_BYTES_MAX == 4080);
-
-/// Longest request head that can be configured, in bytes: each loop has a buffer of that size.
-const HEADER_BYTES_MAX: u64 = 1 << 20;
 
 /// An in-memory key-value cache that speaks HTTP/1.1, with one event loop per core.
 #[derive(Debug, Parser)]
@@ -60,7 +58,7 @@ pub struct Cli {
 
     /// Limit on the memory of index, keys and values together, in bytes or with KiB, MiB, GiB
     /// [default: 1GiB, or half of the memory there is if that is less]
-    #[arg(long, value_name = "SIZE", env = "COREKV_MEMORY", value_parser = memory)]
+    #[arg(long, value_name = "SIZE", env = "COREKV_MEMORY", value_parser = size)]
     memory: Option<u64>,
 
     /// Life of keys that don't come with a max-age, in whole seconds (60s, 30m, 2h, 1d)
@@ -75,7 +73,7 @@ pub struct Cli {
 
     /// Longest key, in bytes, up to 4080.
     #[arg(long, value_name = "SIZE", env = "COREKV_KEY_BYTES_MAX", default_value = "1KiB",
-          value_parser = key_size)]
+          value_parser = length)]
     key_bytes_max: usize,
 
     /// Longest value, in bytes.
@@ -85,7 +83,7 @@ pub struct Cli {
 
     /// Longest request head, in bytes, request line included, up to 1MiB.
     #[arg(long, value_name = "SIZE", env = "COREKV_HEADER_BYTES_MAX", default_value = "16KiB",
-          value_parser = header_size)]
+          value_parser = length)]
     header_bytes_max: usize,
 
     /// Connections that may be open at a time; also limited by the open files allowed.
@@ -95,22 +93,33 @@ pub struct Cli {
 
     /// Limit on the arrival of a request's head, from its first byte.
     #[arg(long, value_name = "DURATION", env = "COREKV_HEADER_TIMEOUT", default_value = "10s",
-          value_parser = timeout)]
+          value_parser = duration)]
     header_timeout: Duration,
 
     /// Limit on a pause within a request's body.
     #[arg(long, value_name = "DURATION", env = "COREKV_BODY_TIMEOUT", default_value = "30s",
-          value_parser = timeout)]
+          value_parser = duration)]
     body_timeout: Duration,
+
+    /// Least bytes per second of a request's body, and of a client's reading of its responses; 0
+    /// for none.
+    #[arg(long, value_name = "SIZE", env = "COREKV_MIN_RATE", default_value = "1KiB",
+          value_parser = size)]
+    min_rate: u64,
+
+    /// Time that each body, and each client that is to read, has before its rate counts.
+    #[arg(long, value_name = "DURATION", env = "COREKV_MIN_RATE_GRACE", default_value = "10s",
+          value_parser = duration)]
+    min_rate_grace: Duration,
 
     /// Limit on a pause between requests, and on a client that does not read its responses.
     #[arg(long, value_name = "DURATION", env = "COREKV_IDLE_TIMEOUT", default_value = "60s",
-          value_parser = timeout)]
+          value_parser = duration)]
     idle_timeout: Duration,
 
     /// Limit on answering what was received after SIGTERM or SIGINT.
     #[arg(long, value_name = "DURATION", env = "COREKV_DRAIN_TIMEOUT", default_value = "10s",
-          value_parser = timeout)]
+          value_parser = duration)]
     drain_timeout: Duration,
 
     /// Send no Date field.
@@ -150,10 +159,27 @@ impl Cli {
             connections_max: self.connections_max,
             header_timeout: self.header_timeout,
             body_timeout: self.body_timeout,
+            min_rate: self.min_rate,
+            min_rate_grace: self.min_rate_grace,
             idle_timeout: self.idle_timeout,
             drain_timeout: self.drain_timeout,
             date: !self.no_date,
         }
+    }
+}
+
+/// Says of a setting what is wrong with it, under the name that the command line has for it.
+#[must_use]
+pub fn explain(invalid: &Invalid) -> String {
+    format!("{} {}", option(invalid.setting()), invalid.problem())
+}
+
+/// The option for a setting.
+fn option(setting: &str) -> String {
+    match setting {
+        "memory_bytes_max" => "--memory".to_owned(),
+        "ttl_seconds" => "--ttl".to_owned(),
+        _ => format!("--{}", setting.replace('_', "-")),
     }
 }
 
@@ -168,38 +194,15 @@ fn size(text: &str) -> Result<u64, String> {
         _ => return Err("expected bytes, or a number with KiB, MiB or GiB".to_owned()),
     };
     let number: u64 = digits.parse().map_err(|_| "expected a number of bytes".to_owned())?;
-    let bytes = number.checked_mul(1 << shift).ok_or("too large")?;
-    if bytes == 0 { Err("must be at least 1".to_owned()) } else { Ok(bytes) }
+    number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
 }
 
-fn size_up_to(text: &str, max: u64) -> Result<usize, String> {
-    match size(text)? {
-        bytes if bytes > max => Err(format!("must be at most {max} bytes")),
-        bytes => Ok(bytes as usize),
-    }
-}
-
-fn key_size(text: &str) -> Result<usize, String> {
-    size_up_to(text, KEY_BYTES_MAX as u64)
-}
-
-fn header_size(text: &str) -> Result<usize, String> {
-    size_up_to(text, HEADER_BYTES_MAX)
-}
-
-/// Least memory that a store can work with, in bytes.
-const MEMORY_BYTES_MIN: u64 = 1 << 20;
-
-fn memory(text: &str) -> Result<u64, String> {
-    match size(text)? {
-        bytes if bytes < MEMORY_BYTES_MIN => Err("must be at least 1MiB".to_owned()),
-        bytes => Ok(bytes),
-    }
+fn length(text: &str) -> Result<usize, String> {
+    usize::try_from(size(text)?).map_err(|_| "too large".to_owned())
 }
 
 fn count(text: &str) -> Result<usize, String> {
-    let error = "expected a whole number from 1 up";
-    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| error.to_owned())
+    text.parse().map_err(|_| "expected a whole number".to_owned())
 }
 
 /// A time with its unit.
@@ -214,27 +217,16 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err("expected a number with ms, s, m, h or d".to_owned()),
     };
     let number: u64 = digits.parse().map_err(|_| "expected a whole number".to_owned())?;
-    let total = number.checked_mul(millis).filter(|&total| total <= TIMEOUT_MILLIS_MAX);
-    total.map(Duration::from_millis).ok_or_else(|| "must be at most 10 years".to_owned())
-}
-
-/// Longest time that can be configured; a deadline that far ahead can still be computed.
-const TIMEOUT_MILLIS_MAX: u64 = 3_650 * 86_400_000;
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("must be more than 0".to_owned()),
-        duration => Ok(duration),
-    }
+    let total = number.checked_mul(millis).ok_or("too long")?;
+    Ok(Duration::from_millis(total))
 }
 
 fn ttl(text: &str) -> Result<u32, String> {
     let duration = duration(text)?;
-    if duration.subsec_nanos() != 0 || duration.is_zero() {
-        return Err("must be whole seconds from 1s up".to_owned());
+    if duration.subsec_nanos() != 0 {
+        return Err("must be whole seconds".to_owned());
     }
-    let seconds = u32::try_from(duration.as_secs()).ok();
-    seconds.filter(|&s| s <= TTL_SECONDS_MAX).ok_or_else(|| "too long".to_owned())
+    u32::try_from(duration.as_secs()).map_err(|_| "too long".to_owned())
 }
 
 fn miss_status(text: &str) -> Result<MissStatus, String> {
@@ -247,9 +239,8 @@ fn miss_status(text: &str) -> Result<MissStatus, String> {
 }
 
 fn mode(text: &str) -> Result<u32, String> {
-    let error = "expected octal permission bits such as 660";
-    let mode = u32::from_str_radix(text, 8).ok();
-    mode.filter(|&mode| mode <= 0o777).ok_or_else(|| error.to_owned())
+    u32::from_str_radix(text, 8)
+        .map_err(|_| "expected octal permission bits such as 660".to_owned())
 }
 
 fn split(text: &str) -> (&str, &str) {
@@ -270,15 +261,29 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_has_an_option() {
+        use clap::CommandFactory;
+        let shown = format!("{:?}", Config::default());
+        let options = Cli::command();
+        // The names of the fields, but for the switches, whose options say the opposite.
+        let fields = shown.split([' ', '{']).filter_map(|word| word.strip_suffix(':'));
+        for field in fields.filter(|field| !["pin", "signals", "date"].contains(field)) {
+            let option = option(field);
+            let known = |name: &str| options.get_arguments().any(|a| a.get_long() == Some(name));
+            assert!(known(&option[2..]), "{field} is not {option}");
+        }
+    }
+
+    #[test]
     fn sizes_and_durations_are_read() {
         assert_eq!(size("64KiB"), Ok(64 << 10));
         assert_eq!(size("17"), Ok(17));
-        for wrong in ["", "KiB", "1kb", "-1", "1.5MiB", "99999999999GiB", "0"] {
+        for wrong in ["", "KiB", "1kb", "-1", "1.5MiB", "99999999999GiB"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
         assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
         assert_eq!(ttl("1d"), Ok(86_400));
-        for wrong in ["", "60", "s", "1.5s", "500ms", "0s", "99999999999d"] {
+        for wrong in ["", "60", "s", "1.5s", "500ms", "99999999999d"] {
             assert!(ttl(wrong).is_err(), "{wrong}");
         }
     }

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cache::MissStatus;
-use crate::net::{Address, Cores};
+use crate::cache::{self, MissStatus, Names};
+use crate::http;
+use crate::invalid::Invalid;
+use crate::net::{self, Address, Cores};
+use crate::store;
 
 /// Memory for the store where the machine has enough.
 const MEMORY_BYTES_DEFAULT_MAX: u64 = 1 << 30;
@@ -47,6 +50,11 @@ pub struct Config {
     pub header_timeout: Duration,
     /// Limit on a pause within a request's body.
     pub body_timeout: Duration,
+    /// Least bytes per second of a request's body, and of the client's reading, once the grace is
+    /// over; 0 if none is too few.
+    pub min_rate: u64,
+    /// The time that each body, and each client that is to read, has to begin with.
+    pub min_rate_grace: Duration,
     /// Limit on a pause between requests, and on a client that does not read.
     pub idle_timeout: Duration,
     /// Limit on answering what was received when the server ends.
@@ -75,10 +83,78 @@ impl Default for Config {
             connections_max: 65_536,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            min_rate: 1 << 10,
+            min_rate_grace: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
             date: true,
         }
+    }
+}
+
+impl Config {
+    /// Checks every setting that has a range; what the system has to say, [`Server::bind`] finds
+    /// out.
+    ///
+    /// # Errors
+    /// The first setting that is out of its range.
+    ///
+    /// [`Server::bind`]: crate::Server::bind
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if self.listen.is_empty() {
+            return Err(Invalid::new("listen", "must name at least one address"));
+        }
+        if self.value_bytes_max == 0 {
+            return Err(Invalid::new("value_bytes_max", "must be at least 1"));
+        }
+        self.http().validate()?;
+        self.cache().validate()?;
+        self.net().validate()?;
+        self.store(1).validate()
+    }
+
+    /// What concerns the event loops.
+    pub(crate) fn net(&self) -> net::Settings {
+        net::Settings {
+            cores: self.cores.clone(),
+            pin: self.pin,
+            busy_poll: self.busy_poll,
+            signals: self.signals,
+            connections_max: self.connections_max,
+            input_bytes_max: self.header_bytes_max,
+            unix_mode: self.unix_mode,
+            idle_timeout: self.idle_timeout,
+            header_timeout: self.header_timeout,
+            body_timeout: self.body_timeout,
+            min_rate: self.min_rate,
+            min_rate_grace: self.min_rate_grace,
+            drain_timeout: self.drain_timeout,
+        }
+    }
+
+    /// What concerns HTTP, but for the tokens.
+    pub(crate) fn http(&self) -> http::Settings {
+        http::Settings {
+            header_bytes_max: self.header_bytes_max,
+            body_bytes_max: self.value_bytes_max,
+            date: self.date,
+            tokens: None,
+        }
+    }
+
+    /// What concerns the contract.
+    pub(crate) fn cache(&self) -> cache::Settings {
+        cache::Settings {
+            key_bytes_max: self.key_bytes_max,
+            ttl_seconds: self.ttl_seconds,
+            miss_status: self.miss_status,
+            names: if self.admin.is_some() { Names::AdminOnly } else { Names::Everywhere },
+        }
+    }
+
+    /// What concerns the store of so many event loops.
+    pub(crate) fn store(&self, partitions: usize) -> store::Settings {
+        store::Settings { partitions, memory_bytes_max: self.memory_bytes_max }
     }
 }
 

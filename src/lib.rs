@@ -32,6 +32,7 @@ pub mod cli;
 mod config;
 mod explain;
 pub mod http;
+mod invalid;
 pub mod logging;
 mod metrics;
 pub mod net;
@@ -39,5 +40,6 @@ mod server;
 pub mod store;
 
 pub use config::{Config, memory_bytes_default};
+pub use invalid::Invalid;
 pub use net::Cores;
 pub use server::Server;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use corekv::cli::Cli;
-use corekv::{Server, logging};
+use corekv::cli::{self, Cli};
+use corekv::{Config, Server, logging};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -25,7 +25,12 @@ fn main() -> ExitCode {
     };
     logging::report_panics();
     logging::start(cli.log_level());
-    match serve(cli) {
+    let config = cli.into_config();
+    if let Err(invalid) = config.validate() {
+        logging::say(&format!("error: {}", cli::explain(&invalid)));
+        return ExitCode::from(2);
+    }
+    match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::say(&format!("error: {error}"));
@@ -34,8 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(cli: Cli) -> io::Result<()> {
-    let server = Server::bind(&cli.into_config())?;
+fn serve(config: &Config) -> io::Result<()> {
+    let server = Server::bind(config)?;
     let announcement = announcement(&server);
     server.when_ready(move || announce(&announcement)).run()
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cache::{self, Cache, Names, Pages};
+use crate::cache::{self, Cache, Pages};
 use crate::config::Config;
 use crate::explain::explain;
 use crate::http::access::Tokens;
 use crate::http::{self, Protocol};
 use crate::net::{self, Address, Stopper};
-use crate::store::{self, Clock, Store};
+use crate::store::{Clock, Store};
 
 /// Descriptors that are no connections: listeners, polls, wakers, standard streams.
 const DESCRIPTORS_RESERVED: u64 = 32;
@@ -30,49 +30,23 @@ impl Server {
     /// Binds the addresses and reserves the store's memory.
     ///
     /// # Errors
-    /// When an address can't be bound, a core can't be pinned to, the tokens can't be read, or
-    /// the memory can't be reserved.
+    /// When a setting is [out of its range](Config::validate), an address can't be bound, a core
+    /// can't be pinned to, the tokens can't be read, or the memory can't be reserved.
     pub fn bind(config: &Config) -> io::Result<Self> {
+        config.validate()?;
         let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
         let connections_max = config.connections_max.min(descriptors());
-        let settings = net::Settings {
-            cores: config.cores.clone(),
-            pin: config.pin,
-            busy_poll: config.busy_poll,
-            signals: config.signals,
-            connections_max,
-            input_bytes_max: config.header_bytes_max,
-            unix_mode: config.unix_mode,
-            idle_timeout: config.idle_timeout,
-            header_timeout: config.header_timeout,
-            body_timeout: config.body_timeout,
-            drain_timeout: config.drain_timeout,
-        };
+        let settings = net::Settings { connections_max, ..config.net() };
         let net = net::Server::bind(&config.listen, config.admin.as_ref(), settings)?;
         if tokens.is_none() {
             warn_if_open(config);
         }
-        let store = Store::new(store::Settings {
-            partitions: net.loops(),
-            memory_bytes_max: config.memory_bytes_max,
-        })
-        .map_err(explain(format!(
+        let store = Store::new(config.store(net.loops())).map_err(explain(format!(
             "can't reserve {} bytes for the store (mmap; --memory)",
             config.memory_bytes_max
         )))?;
         let pages = Pages { turned_away: net.turned_away(), ..Pages::new(store, net.counters()) };
-        let http = http::Settings {
-            header_bytes_max: config.header_bytes_max,
-            body_bytes_max: config.value_bytes_max,
-            date: config.date,
-            tokens,
-        };
-        let cache = cache::Settings {
-            key_bytes_max: config.key_bytes_max,
-            ttl_seconds: config.ttl_seconds,
-            miss_status: config.miss_status,
-            names: if config.admin.is_some() { Names::AdminOnly } else { Names::Everywhere },
-        };
+        let (http, cache) = (http::Settings { tokens, ..config.http() }, config.cache());
         Ok(Self { net, pages: Arc::new(pages), http, cache, data_addresses: config.listen.len() })
     }
 

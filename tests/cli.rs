@@ -10,7 +10,7 @@ use std::time::Instant;
 use util::{PATIENCE, Server, command, eventually};
 
 /// Every flag that takes a value, with the text of its default where it has one.
-const FLAGS: [(&str, Option<&str>); 17] = [
+const FLAGS: [(&str, Option<&str>); 19] = [
     ("--listen", Some("127.0.0.1:8080")),
     ("--cores", Some("auto")),
     ("--no-pin", None),
@@ -23,6 +23,8 @@ const FLAGS: [(&str, Option<&str>); 17] = [
     ("--connections-max", Some("65536")),
     ("--header-timeout", Some("10s")),
     ("--body-timeout", Some("30s")),
+    ("--min-rate", Some("1KiB")),
+    ("--min-rate-grace", Some("10s")),
     ("--idle-timeout", Some("60s")),
     ("--drain-timeout", Some("10s")),
     ("--no-date", None),
@@ -122,6 +124,20 @@ fn a_wrong_value_is_one_line_and_exit_code_2() {
         &["--body-timeout", "10"],
         &["--idle-timeout", "10 s s"],
         &["--drain-timeout", "s"],
+        &["--drain-timeout", "0s"],
+        &["--idle-timeout", "3651d"],
+        &["--min-rate", "1KB/s"],
+        &["--min-rate", "2GiB"],
+        &["--min-rate-grace", "0ms"],
+        &["--memory", "1023KiB"],
+        &["--memory", "16385GiB"],
+        &["--ttl", "10000d"],
+        &["--key-bytes-max", "4081"],
+        &["--value-bytes-max", "0"],
+        &["--header-bytes-max", "1025KiB"],
+        &["--connections-max", "2000000000"],
+        &["--unix-mode", "1777"],
+        &["--cores", "1024"],
         &["--cores", "x"],
         &["--cores", ""],
         &["--cores", "0,0"],

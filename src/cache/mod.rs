@@ -17,9 +17,11 @@ use crate::http::{
     Framing, Handler, Method, Persistence, Refusal, Request, Requests, Responses, Status, Target,
     Unstorable,
 };
+use crate::invalid::{Invalid, check_number};
 use crate::net::Payload;
 use crate::store::{
-    Clock, Expiry, Full, Key, LargeValue, Sighting, SmallValue, Store, Tick, Value, Written,
+    Clock, Expiry, Full, KEY_BYTES_MAX, Key, LargeValue, Sighting, SmallValue, Store,
+    TTL_SECONDS_MAX, Tick, Value, Written,
 };
 
 pub use counters::Counters;
@@ -53,6 +55,18 @@ pub struct Settings {
     pub miss_status: MissStatus,
     /// Where the reserved names are.
     pub names: Names,
+}
+
+impl Settings {
+    /// Checks them against what the store can hold.
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        check_number("key_bytes_max", self.key_bytes_max, 1..=KEY_BYTES_MAX)?;
+        let ttl = self.ttl_seconds.map(|ttl| check_number("ttl_seconds", ttl, 1..=TTL_SECONDS_MAX));
+        ttl.unwrap_or(Ok(()))
+    }
 }
 
 /// Answers one event loop's requests from the store that all loops share.

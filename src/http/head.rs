@@ -154,7 +154,7 @@ impl HeadParser {
         scanned: &mut usize,
         into: &mut Vec<Parsed>,
     ) -> Result<Option<usize>, Error> {
-        let bytes = &input[..input.len().min(at + self.header_bytes_max)];
+        let bytes = &input[..input.len().min(at.saturating_add(self.header_bytes_max))];
         let before = *scanned;
         let end = match find_end(&bytes[at..], scanned) {
             Ok(Some(end)) => at + end,

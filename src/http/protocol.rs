@@ -13,6 +13,7 @@ use super::head::{HeadParser, Parsed};
 use super::method::Method;
 use super::request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
 use super::response::{Heads, Responses};
+use crate::invalid::{Invalid, check_number};
 use crate::net::{Class, Dismissal, Flow, Output, Progress, Service, Wait, Wake};
 
 /// Output that a connection may pile up before its requests have to wait until it is sent. One
@@ -33,6 +34,20 @@ pub struct Settings {
     pub date: bool,
     /// Who may do what; everybody everything if there are no tokens.
     pub tokens: Option<Arc<Tokens>>,
+}
+
+/// Longest request head that can be allowed, in bytes: each event loop has a few buffers of that
+/// size.
+const HEADER_BYTES_MAX: usize = 1 << 20;
+
+impl Settings {
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        check_number("header_bytes_max", self.header_bytes_max, 1..=HEADER_BYTES_MAX)
+    }
 }
 
 impl Default for Settings {

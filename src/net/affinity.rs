@@ -8,9 +8,11 @@ use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::explain::explain;
+use crate::invalid::Invalid;
 
-/// Core numbers that a list may have; whether there is such a core shows when it is pinned to.
-const CORES_MAX: usize = 1 << 16;
+/// Core numbers that a list may have, those that the system's call for pinning has; whether there is
+/// such a core shows when it is pinned to.
+const CORES_MAX: usize = CpuSet::MAX_CPU;
 
 /// The cores that get an event loop each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,18 +58,30 @@ impl FromStr for Cores {
             if first > last {
                 return Err(CoresError(format!("'{part}' runs backwards")));
             }
-            for core in first..=last {
-                if cores.contains(&core) {
-                    return Err(CoresError(format!("core {core} is named twice")));
-                }
-                cores.push(core);
-            }
+            cores.extend(first..=last);
         }
         Ok(Self::List(cores))
     }
 }
 
 impl Cores {
+    /// Checks a list.
+    pub(super) fn validate(&self) -> Result<(), Invalid> {
+        let Self::List(cores) = self else { return Ok(()) };
+        if cores.is_empty() {
+            return Err(Invalid::new("cores", "must name at least one core"));
+        }
+        let mut named = [false; CORES_MAX];
+        for &core in cores {
+            match named.get_mut(core) {
+                Some(named) if !*named => *named = true,
+                Some(_) => return Err(Invalid::new("cores", format!("names core {core} twice"))),
+                None => return Err(Invalid::new("cores", format!("must be below {CORES_MAX}"))),
+            }
+        }
+        Ok(())
+    }
+
     /// The cores' numbers; for `Auto` those of the process's allowed set.
     pub(super) fn resolve(&self) -> io::Result<Vec<usize>> {
         match self {
@@ -106,8 +120,9 @@ pub(super) fn check(cores: &[usize]) -> io::Result<()> {
 /// The cores that the calling thread may run on.
 fn allowed() -> io::Result<CpuSet> {
     let hint = "--cores LIST with --no-pin goes without";
-    sched_getaffinity(None)
-        .map_err(explain(format!("can't tell the cores that there are (sched_getaffinity; {hint})")))
+    sched_getaffinity(None).map_err(explain(format!(
+        "can't tell the cores that there are (sched_getaffinity; {hint})"
+    )))
 }
 
 #[cfg(test)]
@@ -118,7 +133,7 @@ mod tests {
     fn lists_of_cores_are_read() {
         assert_eq!("auto".parse(), Ok(Cores::Auto));
         assert_eq!("0,2,4-7".parse(), Ok(Cores::List(vec![0, 2, 4, 5, 6, 7])));
-        for wrong in ["", "a", "1,,2", "3-1", "1,0-2", "-1", "99999999"] {
+        for wrong in ["", "a", "1,,2", "3-1", "-1", "99999999"] {
             assert!(wrong.parse::<Cores>().is_err(), "{wrong}");
         }
     }

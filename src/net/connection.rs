@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::counters::Counters;
 use super::lane::Lane;
 use super::output::{Output, Room};
+use super::pace::{MinRate, Pace};
 use super::service::{Dismissal, Flow, Progress, Service, Wait, Wake};
 use super::socket::{Socket, Transfer};
 
@@ -21,13 +22,17 @@ const OUTPUT_BYTES_KEPT_MAX: usize = 1 << 20;
 /// Bytes read and dropped from a peer that goes on sending after the last response.
 const LINGER_BYTES_MAX: usize = 64 << 20;
 
-/// How long each [`Wait`] may last.
+/// Bytes offered to a peer that seems not to read, before it is given up.
+const LAST_SHARE_BYTES: usize = 16 << 10;
+
+/// How long each [`Wait`] may last, and how slow one of a body or of reading may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) idle: Duration,
     pub(super) head: Duration,
     pub(super) body: Duration,
     pub(super) linger: Duration,
+    pub(super) rate: MinRate,
 }
 
 impl Limits {
@@ -98,6 +103,8 @@ pub(super) struct Connection<T> {
     lingered_bytes: usize,
     wait: Wait,
     deadline: Instant,
+    /// While the wait is for a body, or for the peer to read.
+    pace: Pace,
 }
 
 impl<T> Connection<T> {
@@ -117,14 +124,27 @@ impl<T> Connection<T> {
             lingered_bytes: 0,
             wait: Wait::Idle,
             deadline,
+            pace: Pace::ENDLESS,
         }
     }
 
-    /// Whether the connection's wait has lasted too long. Who has room for output and waits for a
-    /// turn to get it is not late.
-    pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        let in_backlog = self.queued && self.is_sending() && self.writable;
-        now >= self.deadline && !in_backlog
+    /// Whether the connection's wait has lasted too long or is too slow, so much time after this was
+    /// asked before. Who has done its part and waits for a turn is not late, and spends no time.
+    pub(super) fn is_overdue(&mut self, now: Instant, elapsed: Duration) -> bool {
+        let is_ready = match self.wait {
+            Wait::Send => self.writable,
+            Wait::Body => self.readable,
+            Wait::Idle | Wait::Head | Wait::Linger => false,
+        };
+        if self.queued && is_ready {
+            return false;
+        }
+        self.pace.spend(elapsed);
+        now >= self.deadline || self.is_too_slow()
+    }
+
+    fn is_too_slow(&self) -> bool {
+        matches!(self.wait, Wait::Body | Wait::Send) && self.pace.is_used_up()
     }
 
     /// Has the connection try again what the kernel had no memory for. Whether there is anything.
@@ -187,7 +207,7 @@ impl<T> Connection<T> {
 
     fn try_step<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Next> {
         if self.output.is_some() {
-            return self.flush(cx);
+            return self.flush(cx.send_share.min(*cx.send_budget), cx);
         }
         if self.wait == Wait::Linger {
             return self.linger(cx);
@@ -254,7 +274,7 @@ impl<T> Connection<T> {
         if progress.answered > 0 {
             cx.counters.batch(progress.answered, cx.now.elapsed());
         }
-        self.settle(progress.consumed > 0 || sent > 0, cx);
+        self.settle(progress, sent, cx);
         Ok(self.next(cx))
     }
 
@@ -285,19 +305,23 @@ impl<T> Connection<T> {
         Ok(sent)
     }
 
-    /// Sends what is left from an earlier batch.
-    fn flush<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Next> {
+    /// Sends up to `share` bytes of what is left from an earlier batch.
+    fn flush<S: Service<Session = T>>(
+        &mut self,
+        share: usize,
+        cx: &mut Context<'_, S>,
+    ) -> io::Result<Next> {
         let Some(output) = self.output.as_mut().filter(|_| self.writable) else {
             return Ok(Next::Wait);
         };
-        let (sent, room) = output.send(&self.socket, cx.send_share.min(*cx.send_budget))?;
+        let (sent, room) = output.send(&self.socket, share)?;
         *cx.send_budget = cx.send_budget.saturating_sub(sent);
         cx.counters.sent_bytes.add(sent as u64);
         if output.is_empty() {
             self.output = None;
         }
         self.note(room);
-        self.settle(sent > 0, cx);
+        self.settle(Progress { consumed: 0, answered: 0, flow: Flow::More }, sent, cx);
         Ok(self.next(cx))
     }
 
@@ -349,8 +373,14 @@ impl<T> Connection<T> {
     }
 
     /// Works out what the connection waits for now, and until when.
-    fn settle<S: Service<Session = T>>(&mut self, progressed: bool, cx: &Context<'_, S>) {
-        let wait = if self.output.is_some() {
+    fn settle<S: Service<Session = T>>(
+        &mut self,
+        progress: Progress,
+        sent: usize,
+        cx: &Context<'_, S>,
+    ) {
+        // Whoever has more answers to come than there is room for is still to read.
+        let wait = if self.output.is_some() || self.stalled {
             Wait::Send
         } else if self.closing {
             Wait::Linger
@@ -362,20 +392,60 @@ impl<T> Connection<T> {
             // What came meanwhile may have no event of its own left.
             self.readable = true;
         }
-        if progressed || wait != self.wait {
-            self.deadline = cx.now + cx.limits.of(wait);
+        let limit = cx.limits.of(wait);
+        if matches!(wait, Wait::Body | Wait::Send) {
+            self.keep_pace(wait, progress, sent, limit, cx.limits.rate);
+        }
+        if progress.consumed > 0 || sent > 0 || wait != self.wait {
+            self.deadline = cx.now + limit;
         }
         self.wait = wait;
     }
 
+    /// Starts the time of a body or of reading, or adds what the bytes that moved pay for.
+    fn keep_pace(
+        &mut self,
+        wait: Wait,
+        progress: Progress,
+        sent: usize,
+        limit: Duration,
+        rate: MinRate,
+    ) {
+        let goes_on = wait == self.wait;
+        match wait {
+            // A message was answered: this is the next one's body.
+            Wait::Body if goes_on && progress.answered == 0 => {
+                rate.received(&mut self.pace, progress.consumed, limit);
+            }
+            Wait::Body => self.pace = rate.receiving(),
+            _ if goes_on => rate.sent(&mut self.pace, sent, limit),
+            _ => self.pace = rate.sending(),
+        }
+    }
+
     /// Ends a wait that took too long; a message under way gets the service's last words.
     pub(super) fn expire<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
+        if self.wait == Wait::Send && self.takes_more(cx) {
+            return self.next(cx);
+        }
         cx.counters.timeouts.add(1);
         match self.wait {
             Wait::Head => self.dismiss(Dismissal::HeadTimeout, cx),
             Wait::Body => self.dismiss(Dismissal::BodyTimeout, cx),
-            Wait::Idle | Wait::Send | Wait::Linger => Next::Close,
+            Wait::Send => {
+                // What the kernel holds for the peer goes with the connection, not minutes later.
+                self.socket.reset_on_close();
+                Next::Close
+            }
+            Wait::Idle | Wait::Linger => Next::Close,
         }
+    }
+
+    /// Whether a peer that seems not to read has made room, and enough: the event that there is
+    /// room comes only when a third of the socket's buffer is free.
+    fn takes_more<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> bool {
+        self.writable = true;
+        self.flush(LAST_SHARE_BYTES, cx).is_ok() && cx.now < self.deadline && !self.is_too_slow()
     }
 
     /// Sends the service's last words and closes.

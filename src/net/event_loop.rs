@@ -80,6 +80,9 @@ pub(super) struct EventLoop<'a, S: Service> {
     output: Output,
     now: Instant,
     next_check: Instant,
+    /// When the check that is under way, or the last one, began, and how long after the one before.
+    checked_at: Instant,
+    elapsed: Duration,
     /// Where the check for overdue connections goes on; none is under way at `usize::MAX`.
     check_at: usize,
     draining: bool,
@@ -115,6 +118,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
             output: Output::default(),
             now,
             next_check: now + TICK,
+            checked_at: now,
+            elapsed: Duration::ZERO,
             check_at: usize::MAX,
             draining: false,
             held_bytes: 0,
@@ -375,6 +380,9 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 return false;
             }
             self.next_check = self.now + TICK;
+            // When the loop itself was held up, that is nobody's fault but its own.
+            self.elapsed = (self.now - self.checked_at).min(2 * TICK);
+            self.checked_at = self.now;
             self.check_at = 0;
             // Waking the loop may have failed.
             self.take_mail();
@@ -385,9 +393,10 @@ impl<'a, S: Service> EventLoop<'a, S> {
         while self.check_at < end {
             let key = self.check_at;
             self.check_at += 1;
+            let (now, elapsed) = (self.now, self.elapsed);
             let Some(slot) = self.connections.get_mut(key) else { continue };
             let retries = slot.connection.retry();
-            if slot.connection.is_overdue(self.now) {
+            if slot.connection.is_overdue(now, elapsed) {
                 self.with(key, 0, Connection::expire);
                 // What a socket holds that closes is given back page by page.
                 if start.elapsed() > CHORE_MAX {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, accept_with, sockopt};
 use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use super::address::Address;
@@ -50,6 +50,14 @@ impl Listener {
         }
         .map_err(explain)?;
         Ok(Self { socket, class, address, file, pending: true })
+    }
+
+    /// Has the kernel give up connections of which the peer has taken nothing for so long, although
+    /// something waits for it: also those that are closed here and that nobody else looks after.
+    /// Accepted sockets inherit it; Unix-domain sockets don't know it, and keep nothing that long.
+    pub(super) fn drop_unread_after(&self, time: Duration) {
+        let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX).min(i32::MAX as u32);
+        let _ = sockopt::set_tcp_user_timeout(&self.socket, millis);
     }
 
     /// The next connection that waits.

@@ -21,6 +21,7 @@ mod lane;
 mod listener;
 mod mailbox;
 mod output;
+mod pace;
 mod server;
 mod service;
 mod signals;

@@ -20,13 +20,27 @@ use super::event_loop::{EventLoop, LoopSettings};
 use super::listener::Listener;
 use super::mailbox::{self, Mailbox, Orders};
 use super::output::Output;
+use super::pace::MinRate;
 use super::service::{Class, Service};
 use super::signals::Signals;
 use crate::explain::explain;
+use crate::invalid::{Invalid, check_number, check_time};
 use crate::logging;
 
 /// How long a peer gets to read the last response and close.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// Connections that can be told apart and counted; far more than a process has descriptors.
+const CONNECTIONS_MAX: usize = 1 << 30;
+
+/// Bytes that a service may leave unconsumed: each loop has a few buffers of that size.
+const INPUT_BYTES_MAX: usize = 1 << 20;
+
+/// Highest rate that can be asked for, in bytes per second.
+const MIN_RATE_MAX: u64 = 1 << 30;
+
+/// All permission bits of a file.
+const UNIX_MODE_MAX: u32 = 0o777;
 
 /// How a server runs.
 #[derive(Debug, Clone)]
@@ -52,6 +66,11 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// Limit on a pause within a message body.
     pub body_timeout: Duration,
+    /// Least bytes per second of a message body, and of reading what was sent, once `min_rate_grace`
+    /// is over; 0 if none is too few. See `docs/http-api.md` for what exactly is measured.
+    pub min_rate: u64,
+    /// The time that each body, and each peer that is to read, has to begin with.
+    pub min_rate_grace: Duration,
     /// Limit on answering and closing everything after the server was told to stop.
     pub drain_timeout: Duration,
 }
@@ -69,8 +88,31 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(60),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            min_rate: 1 << 10,
+            min_rate_grace: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl Settings {
+    /// Checks what doesn't depend on the system.
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.cores.validate()?;
+        check_number("connections_max", self.connections_max, 1..=CONNECTIONS_MAX)?;
+        check_number("input_bytes_max", self.input_bytes_max, 1..=INPUT_BYTES_MAX)?;
+        if self.unix_mode > UNIX_MODE_MAX {
+            return Err(Invalid::new("unix_mode", "must be octal permission bits up to 777"));
+        }
+        check_time("idle_timeout", self.idle_timeout)?;
+        check_time("header_timeout", self.header_timeout)?;
+        check_time("body_timeout", self.body_timeout)?;
+        check_number("min_rate", self.min_rate, 0..=MIN_RATE_MAX)?;
+        check_time("min_rate_grace", self.min_rate_grace)?;
+        check_time("drain_timeout", self.drain_timeout)
     }
 }
 
@@ -132,8 +174,9 @@ impl Server {
     /// they are served when [`run`](Self::run) is called.
     ///
     /// # Errors
-    /// When an address can't be bound or a core can't be pinned to.
+    /// When a setting is out of its range, an address can't be bound or a core can't be pinned to.
     pub fn bind(data: &[Address], admin: Option<&Address>, settings: Settings) -> io::Result<Self> {
+        settings.validate()?;
         let cores = settings.cores.resolve()?;
         if settings.pin {
             affinity::check(&cores)?;
@@ -145,12 +188,16 @@ impl Server {
         if let Some(address) = admin {
             listeners.push(Listener::bind(address, Class::Admin, settings.unix_mode)?);
         }
+        for listener in &listeners {
+            listener.drop_unread_after(settings.idle_timeout + LINGER);
+        }
         let poll = Poll::new().map_err(explain("can't make a poll (epoll_create1)"))?;
         let stopper = Stopper::new(&poll)?;
         let counters = cores.iter().map(|_| Counters::default()).collect();
         // Before anybody can know that the server is there, and might send one.
         let signals = settings.signals.then(Signals::subscribe).transpose();
-        let signals = signals.map_err(explain("can't take signals over (socketpair, sigaction)"))?;
+        let signals =
+            signals.map_err(explain("can't take signals over (socketpair, sigaction)"))?;
         let (turned_away, refusal) = (Arc::default(), Refusal(Box::new(|_| {})));
         let ready = Ready(Box::new(|| Ok(())));
         Ok(Self {
@@ -304,6 +351,7 @@ fn loop_settings(settings: &Settings) -> LoopSettings {
             head: settings.header_timeout,
             body: settings.body_timeout,
             linger: LINGER,
+            rate: MinRate { bytes_per_second: settings.min_rate, grace: settings.min_rate_grace },
         },
         input_bytes_max: settings.input_bytes_max,
         busy_poll: settings.busy_poll,

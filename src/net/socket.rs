@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -73,6 +74,12 @@ impl Socket {
     /// Tells the peer that no more bytes will come. The peer may be gone already.
     pub(super) fn finish(&self) {
         let _ = shutdown(&self.fd, Shutdown::Write);
+    }
+
+    /// Has the kernel drop what the peer has not taken, and reset the connection, when the socket
+    /// closes; otherwise it would keep that for minutes. Means nothing to a Unix-domain socket.
+    pub(super) fn reset_on_close(&self) {
+        let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
     }
 }
 

@@ -42,6 +42,8 @@ pub use large::{LargeValue, Upload};
 use partition::{Content, Seen, is_small};
 use partitions::Partitions;
 
+use crate::invalid::{Invalid, check_number};
+
 /// What a store is made with. Fixed for its life.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -49,6 +51,32 @@ pub struct Settings {
     pub partitions: usize,
     /// Hard limit on index, entries and values of all partitions together, in bytes.
     pub memory_bytes_max: u64,
+}
+
+/// Partitions that a store can have.
+const PARTITIONS_MAX: usize = 1 << 16;
+
+/// Least memory that a store can work with, in bytes.
+const MEMORY_BYTES_MIN: u64 = 1 << 20;
+
+/// Most memory that page numbers are enough for, in bytes.
+const MEMORY_BYTES_MAX: u64 = 1 << 44;
+
+impl Settings {
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        check_number("partitions", self.partitions, 1..=PARTITIONS_MAX)?;
+        if self.memory_bytes_max < MEMORY_BYTES_MIN {
+            return Err(Invalid::new("memory_bytes_max", "must be at least 1MiB"));
+        }
+        if self.memory_bytes_max > MEMORY_BYTES_MAX {
+            return Err(Invalid::new("memory_bytes_max", "must be at most 16384GiB"));
+        }
+        Ok(())
+    }
 }
 
 /// What a write did to the key.
@@ -110,9 +138,9 @@ impl Store {
     /// Reserves the store's address space; memory is touched as entries arrive.
     ///
     /// # Errors
-    /// The operating system's, when it refuses the address space.
+    /// When a setting is out of its range, or the operating system refuses the address space.
     pub fn new(settings: Settings) -> io::Result<Arc<Self>> {
-        assert!(settings.partitions > 0, "a store needs a partition");
+        settings.validate()?;
         let hasher = Hasher::with_random_seed();
         let partitions = Arc::new(Partitions::new(settings, &hasher)?);
         Ok(Arc::new(Self { partitions, hasher }))
