@@ -104,14 +104,15 @@ impl<'a> Writer<'a> {
         let (index, budget) = (&partition.index, &*partition.budget);
         let crowded = index.is_crowded(keeper.keys + 1);
         loop {
-            let lines = &mut keeper.lines;
-            if lines.provide(index, budget) && (!crowded || lines.provide_bucket(index, budget)) {
+            let provided = index.provide(&mut keeper.lines, budget);
+            if provided && (!crowded || index.provide_bucket(budget)) {
                 return true;
             }
-            if keeper.stock.free_pages() <= RESERVE_PAGES {
+            if keeper.stock.free_pages() <= RESERVE_PAGES
+                || !keeper.stock.give_back(&partition.pages, budget)
+            {
                 return false;
             }
-            keeper.stock.give_back(&partition.pages, budget);
         }
     }
 
@@ -154,10 +155,16 @@ impl<'a> Writer<'a> {
                     return given;
                 }
             }
-            if self.keeper.stock.free_pages() <= RESERVE_PAGES {
+            let is_huge = self.keeper.stock.is_next_huge(&partition.pages);
+            if self.keeper.stock.free_pages() <= RESERVE_PAGES
+                || !self.keeper.stock.give_back(&partition.pages, &partition.budget)
+            {
                 return given;
             }
-            self.keeper.stock.give_back(&partition.pages, &partition.budget);
+            if is_huge {
+                // To split it has taken long enough for one lock.
+                return given + 1;
+            }
         }
         count
     }

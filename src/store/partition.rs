@@ -17,8 +17,9 @@ use super::entry::{
 use super::ghost::Ghost;
 use super::glimpse::Glimpse;
 use super::hasher::Hasher;
-use super::index::{Found, Index, Lines, Sighting, tag_of};
+use super::index::{Found, Index, Sighting, tag_of};
 use super::large::Chain;
+use super::lines::Lines;
 use super::log::Log;
 use super::pages::{Kind, PAGE_CHARGE, Pages, Stock, page_of};
 use super::prefault::Prefaulter;
@@ -152,9 +153,16 @@ impl Partition {
     }
 
     fn publish(&self, keeper: &Keeper) {
-        let fixed = keeper.lines.charged_bytes() + keeper.ghost.charged_bytes();
+        let fixed = keeper.lines.charged_bytes(&self.index) + keeper.ghost.charged_bytes();
         self.fixed_bytes.store(fixed, Relaxed);
-        self.charged_bytes.store(keeper.charged_bytes(), Relaxed);
+        self.charged_bytes.store(fixed + keeper.stock.charged_bytes(&self.pages), Relaxed);
+    }
+
+    /// Bytes that are charged, for the one who has the lock.
+    fn charged_bytes_now(&self, keeper: &Keeper) -> u64 {
+        keeper.lines.charged_bytes(&self.index)
+            + keeper.ghost.charged_bytes()
+            + keeper.stock.charged_bytes(&self.pages)
     }
 
     pub(super) fn charged_bytes(&self) -> u64 {
@@ -166,7 +174,7 @@ impl Partition {
     }
 
     pub(super) fn is_below_share(&self, keeper: &Keeper) -> bool {
-        keeper.charged_bytes() + PAGE_CHARGE < self.share_bytes
+        self.charged_bytes_now(keeper) + PAGE_CHARGE < self.share_bytes
     }
 
     pub(super) fn is_above_share(&self) -> bool {
@@ -234,18 +242,10 @@ impl Partition {
     pub(super) fn statistics(&self) -> Statistics {
         self.write(Tick(0), |writer| {
             let keeper = &*writer.keeper;
-            let free = u64::from(keeper.stock.free_pages()) * PAGE_CHARGE;
-            let bytes = keeper.charged_bytes() - free;
+            let idle = keeper.stock.idle_bytes(&self.pages) + self.index.lines.ahead_bytes();
+            let bytes = self.charged_bytes_now(keeper) - idle;
             Statistics { keys: keeper.keys, bytes, ..keeper.statistics }
         })
-    }
-}
-
-impl Keeper {
-    fn charged_bytes(&self) -> u64 {
-        u64::from(self.stock.charged_pages()) * PAGE_CHARGE
-            + self.lines.charged_bytes()
-            + self.ghost.charged_bytes()
     }
 }
 
@@ -353,18 +353,31 @@ impl<'a> Writer<'a> {
     fn grow_index(&mut self) {
         let (partition, keeper) = (self.partition, &mut *self.keeper);
         let (index, pages) = (&partition.index, &partition.pages);
-        if !index.is_crowded(keeper.keys) || !keeper.lines.provide_bucket(index, &partition.budget)
-        {
+        if !index.is_crowded(keeper.keys) || !index.provide_bucket(&partition.budget) {
             return;
         }
         index.split(
             &mut keeper.lines,
+            &partition.budget,
             |slot| pages.prefetch(slot.place()),
             |slot| {
                 let entry = Entry::at(pages.words_at(slot.place()));
                 entry.map_or(0, |entry| partition.hasher.hash_entry(&entry))
             },
         );
+    }
+
+    /// Takes a bucket out of the index if there are few keys for so many. Whether there were.
+    pub(super) fn shrink_index(&mut self) -> bool {
+        let (index, budget) = (&self.partition.index, &*self.partition.budget);
+        let lines = &mut self.keeper.lines;
+        // Without the memory for it, it is for another time.
+        if !index.is_sparse(self.keeper.keys) || !index.provide(lines, budget) {
+            return false;
+        }
+        index.merge(lines, budget);
+        index.give_back(budget);
+        true
     }
 
     /// Removes a key. Whether it was live.
@@ -382,8 +395,10 @@ impl<'a> Writer<'a> {
 
     /// Takes an entry out of the index and lets go of its memory.
     pub(super) fn take_out(&mut self, found: Found<'_>, entry: &Entry<'_>) {
-        self.partition.index.remove(&mut self.keeper.lines, found);
+        let partition = self.partition;
+        partition.index.remove(&mut self.keeper.lines, &partition.budget, found);
         self.keeper.keys -= 1;
         self.bury(found.slot.place(), entry);
+        self.shrink_index();
     }
 }

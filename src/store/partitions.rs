@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use super::hasher::Hasher;
-use super::memory::HUGE_BYTES;
+use super::mapping::HUGE_BYTES;
 use super::pages::PAGE_CHARGE;
 use super::partition::{Partition, Writer};
 use super::prefault::Prefaulter;
