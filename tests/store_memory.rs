@@ -97,11 +97,8 @@ fn large_and_small(driver: &mut Driver) {
 fn expiry(driver: &mut Driver) {
     for len in [900, 300, 2500, 100_000] {
         for key in 0..LIMIT / len {
-            let expiry = if key.is_multiple_of(97) {
-                Expiry::NEVER
-            } else {
-                Expiry::after(driver.now, 10)
-            };
+            let expiry =
+                if key.is_multiple_of(97) { Expiry::NEVER } else { Expiry::after(driver.now, 10) };
             driver.put(key, len as usize, expiry);
         }
         driver.now = Tick(driver.now.0 + 200);
@@ -175,7 +172,9 @@ impl Cgroup {
     /// The most that was ever charged: of version 1, or of version 2.
     fn peak(&self) -> Option<u64> {
         let files = ["memory.max_usage_in_bytes", "memory.peak"];
-        files.iter().find_map(|file| fs::read_to_string(self.0.join(file)).ok()?.trim().parse().ok())
+        files
+            .iter()
+            .find_map(|file| fs::read_to_string(self.0.join(file)).ok()?.trim().parse().ok())
     }
 }
 

@@ -86,7 +86,7 @@ impl<'a> Writer<'a> {
 
     /// A page that may be used now, other than the reserve.
     fn take_page(&mut self) -> Option<u32> {
-        let (pages, budget) = (&self.partition.pages, &*self.partition.budget);
+        let (pages, budget) = (&self.partition.pages, &self.partition.budget);
         let stock = &mut self.keeper.stock;
         while stock.free_pages() < RESERVE_PAGES {
             let page = stock.take_fresh(pages, budget)?;
@@ -101,7 +101,7 @@ impl<'a> Writer<'a> {
     /// Whether the index can take one more key, at the cost of a free page if need be.
     fn index_has_room(&mut self) -> bool {
         let Writer { partition, keeper, .. } = self;
-        let (index, budget) = (&partition.index, &*partition.budget);
+        let (index, budget) = (&partition.index, &partition.budget);
         let crowded = index.is_crowded(keeper.keys + 1);
         loop {
             let provided = index.provide(&mut keeper.lines, budget);
@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
     /// One step towards a free page.
     fn reclaim(&mut self, step: u32) -> Result<(), Shortage> {
         // A partition that has less than its share takes from those that have more.
-        if step == 0 && self.asks_elsewhere && self.partition.is_below_share(self.keeper) {
+        if step == 0 && self.asks_elsewhere && self.partition.is_below_share() {
             return Err(Shortage::Elsewhere);
         }
         self.reclaim_here(step >= STEPS_WITH_MARKS_MAX)

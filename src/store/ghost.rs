@@ -51,10 +51,6 @@ impl Ghost {
         Ok(Self { sets: Region::reserve(sets, None)?, in_use: 0, remembered: [0; 2] })
     }
 
-    pub(super) fn charged_bytes(&self) -> u64 {
-        self.sets.charged_bytes()
-    }
-
     /// Whether so many keys call for a larger memory.
     pub(super) fn is_crowded(&self, keys: u64) -> bool {
         keys as usize > self.in_use * PRINTS && self.in_use + SETS_PER_CHARGE <= self.sets.len()

@@ -1,7 +1,6 @@
-//! The index's lines that are not in use, kept by the writers of a partition, and what it is charged
-//! with.
+//! The index's overflow lines that are not in use, kept by the writers of a partition.
 //!
-//! Overflow lines are kept by the *chunk*, which is what the kernel makes resident at a time, so that
+//! They are kept by the *chunk*, which is what the kernel makes resident at a time, so that
 //! a chunk without a line in use can be given back.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,7 +23,6 @@ pub(super) struct Lines {
     open: u32,
     /// Chunks that were given back, linked by `next`.
     returned: u32,
-    returned_chunks: usize,
     /// Open chunks without a line in use.
     idle_chunks: usize,
     /// The highest sequence number of a bucket that was merged with another. Its line may have been
@@ -59,17 +57,10 @@ impl Lines {
             chunks: Vec::new(),
             open: NONE,
             returned: NONE,
-            returned_chunks: 0,
             idle_chunks: 0,
             floor: 0,
             scratch: Vec::new(),
         }
-    }
-
-    /// Bytes of the budget that the index has taken.
-    pub(super) fn charged_bytes(&self, index: &Index) -> u64 {
-        let returned = (self.returned_chunks * SMALL_BYTES) as u64;
-        index.lines.charged_bytes() + index.overflow.charged_bytes() - returned
     }
 
     /// Sees to it that one [`take`](Self::take) will find a line. False if the budget does not allow
@@ -82,12 +73,11 @@ impl Lines {
     #[cold]
     fn open_chunk(&mut self, index: &Index, budget: &Budget) -> bool {
         let chunk = if self.returned != NONE {
-            if !budget.charge(SMALL_BYTES as u64) {
+            if !index.overflow.take_back(CHUNK_LINES, budget) {
                 return false;
             }
             let chunk = self.returned;
             self.returned = self.chunks[chunk as usize].next;
-            self.returned_chunks -= 1;
             self.idle_chunks += 1;
             self.chunks[chunk as usize] = Chunk::EMPTY;
             chunk
@@ -139,12 +129,10 @@ impl Lines {
             return;
         }
         let start = at as usize * CHUNK_LINES;
-        if self.idle_chunks > 0 && index.overflow.give_back(start..start + CHUNK_LINES) {
+        if self.idle_chunks > 0 && index.overflow.give_back(start..start + CHUNK_LINES, budget) {
             self.unlink(at);
             self.chunks[at as usize].next = self.returned;
             self.returned = at;
-            self.returned_chunks += 1;
-            budget.refund(SMALL_BYTES as u64);
         } else {
             self.idle_chunks += 1;
         }

@@ -10,8 +10,12 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::{Relaxed, Release}, fence};
 use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, Release},
+    fence,
+};
 
 use super::budget::Budget;
 use super::mapping::{Block, HUGE_BYTES, Mapping, SMALL_BYTES};
@@ -38,6 +42,8 @@ pub(super) struct Region<T> {
     used: AtomicUsize,
     /// Bytes from the start that are charged: those in use, and a huge page that is touched ahead.
     charged: AtomicUsize,
+    /// Bytes among them that are not: skipped, or given back.
+    absent: AtomicUsize,
     growth: Option<Growth>,
     marker: PhantomData<T>,
 }
@@ -54,20 +60,21 @@ impl<T: Zeroed> Region<T> {
         let mapping = Arc::new(Mapping::reserve(len * size_of::<T>())?);
         let growth = prefaulter.map(|prefaulter| Growth::new(prefaulter, &mapping));
         let (base, len) = (mapping.base().cast(), mapping.bytes() / size_of::<T>());
-        let (used, charged) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Ok(Self { base, len, mapping, used, charged, growth, marker: PhantomData })
+        let [used, charged, absent] = std::array::from_fn(|_| AtomicUsize::new(0));
+        Ok(Self { base, len, mapping, used, charged, absent, growth, marker: PhantomData })
     }
 
-    /// Leaves so many values at the start alone, which thus cost nothing although they count as charged.
+    /// Leaves so many values at the start alone, which thus cost nothing.
     pub(super) fn skip(&self, values: usize) {
         let bytes = values * size_of::<T>();
-        self.used.store(bytes, Relaxed);
-        self.charged.store(bytes, Relaxed);
+        [&self.used, &self.charged, &self.absent]
+            .iter()
+            .for_each(|count| count.store(bytes, Relaxed));
     }
 
-    /// Bytes from the start that are charged.
+    /// Bytes that are charged.
     pub(super) fn charged_bytes(&self) -> u64 {
-        self.charged.load(Relaxed) as u64
+        (self.charged.load(Relaxed) - self.absent.load(Relaxed)) as u64
     }
 
     /// Bytes of them that are not in use yet.
@@ -165,11 +172,25 @@ impl<T: Zeroed> Region<T> {
         true
     }
 
-    /// Turns whole values back into untouched zeroes and their memory back to the kernel. What it is
-    /// charged with is the caller's business. False if the kernel does not take it now.
-    pub(super) fn give_back(&self, values: Range<usize>) -> bool {
+    /// Turns values into untouched zeroes, and gives their memory back to the kernel and to the budget.
+    /// False if the kernel does not take it now. They are whole kernel pages.
+    pub(super) fn give_back(&self, values: Range<usize>, budget: &Budget) -> bool {
         let size = size_of::<T>();
-        self.mapping.give_back(values.start * size..values.end * size)
+        let bytes = values.start * size..values.end * size;
+        let given = self.mapping.give_back(bytes.clone());
+        if given {
+            self.absent.fetch_add(bytes.len(), Relaxed);
+            budget.refund(bytes.len() as u64);
+        }
+        given
+    }
+
+    /// Has so many values back that were given back. False if the budget does not allow for them.
+    pub(super) fn take_back(&self, values: usize, budget: &Budget) -> bool {
+        let bytes = values * size_of::<T>();
+        let granted = budget.charge(bytes as u64);
+        self.absent.fetch_sub(if granted { bytes } else { 0 }, Relaxed);
+        granted
     }
 
     /// Whether a value lies in a huge page.
@@ -191,7 +212,9 @@ impl<T: Zeroed> Region<T> {
 fn warn_of(error: &io::Error) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Relaxed) {
-        log::warn!("no more memory from the operating system ({error}): the store makes do with what it has");
+        log::warn!(
+            "no more memory from the operating system ({error}): the store makes do with what it has"
+        );
     }
 }
 

@@ -28,6 +28,7 @@ mod partition;
 mod partitions;
 mod prefault;
 mod sequence;
+mod space;
 mod steering;
 mod wheel;
 
@@ -112,7 +113,7 @@ impl Store {
     /// Reserves the store's address space; memory is touched as entries arrive.
     ///
     /// # Errors
-    /// The operating system's, when it refuses the address space.
+    /// When the process may not have the address space; it says how much is missing.
     pub fn new(settings: Settings) -> io::Result<Arc<Self>> {
         assert!(settings.partitions > 0, "a store needs a partition");
         let hasher = Hasher::with_random_seed();

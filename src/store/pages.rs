@@ -140,6 +140,11 @@ impl Pages {
         Ok(Self { words, records: Region::reserve(pages, None)? })
     }
 
+    /// Bytes that are charged to the budget.
+    pub(super) fn charged_bytes(&self) -> u64 {
+        self.words.charged_bytes() + self.records.charged_bytes()
+    }
+
     /// Bytes of pages that there is address space for.
     pub(super) fn bytes_max(&self) -> u64 {
         self.words.len() as u64 * 8
@@ -218,14 +223,7 @@ impl Stock {
         self.fresh - 1 - self.returned_pages
     }
 
-    /// Bytes that are charged to the budget.
-    pub(super) fn charged_bytes(&self, pages: &Pages) -> u64 {
-        // Page 0 was skipped.
-        let absent = (u64::from(self.returned_pages) + 1) * PAGE_BYTES as u64;
-        pages.words.charged_bytes() + pages.records.charged_bytes() - absent
-    }
-
-    /// Bytes of them that hold nothing.
+    /// Charged bytes that hold nothing.
     pub(super) fn idle_bytes(&self, pages: &Pages) -> u64 {
         u64::from(self.free_pages) * PAGE_CHARGE
             + u64::from(self.returned_pages) * RECORD_BYTES
@@ -246,7 +244,7 @@ impl Stock {
     /// A page that is not resident yet, if the budget allows for it.
     pub(super) fn take_fresh(&mut self, pages: &Pages, budget: &Budget) -> Option<u32> {
         if self.returned != NONE {
-            if !budget.charge(PAGE_BYTES as u64) {
+            if !pages.words.take_back(PAGE_WORDS, budget) {
                 return None;
             }
             let page = self.returned;
@@ -255,8 +253,7 @@ impl Stock {
             return Some(page);
         }
         let (page, end) = (self.fresh, self.fresh as usize + 1);
-        if !pages.records.extend_to(end, budget)
-            || !pages.words.extend_to(end * PAGE_WORDS, budget)
+        if !pages.records.extend_to(end, budget) || !pages.words.extend_to(end * PAGE_WORDS, budget)
         {
             return None;
         }
@@ -287,14 +284,13 @@ impl Stock {
     pub(super) fn give_back(&mut self, pages: &Pages, budget: &Budget) -> bool {
         let Some(page) = self.take_free(pages) else { return false };
         let first = page as usize * PAGE_WORDS;
-        if !pages.words.give_back(first..first + PAGE_WORDS) {
+        if !pages.words.give_back(first..first + PAGE_WORDS, budget) {
             self.put(pages, page);
             return false;
         }
         pages.record(page).link(Room::Queue).next.store(self.returned, Ordering::Relaxed);
         self.returned = page;
         self.returned_pages += 1;
-        budget.refund(PAGE_BYTES as u64);
         true
     }
 }

@@ -4,8 +4,8 @@
 //! hold the mutex around everything else, the [`Keeper`], one at a time.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::thread::sched_getcpu;
 
@@ -23,6 +23,7 @@ use super::lines::Lines;
 use super::log::Log;
 use super::pages::{Kind, PAGE_CHARGE, Pages, Stock, page_of};
 use super::prefault::Prefaulter;
+use super::space::Space;
 use super::steering::Steering;
 use super::wheel::{Wheel, unit_of};
 use super::{Expiry, Key, Settings, Shortage, SmallValue, Statistics, Tick, Written};
@@ -32,15 +33,11 @@ pub(super) struct Partition {
     pub(super) index: Index,
     pub(super) pages: Pages,
     pub(super) hasher: Hasher,
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: Budget,
     prefaulter: Option<Prefaulter>,
     /// Bytes of the budget that are the partition's if all have the same.
     share_bytes: u64,
     keeper: Mutex<Keeper>,
-    /// Bytes that are charged, as of the last write, for those who look without the lock.
-    charged_bytes: AtomicU64,
-    /// Those of them that can't hold values.
-    fixed_bytes: AtomicU64,
     /// Nothing is to be maintained before this unit of the wheel.
     quiet_until: AtomicU32,
 }
@@ -101,31 +98,29 @@ pub(super) fn is_small(key_len: usize, value_len: usize) -> bool {
 impl Partition {
     pub(super) fn new(
         settings: Settings,
+        space: Space,
         prefaulter: Option<Prefaulter>,
         hasher: Hasher,
-        budget: Arc<Budget>,
+        budget: Budget,
     ) -> io::Result<Self> {
-        let bytes_max = settings.memory_bytes_max;
         Ok(Self {
-            index: Index::reserve(bytes_max, prefaulter.as_ref())?,
-            pages: Pages::reserve(bytes_max, prefaulter.as_ref())?,
+            index: Index::reserve(space.entries_bytes_max, prefaulter.as_ref())?,
+            pages: Pages::reserve(space.pages_bytes_max, prefaulter.as_ref())?,
             hasher,
             budget,
             prefaulter,
-            share_bytes: bytes_max / settings.partitions as u64,
+            share_bytes: settings.memory_bytes_max / settings.partitions as u64,
             keeper: Mutex::new(Keeper {
                 lines: Lines::new(),
                 stock: Stock::new(),
                 log: Log::new(),
                 wheel: Wheel::new(),
-                ghost: Ghost::reserve(bytes_max)?,
+                ghost: Ghost::reserve(space.entries_bytes_max)?,
                 steering: Steering::new(),
                 keys: 0,
                 now: Tick(0),
                 statistics: Statistics::default(),
             }),
-            charged_bytes: AtomicU64::new(0),
-            fixed_bytes: AtomicU64::new(0),
             quiet_until: AtomicU32::new(0),
         })
     }
@@ -146,35 +141,20 @@ impl Partition {
         let keeper = &mut *keeper;
         keeper.now = keeper.now.max(now);
         let now = keeper.now;
-        let mut writer = Writer { partition: self, keeper, now, asks_elsewhere: true };
-        let result = work(&mut writer);
-        self.publish(keeper);
-        result
-    }
-
-    fn publish(&self, keeper: &Keeper) {
-        let fixed = keeper.lines.charged_bytes(&self.index) + keeper.ghost.charged_bytes();
-        self.fixed_bytes.store(fixed, Relaxed);
-        self.charged_bytes.store(fixed + keeper.stock.charged_bytes(&self.pages), Relaxed);
-    }
-
-    /// Bytes that are charged, for the one who has the lock.
-    fn charged_bytes_now(&self, keeper: &Keeper) -> u64 {
-        keeper.lines.charged_bytes(&self.index)
-            + keeper.ghost.charged_bytes()
-            + keeper.stock.charged_bytes(&self.pages)
+        work(&mut Writer { partition: self, keeper, now, asks_elsewhere: true })
     }
 
     pub(super) fn charged_bytes(&self) -> u64 {
-        self.charged_bytes.load(Relaxed)
+        self.budget.charged_bytes()
     }
 
+    /// Charged bytes that can't hold values.
     pub(super) fn fixed_bytes(&self) -> u64 {
-        self.fixed_bytes.load(Relaxed)
+        self.charged_bytes().saturating_sub(self.pages.charged_bytes())
     }
 
-    pub(super) fn is_below_share(&self, keeper: &Keeper) -> bool {
-        self.charged_bytes_now(keeper) + PAGE_CHARGE < self.share_bytes
+    pub(super) fn is_below_share(&self) -> bool {
+        self.charged_bytes() + PAGE_CHARGE < self.share_bytes
     }
 
     pub(super) fn is_above_share(&self) -> bool {
@@ -243,7 +223,7 @@ impl Partition {
         self.write(Tick(0), |writer| {
             let keeper = &*writer.keeper;
             let idle = keeper.stock.idle_bytes(&self.pages) + self.index.lines.ahead_bytes();
-            let bytes = self.charged_bytes_now(keeper) - idle;
+            let bytes = self.charged_bytes() - idle;
             Statistics { keys: keeper.keys, bytes, ..keeper.statistics }
         })
     }
@@ -369,7 +349,7 @@ impl<'a> Writer<'a> {
 
     /// Takes a bucket out of the index if there are few keys for so many. Whether there were.
     pub(super) fn shrink_index(&mut self) -> bool {
-        let (index, budget) = (&self.partition.index, &*self.partition.budget);
+        let (index, budget) = (&self.partition.index, &self.partition.budget);
         let lines = &mut self.keeper.lines;
         // Without the memory for it, it is for another time.
         if !index.is_sparse(self.keeper.keys) || !index.provide(lines, budget) {
