@@ -260,6 +260,46 @@ fn sizes_and_durations_have_units() {
     }
 }
 
+/// The program under a limit on its address space.
+fn within_address_space(kibibytes: u64, flags: &[&str]) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -v {kibibytes} && exec \"$0\" \"$@\"")]);
+    shell.arg(command(&[]).get_program()).args(["--listen", "127.0.0.1:0", "--no-pin"]).args(flags);
+    shell
+}
+
+#[test]
+fn too_little_address_space_is_one_line_that_says_what_to_do() {
+    let error = fails(within_address_space(1 << 20, &["--memory", "1GiB", "--cores", "0"]), 1);
+    for part in ["1024 MiB", "RLIMIT_AS", "ulimit -v", "--memory"] {
+        assert!(error.contains(part), "{part} is missing: {error}");
+    }
+}
+
+#[test]
+fn a_server_is_content_with_twice_its_memory_of_address_space() {
+    let flags = ["--memory", "300MiB", "--cores", "0"];
+    let server = Server::spawn(within_address_space(2 * (300 << 10), &flags));
+    let mut client = server.connect();
+    for key in 0..40 {
+        assert_eq!(client.put(&format!("/{key}"), vec![key; 8 << 20]).status, 201);
+    }
+    assert_eq!(client.get("/39").body, vec![39; 8 << 20]);
+}
+
+#[test]
+fn reserved_memory_is_not_committed() {
+    // With vm.overcommit_memory=2 the kernel counts what may be written to, which is `VmData`.
+    let server = Server::start(&["--memory", "64GiB"]);
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("status");
+    let kibibytes = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    assert!(kibibytes("VmSize:") > 64 << 20, "{status}");
+    assert!(kibibytes("VmData:") < 1 << 20, "{status}");
+}
+
 /// The cores that this process may use.
 fn allowed_cores() -> Vec<usize> {
     let status = fs::read_to_string("/proc/self/status").expect("status");

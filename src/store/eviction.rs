@@ -86,7 +86,7 @@ impl<'a> Writer<'a> {
 
     /// A page that may be used now, other than the reserve.
     fn take_page(&mut self) -> Option<u32> {
-        let (pages, budget) = (&self.partition.pages, &*self.partition.budget);
+        let (pages, budget) = (&self.partition.pages, &self.partition.budget);
         let stock = &mut self.keeper.stock;
         while stock.free_pages() < RESERVE_PAGES {
             let page = stock.take_fresh(pages, budget)?;
@@ -101,24 +101,25 @@ impl<'a> Writer<'a> {
     /// Whether the index can take one more key, at the cost of a free page if need be.
     fn index_has_room(&mut self) -> bool {
         let Writer { partition, keeper, .. } = self;
-        let (index, budget) = (&partition.index, &*partition.budget);
+        let (index, budget) = (&partition.index, &partition.budget);
         let crowded = index.is_crowded(keeper.keys + 1);
         loop {
-            let lines = &mut keeper.lines;
-            if lines.provide(index, budget) && (!crowded || lines.provide_bucket(index, budget)) {
+            let provided = index.provide(&mut keeper.lines, budget);
+            if provided && (!crowded || index.provide_bucket(budget)) {
                 return true;
             }
-            if keeper.stock.free_pages() <= RESERVE_PAGES {
+            if keeper.stock.free_pages() <= RESERVE_PAGES
+                || !keeper.stock.give_back(&partition.pages, budget)
+            {
                 return false;
             }
-            keeper.stock.give_back(&partition.pages, budget);
         }
     }
 
     /// One step towards a free page.
     fn reclaim(&mut self, step: u32) -> Result<(), Shortage> {
         // A partition that has less than its share takes from those that have more.
-        if step == 0 && self.asks_elsewhere && self.partition.is_below_share(self.keeper) {
+        if step == 0 && self.asks_elsewhere && self.partition.is_below_share() {
             return Err(Shortage::Elsewhere);
         }
         self.reclaim_here(step >= STEPS_WITH_MARKS_MAX)
@@ -154,10 +155,16 @@ impl<'a> Writer<'a> {
                     return given;
                 }
             }
-            if self.keeper.stock.free_pages() <= RESERVE_PAGES {
+            let is_huge = self.keeper.stock.is_next_huge(&partition.pages);
+            if self.keeper.stock.free_pages() <= RESERVE_PAGES
+                || !self.keeper.stock.give_back(&partition.pages, &partition.budget)
+            {
                 return given;
             }
-            self.keeper.stock.give_back(&partition.pages, &partition.budget);
+            if is_huge {
+                // To split it has taken long enough for one lock.
+                return given + 1;
+            }
         }
         count
     }

@@ -13,13 +13,17 @@ const PAGES_PER_CALL_MAX: u32 = 8;
 const FREE_SHARE: u32 = 4;
 const FREE_PAGES_MIN: u32 = 256;
 
-/// Free pages beyond that that one call gives back to the kernel.
+/// Free pages beyond that that one call gives back to the kernel, and no more after one of a huge page,
+/// which takes the kernel some 150 us to split.
 const RETURNED_PER_CALL_MAX: u32 = 8;
+
+/// Buckets that one call takes out of the index.
+const MERGED_PER_CALL_MAX: u32 = 32;
 
 impl Writer<'_> {
     /// A bounded step of all that is to be done in the background. Whether more is due.
     pub(super) fn maintain(&mut self) -> bool {
-        self.expire() | self.trim()
+        self.expire() | self.trim() | self.shrink_tables()
     }
 
     fn expire(&mut self) -> bool {
@@ -66,13 +70,28 @@ impl Writer<'_> {
         let partition = self.partition;
         for _ in 0..RETURNED_PER_CALL_MAX {
             let stock = &mut self.keeper.stock;
-            let in_use = stock.charged_pages() - stock.free_pages();
+            let in_use = stock.held_pages() - stock.free_pages();
             let kept = (in_use / FREE_SHARE).max(FREE_PAGES_MIN).max(RESERVE_PAGES);
             if stock.free_pages() <= kept {
                 return false;
             }
-            stock.give_back(&partition.pages, &partition.budget);
+            let is_huge = stock.is_next_huge(&partition.pages);
+            if !stock.give_back(&partition.pages, &partition.budget) {
+                return false;
+            }
+            if is_huge {
+                break;
+            }
         }
         true
+    }
+
+    /// Lets the index and the memory of evicted keys follow the number of keys.
+    fn shrink_tables(&mut self) -> bool {
+        let merged = (0..MERGED_PER_CALL_MAX).take_while(|_| self.shrink_index()).count();
+        let Writer { partition, keeper, .. } = self;
+        partition.index.give_back(&partition.budget)
+            | keeper.ghost.shrink(keeper.keys, &partition.budget)
+            | (merged > 0)
     }
 }

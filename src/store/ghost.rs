@@ -11,7 +11,8 @@ use std::io;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use super::budget::Budget;
-use super::memory::{Region, SMALL_BYTES, Zeroed};
+use super::mapping::SMALL_BYTES;
+use super::memory::{Region, Zeroed};
 use super::pages::Kind;
 
 const PRINTS: usize = 31;
@@ -50,10 +51,6 @@ impl Ghost {
         Ok(Self { sets: Region::reserve(sets, None)?, in_use: 0, remembered: [0; 2] })
     }
 
-    pub(super) fn charged_bytes(&self) -> u64 {
-        (self.in_use * size_of::<Set>()) as u64
-    }
-
     /// Whether so many keys call for a larger memory.
     pub(super) fn is_crowded(&self, keys: u64) -> bool {
         keys as usize > self.in_use * PRINTS && self.in_use + SETS_PER_CHARGE <= self.sets.len()
@@ -62,11 +59,25 @@ impl Ghost {
     /// Remembers more keys from now on, and forgets some of those it did. False if the budget
     /// does not allow for it.
     pub(super) fn grow(&mut self, budget: &Budget) -> bool {
-        if !budget.charge(SMALL_BYTES as u64) {
+        let granted = self.sets.extend_to(self.in_use + SETS_PER_CHARGE, budget);
+        self.in_use += if granted { SETS_PER_CHARGE } else { 0 };
+        granted
+    }
+
+    /// Forgets the keys of the last sets, and gives their memory back, if there are so few keys that
+    /// half of the others is enough for them. Whether it did.
+    pub(super) fn shrink(&mut self, keys: u64, budget: &Budget) -> bool {
+        let kept = self.in_use.saturating_sub(SETS_PER_CHARGE);
+        if kept == 0 || keys as usize * 2 >= kept * PRINTS {
             return false;
         }
-        self.in_use += SETS_PER_CHARGE;
-        true
+        let prints = |set: usize| (0..PRINTS).map(move |at| (set, at));
+        for (set, at) in (kept..self.in_use).flat_map(prints) {
+            let print = self.sets[set].prints[at].swap(0, Relaxed);
+            self.forget(print);
+        }
+        self.in_use = kept;
+        self.sets.shrink_to(kept, budget)
     }
 
     fn set(&self, hash: u64) -> Option<&Set> {

@@ -1,28 +1,39 @@
 //! From a key's hash to its entry's place: linear hashing over buckets of one cache line.
 //!
 //! The table grows in place, one bucket at a time: bucket `n` takes over its keys from the bucket
-//! whose number is `n` without its highest bit. There is no second table and no pause. A reader
-//! computes the bucket from the number of buckets, takes that bucket's sequence number, and then
-//! makes sure that the number of buckets still leads to the same one; a split changes the
-//! sequence words of both buckets and publishes the new number in between.
+//! whose number is `n` without its highest bit. It shrinks the same way, the last bucket's keys going
+//! back to where they came from. There is no second table and no pause. A reader computes the bucket
+//! from the number of buckets, takes that bucket's sequence number, and then makes sure that the
+//! number of buckets still leads to the same one; a split or a merge changes the sequence words of
+//! both buckets and publishes the new number in between.
+//!
+//! The memory of buckets that were merged is given back, and reads as zeroes from then on. So no
+//! bucket ever has the sequence number 0 when it has keys, and a bucket that comes into use again goes
+//! on from the highest number that any merged one had.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bucket::{Line, SLOTS, Slot};
 use super::budget::Budget;
-use super::memory::{Region, SMALL_BYTES};
+use super::lines::{CHUNK_LINES, Lines};
+use super::memory::Region;
 use super::prefault::Prefaulter;
 
-/// Lines that are charged to the budget together: what the kernel makes resident at a time.
-const LINES_PER_CHARGE: usize = SMALL_BYTES / size_of::<Line>();
-
 /// Buckets of a table that was never written to.
-const BUCKETS_MIN: usize = LINES_PER_CHARGE;
+const BUCKETS_MIN: usize = CHUNK_LINES;
 
 /// The table is to have so many slots in use, of a hundred. More takes longer chains, less takes
 /// more memory.
 const LOAD_PERCENT_MAX: usize = 50;
+
+/// With fewer slots in use, of a hundred, it shrinks. Half of the keys that made it grow must go before
+/// that, so that it does not grow and shrink in turn.
+const LOAD_PERCENT_MIN: usize = 25;
+
+/// Overflow lines that there is address space for, as a share of the buckets: at the highest load, one
+/// in ten is needed.
+const OVERFLOW_SHARE: usize = 4;
 
 /// Chains are this long at most for a reader that has not been led astray by a writer.
 const CHAIN_LINES_MAX: usize = 1 << 10;
@@ -30,8 +41,8 @@ const CHAIN_LINES_MAX: usize = 1 << 10;
 /// The table, shared with readers.
 #[derive(Debug)]
 pub(super) struct Index {
-    lines: Region<Line>,
-    overflow: Region<Line>,
+    pub(super) lines: Region<Line>,
+    pub(super) overflow: Region<Line>,
     shape: AtomicU64,
 }
 
@@ -59,19 +70,6 @@ pub struct Sighting {
 impl Sighting {
     /// Nothing was seen.
     pub const NONE: Self = Self { slot: Slot::EMPTY, bucket: 0, at: 0, sequence: 1 };
-}
-
-/// The lines that are not in use, kept by the writers of a partition.
-#[derive(Debug)]
-pub(super) struct Lines {
-    /// Bucket lines that are charged.
-    charged: usize,
-    /// Overflow lines that were used before, linked.
-    free: u32,
-    /// Overflow lines from here on were never used. 0 means none in links.
-    fresh: usize,
-    overflow_charged: usize,
-    scratch: Vec<Slot>,
 }
 
 impl Found<'_> {
@@ -111,6 +109,11 @@ pub(super) fn tag_of(hash: u64) -> u16 {
     (hash >> 32) as u16
 }
 
+/// The bucket that another one is split off, and merged with.
+fn parent_of(bucket: usize) -> usize {
+    bucket & ((bucket + 1).next_power_of_two() / 2 - 1)
+}
+
 impl Index {
     /// Reserves address space for a store of so many bytes.
     pub(super) fn reserve(bytes_max: u64, prefaulter: Option<&Prefaulter>) -> io::Result<Self> {
@@ -120,7 +123,7 @@ impl Index {
             / size_of::<Line>();
         Ok(Self {
             lines: Region::reserve(lines.max(BUCKETS_MIN), prefaulter)?,
-            overflow: Region::reserve(lines.max(BUCKETS_MIN), prefaulter)?,
+            overflow: Region::reserve((lines / OVERFLOW_SHARE).max(CHUNK_LINES), None)?,
             shape: AtomicU64::new(Shape::new(BUCKETS_MIN).0),
         })
     }
@@ -146,9 +149,9 @@ impl Index {
     pub(super) fn sight(&self, hash: u64) -> Sighting {
         let bucket = self.shape().bucket_of(hash);
         let line = &self.lines[bucket];
-        let (Some(sequence), Some(at)) =
-            (line.sequence.try_begin(), line.with_tag(tag_of(hash)).next())
-        else {
+        // The number 0 may come again, see above; what was never written to holds nothing.
+        let sequence = line.sequence.try_begin().filter(|&sequence| sequence != 0);
+        let (Some(sequence), Some(at)) = (sequence, line.with_tag(tag_of(hash)).next()) else {
             return Sighting::NONE;
         };
         Sighting { slot: line.slot(at), bucket: bucket as u32, at: at as u32, sequence }
@@ -263,7 +266,18 @@ impl Index {
         found.line.set(found.at, slot);
     }
 
-    /// Adds a key that is not there yet. `lines` has a spare one, see [`Lines::provide`].
+    /// Sees to it that [`insert`](Self::insert) will find the lines that it needs: the first buckets,
+    /// and an overflow line. False if the budget does not allow for them.
+    pub(super) fn provide(&self, lines: &mut Lines, budget: &Budget) -> bool {
+        self.lines.extend_to(BUCKETS_MIN, budget) && lines.provide(self, budget)
+    }
+
+    /// Sees to it that there is memory for one more bucket.
+    pub(super) fn provide_bucket(&self, budget: &Budget) -> bool {
+        self.lines.extend_to(self.shape().buckets() + 1, budget)
+    }
+
+    /// Adds a key that is not there yet. [`provide`](Self::provide) was called.
     pub(super) fn insert(&self, lines: &mut Lines, hash: u64, slot: Slot) {
         let head = self.head(hash);
         let _writing = head.sequence.write();
@@ -291,7 +305,7 @@ impl Index {
     }
 
     /// Takes a key out. The chain's last key takes its slot, so that chains have no gaps.
-    pub(super) fn remove(&self, lines: &mut Lines, found: Found<'_>) {
+    pub(super) fn remove(&self, lines: &mut Lines, budget: &Budget, found: Found<'_>) {
         let _writing = found.head.sequence.write();
         let (mut before, mut last) = (None, found.line);
         while let Some(next) = self.next(last) {
@@ -306,7 +320,7 @@ impl Index {
         }
         let before = before.unwrap_or_else(|| self.before(found.head, last));
         let number = before.link.swap(0, Ordering::Relaxed);
-        lines.put(self, number);
+        lines.put(self, budget, number);
     }
 
     /// The line whose link leads to `last`.
@@ -327,21 +341,27 @@ impl Index {
         keys as usize * 100 > buckets * SLOTS * LOAD_PERCENT_MAX && buckets < self.lines.len()
     }
 
+    /// Whether so few keys call for a bucket less.
+    #[inline]
+    pub(super) fn is_sparse(&self, keys: u64) -> bool {
+        let buckets = self.shape().buckets();
+        (keys as usize) * 100 < buckets * SLOTS * LOAD_PERCENT_MIN && buckets > BUCKETS_MIN
+    }
+
     /// Splits one bucket in two. `hash_of` reads the hash of a slot's key; `prefetch` is called
-    /// for all of them before. [`Lines::provide_bucket`] was called.
+    /// for all of them before. [`provide_bucket`](Self::provide_bucket) was called.
     pub(super) fn split(
         &self,
         lines: &mut Lines,
+        budget: &Budget,
         prefetch: impl Fn(Slot),
         hash_of: impl Fn(Slot) -> u64,
     ) {
         let buckets = self.shape().buckets();
-        debug_assert!(buckets < lines.charged);
-        let parent = buckets & ((buckets + 1).next_power_of_two() / 2 - 1);
-        let (old, new) = (&self.lines[parent], &self.lines[buckets]);
-        let _writing = (old.sequence.write(), new.sequence.write());
+        let (old, new) = (&self.lines[parent_of(buckets)], &self.lines[buckets]);
+        let _writing = (old.sequence.write(), new.sequence.write_after(lines.floor));
         let mut slots = std::mem::take(&mut lines.scratch);
-        self.drain(lines, old, &mut slots);
+        self.drain(lines, budget, old, &mut slots);
         slots.iter().for_each(|&slot| prefetch(slot));
         let shape = Shape::new(buckets + 1);
         for slot in slots.drain(..) {
@@ -352,8 +372,32 @@ impl Index {
         self.shape.store(shape.0, Ordering::Release);
     }
 
+    /// Puts the last bucket's keys back into the one that they came from. [`provide`](Self::provide)
+    /// was called.
+    pub(super) fn merge(&self, lines: &mut Lines, budget: &Budget) {
+        let last = self.shape().buckets() - 1;
+        let (into, from) = (&self.lines[parent_of(last)], &self.lines[last]);
+        let writing = (into.sequence.write(), from.sequence.write());
+        let mut slots = std::mem::take(&mut lines.scratch);
+        self.drain(lines, budget, from, &mut slots);
+        slots.drain(..).for_each(|slot| self.append(lines, into, slot));
+        lines.scratch = slots;
+        // Whoever sees that nobody writes to the last bucket any more also sees that it is none.
+        self.shape.store(Shape::new(last).0, Ordering::Release);
+        drop(writing);
+        lines.floor = from.sequence.later(lines.floor);
+        // The next ones, by when they are needed.
+        self.lines.prefetch(last - 1);
+        self.lines.prefetch(parent_of(last - 1));
+    }
+
+    /// Gives memory back that buckets were merged out of, a piece at a time. Whether there was any.
+    pub(super) fn give_back(&self, budget: &Budget) -> bool {
+        self.lines.shrink_to(self.shape().buckets().max(BUCKETS_MIN), budget)
+    }
+
     /// Empties a chain, which the caller has locked, and puts its lines back.
-    fn drain(&self, lines: &mut Lines, head: &Line, slots: &mut Vec<Slot>) {
+    fn drain(&self, lines: &mut Lines, budget: &Budget, head: &Line, slots: &mut Vec<Slot>) {
         let mut line = head;
         loop {
             for at in 0..SLOTS {
@@ -369,69 +413,8 @@ impl Index {
         let mut number = head.link.swap(0, Ordering::Relaxed);
         while number != 0 {
             let next = self.overflow[number as usize].link.load(Ordering::Relaxed);
-            lines.put(self, number);
+            lines.put(self, budget, number);
             number = next;
         }
-    }
-}
-
-impl Lines {
-    pub(super) fn new() -> Self {
-        Self { charged: 0, free: 0, fresh: 1, overflow_charged: 0, scratch: Vec::new() }
-    }
-
-    /// Bytes of the budget that the index has taken.
-    pub(super) fn charged_bytes(&self) -> u64 {
-        ((self.charged + self.overflow_charged) * size_of::<Line>()) as u64
-    }
-
-    /// Sees to it that [`Index::insert`] will find the lines that it needs: the first buckets,
-    /// and an overflow line. False if the budget does not allow for them.
-    pub(super) fn provide(&mut self, index: &Index, budget: &Budget) -> bool {
-        if self.charged == 0 {
-            if !budget.charge((BUCKETS_MIN * size_of::<Line>()) as u64) {
-                return false;
-            }
-            self.charged = BUCKETS_MIN;
-        }
-        if self.free != 0 || self.fresh < self.overflow_charged {
-            return true;
-        }
-        let charged = self.overflow_charged + LINES_PER_CHARGE;
-        if charged > index.overflow.len() || !budget.charge(SMALL_BYTES as u64) {
-            return false;
-        }
-        self.overflow_charged = charged;
-        index.overflow.extend_to(charged);
-        true
-    }
-
-    /// Sees to it that there is memory for one more bucket.
-    pub(super) fn provide_bucket(&mut self, index: &Index, budget: &Budget) -> bool {
-        if index.shape().buckets() < self.charged {
-            return true;
-        }
-        if !budget.charge(SMALL_BYTES as u64) {
-            return false;
-        }
-        self.charged += LINES_PER_CHARGE;
-        index.lines.extend_to(self.charged.min(index.lines.len()));
-        true
-    }
-
-    fn take(&mut self, index: &Index) -> u32 {
-        let number = self.free;
-        if number != 0 {
-            self.free = index.overflow[number as usize].link.load(Ordering::Relaxed);
-            return number;
-        }
-        debug_assert!(self.fresh < self.overflow_charged, "provide was not called");
-        self.fresh += 1;
-        (self.fresh - 1) as u32
-    }
-
-    fn put(&mut self, index: &Index, number: u32) {
-        index.overflow[number as usize].link.store(self.free, Ordering::Relaxed);
-        self.free = number;
     }
 }

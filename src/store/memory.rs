@@ -1,29 +1,25 @@
-//! Address space from the operating system, seen as a slice of atomics.
+//! Memory as a slice of atomics, charged to the budget as it is used.
 //!
-//! A [`Region`] is reserved once at its full size and becomes resident page by page as it is
-//! written to. It is never unmapped while the store lives, so that a reader that follows a
-//! reference which a concurrent writer has just made stale meets other data, but never a fault.
+//! A [`Region`] grows and shrinks at its end. What it has is charged before it can become resident, and
+//! refunded after the kernel has it back, so that what is charged is never less than what is resident.
 
-#![allow(unsafe_code)] // Maps memory and hands it out as slices; the rest of the store is safe.
+#![allow(unsafe_code)] // Hands mapped memory out as slices; the rest of the store is safe.
 
-use std::ffi::c_void;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, Release},
+    fence,
+};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-
+use super::budget::Budget;
+use super::mapping::{Block, HUGE_BYTES, Mapping, SMALL_BYTES};
 use super::prefault::{Growth, Prefaulter};
-
-/// What the processor maps with one entry of its address cache if the kernel can arrange it.
-pub(super) const HUGE_BYTES: usize = 2 << 20;
-
-/// What the kernel makes resident at a time otherwise.
-pub(super) const SMALL_BYTES: usize = 4 << 10;
 
 /// Types that may live in a [`Region`].
 ///
@@ -35,86 +31,19 @@ pub(super) unsafe trait Zeroed: Sync {}
 // SAFETY: an atomic integer is valid for all bit patterns.
 unsafe impl Zeroed for AtomicU64 {}
 
-/// Address space of the process's, from a boundary of [`HUGE_BYTES`] on, for as long as anybody
-/// holds it.
-#[derive(Debug)]
-pub(super) struct Mapping {
-    /// INVARIANT: `bytes` bytes from here on lie in the mapping.
-    base: NonNull<c_void>,
-    bytes: usize,
-    /// The mapping as the kernel knows it, for unmapping.
-    whole: NonNull<c_void>,
-    whole_bytes: usize,
-}
-
-// SAFETY: addresses, which are the same for all threads; the memory itself is only reached through
-// a `Region`.
-unsafe impl Send for Mapping {}
-// SAFETY: as above; the kernel takes advice from any thread.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    /// Reserves so many bytes, rounded up to whole kernel pages, to be resident in small ones.
-    pub(super) fn reserve(bytes: usize) -> io::Result<Self> {
-        let bytes = bytes.next_multiple_of(SMALL_BYTES).max(SMALL_BYTES);
-        let whole_bytes = bytes + HUGE_BYTES;
-        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice.
-        let whole = unsafe {
-            mmap_anonymous(
-                std::ptr::null_mut(),
-                whole_bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        }?;
-        let skip = whole.align_offset(HUGE_BYTES);
-        let whole = NonNull::new(whole).ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: `skip` is less than HUGE_BYTES, by which the mapping is longer than `bytes`.
-        let base = unsafe { whole.byte_add(skip) };
-        let mapping = Self { base, bytes, whole, whole_bytes };
-        // Whatever the system's default is.
-        mapping.advise(0..bytes, Advice::LinuxNoHugepage);
-        Ok(mapping)
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Makes a stretch of [`HUGE_BYTES`] that nobody has written to resident as one huge page, if
-    /// the kernel has one, and takes the time.
-    pub(super) fn populate_huge(&self, start: usize) {
-        let page = start..start + HUGE_BYTES;
-        self.advise(page.clone(), Advice::LinuxHugepage);
-        self.advise(start..start + SMALL_BYTES, Advice::LinuxPopulateWrite);
-        // What is given back of it and used again comes in small pages: nobody waits, and no more
-        // becomes resident than is used.
-        self.advise(page, Advice::LinuxNoHugepage);
-    }
-
-    fn advise(&self, bytes: Range<usize>, advice: Advice) {
-        assert!(bytes.start <= bytes.end && bytes.end <= self.bytes);
-        let start = self.base.as_ptr().cast::<u8>().wrapping_add(bytes.start);
-        // A kernel without huge pages refuses; the store works without them.
-        // SAFETY: the range lies inside of the mapping, and zeroes are valid values of atomics.
-        let _ = unsafe { madvise(start.cast(), bytes.len(), advice) };
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours and nothing borrows from it any more.
-        let done = unsafe { munmap(self.whole.as_ptr(), self.whole_bytes) };
-        debug_assert!(done.is_ok(), "a mapping of our own can be unmapped");
-    }
-}
-
-/// A reserved range of zeroes that holds `len` values of `T`.
+/// A reserved range of zeroes that holds `len` values of `T`. Values may be read anywhere, and written
+/// to as far as [`extend_to`](Self::extend_to) said.
 pub(super) struct Region<T> {
     /// INVARIANT: the start of `mapping`, which has room for `len` values of `T`.
     base: NonNull<T>,
     len: usize,
     mapping: Arc<Mapping>,
+    /// Bytes from the start that are in use.
+    used: AtomicUsize,
+    /// Bytes from the start that are charged: those in use, and a huge page that is touched ahead.
+    charged: AtomicUsize,
+    /// Bytes among them that are not: skipped, or given back.
+    absent: AtomicUsize,
     growth: Option<Growth>,
     marker: PhantomData<T>,
 }
@@ -130,22 +59,143 @@ impl<T: Zeroed> Region<T> {
     pub(super) fn reserve(len: usize, prefaulter: Option<&Prefaulter>) -> io::Result<Self> {
         let mapping = Arc::new(Mapping::reserve(len * size_of::<T>())?);
         let growth = prefaulter.map(|prefaulter| Growth::new(prefaulter, &mapping));
-        let (base, len) = (mapping.base.cast(), mapping.bytes / size_of::<T>());
-        Ok(Self { base, len, mapping, growth, marker: PhantomData })
+        let (base, len) = (mapping.base().cast(), mapping.bytes() / size_of::<T>());
+        let [used, charged, absent] = std::array::from_fn(|_| AtomicUsize::new(0));
+        Ok(Self { base, len, mapping, used, charged, absent, growth, marker: PhantomData })
     }
 
-    /// Says that values up to `end` are about to be used.
+    /// Leaves so many values at the start alone, which thus cost nothing.
+    pub(super) fn skip(&self, values: usize) {
+        let bytes = values * size_of::<T>();
+        [&self.used, &self.charged, &self.absent]
+            .iter()
+            .for_each(|count| count.store(bytes, Relaxed));
+    }
+
+    /// Bytes that are charged.
+    pub(super) fn charged_bytes(&self) -> u64 {
+        (self.charged.load(Relaxed) - self.absent.load(Relaxed)) as u64
+    }
+
+    /// Bytes of them that are not in use yet.
+    pub(super) fn ahead_bytes(&self) -> u64 {
+        (self.charged.load(Relaxed) - self.used.load(Relaxed)) as u64
+    }
+
+    /// Sees to it that values up to `end` may be written to. False if the region, the budget, or the
+    /// operating system does not allow for it. For the region's writer, as all that changes its size.
     #[inline]
-    pub(super) fn extend_to(&self, end: usize) {
-        if let Some(growth) = &self.growth {
-            growth.reach(end * size_of::<T>());
+    pub(super) fn extend_to(&self, end: usize, budget: &Budget) -> bool {
+        let end = end * size_of::<T>();
+        end <= self.used.load(Relaxed) || self.extend(end.next_multiple_of(SMALL_BYTES), budget)
+    }
+
+    #[cold]
+    fn extend(&self, end: usize, budget: &Budget) -> bool {
+        let used = self.used.load(Relaxed);
+        if end > self.mapping.bytes() {
+            return false;
+        }
+        let begins_block = (end - 1) / HUGE_BYTES > used.saturating_sub(1) / HUGE_BYTES;
+        if begins_block && self.mapping.turn(end - 1, Block::Asked, Block::Small) {
+            // It was not touched in time.
+            self.uncharge_to(used, budget);
+        }
+        if !self.charge_to(end, budget) {
+            return false;
+        }
+        self.used.store(end, Relaxed);
+        if let Some(growth) = &self.growth
+            && let Some(start) = growth.reach(end)
+        {
+            self.touch_ahead(growth, start, budget);
+        }
+        true
+    }
+
+    /// Has the huge page from `start` on touched before it is used, if the budget allows for it.
+    fn touch_ahead(&self, growth: &Growth, start: usize, budget: &Budget) {
+        let (before, end) = (self.charged.load(Relaxed), start + HUGE_BYTES);
+        if before > start || end > self.mapping.bytes() || !self.charge_to(end, budget) {
+            return;
+        }
+        let asked = self.mapping.turn(start, Block::Small, Block::Asked);
+        if !asked || !growth.ask(start) {
+            self.mapping.turn(start, Block::Asked, Block::Small);
+            self.uncharge_to(before, budget);
         }
     }
 
-    /// Turns whole values back into untouched zeroes and their memory back to the kernel.
-    pub(super) fn give_back(&self, values: Range<usize>) {
+    fn charge_to(&self, end: usize, budget: &Budget) -> bool {
+        let charged = self.charged.load(Relaxed);
+        if end <= charged {
+            return true;
+        }
+        if !budget.charge((end - charged) as u64) {
+            return false;
+        }
+        if let Err(error) = self.mapping.make_writable(end) {
+            budget.refund((end - charged) as u64);
+            warn_of(&error);
+            return false;
+        }
+        self.charged.store(end, Relaxed);
+        true
+    }
+
+    /// Takes charges back for what did not become resident.
+    fn uncharge_to(&self, end: usize, budget: &Budget) {
+        let before = self.charged.swap(end, Relaxed);
+        budget.refund((before - end) as u64);
+    }
+
+    /// Gives the last piece of memory beyond `end` back to the kernel, which can free it by itself, and
+    /// to the budget. Whether there was one.
+    pub(super) fn shrink_to(&self, end: usize, budget: &Budget) -> bool {
+        let end = (end * size_of::<T>()).next_multiple_of(SMALL_BYTES);
+        let charged = self.charged.load(Relaxed);
+        if charged <= end {
+            return false;
+        }
+        let start = match self.mapping.block(charged - 1) {
+            Block::Small => charged - SMALL_BYTES,
+            _ => (charged - 1) / HUGE_BYTES * HUGE_BYTES,
+        };
+        if start < end || !self.mapping.give_back(start..charged) {
+            return false;
+        }
+        self.uncharge_to(start, budget);
+        self.used.fetch_min(start, Relaxed);
+        if let Some(growth) = &self.growth {
+            growth.retreat(start);
+        }
+        true
+    }
+
+    /// Turns values into untouched zeroes, and gives their memory back to the kernel and to the budget.
+    /// False if the kernel does not take it now. They are whole kernel pages.
+    pub(super) fn give_back(&self, values: Range<usize>, budget: &Budget) -> bool {
         let size = size_of::<T>();
-        self.mapping.advise(values.start * size..values.end * size, Advice::LinuxDontNeed);
+        let bytes = values.start * size..values.end * size;
+        let given = self.mapping.give_back(bytes.clone());
+        if given {
+            self.absent.fetch_add(bytes.len(), Relaxed);
+            budget.refund(bytes.len() as u64);
+        }
+        given
+    }
+
+    /// Has so many values back that were given back. False if the budget does not allow for them.
+    pub(super) fn take_back(&self, values: usize, budget: &Budget) -> bool {
+        let bytes = values * size_of::<T>();
+        let granted = budget.charge(bytes as u64);
+        self.absent.fetch_sub(if granted { bytes } else { 0 }, Relaxed);
+        granted
+    }
+
+    /// Whether a value lies in a huge page.
+    pub(super) fn is_huge(&self, value: usize) -> bool {
+        self.mapping.block(value * size_of::<T>()) == Block::Huge
     }
 
     /// Starts loading the cache line of one value.
@@ -154,6 +204,17 @@ impl<T: Zeroed> Region<T> {
         if let Some(value) = self.get(at) {
             prefetch(value);
         }
+    }
+}
+
+/// Says once that the operating system has less memory for the process than its settings say.
+#[cold]
+fn warn_of(error: &io::Error) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Relaxed) {
+        log::warn!(
+            "no more memory from the operating system ({error}): the store makes do with what it has"
+        );
     }
 }
 
@@ -183,24 +244,24 @@ pub(super) unsafe fn bytes_of(words: &[AtomicU64]) -> &[u8] {
 /// what is written, up to a whole word, become zero.
 pub(super) fn write_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
     // Stale readers may still look at the words, so that they are written as atomics.
-    fence(Ordering::Release);
+    fence(Release);
     let (mut word, skip) = (at / 8, at % 8);
     let mut bytes = bytes;
     if skip > 0 {
         let (now, later) = bytes.split_at(bytes.len().min(8 - skip));
-        let mut joined = words[word].load(Ordering::Relaxed).to_ne_bytes();
+        let mut joined = words[word].load(Relaxed).to_ne_bytes();
         joined[skip..skip + now.len()].copy_from_slice(now);
-        words[word].store(u64::from_ne_bytes(joined), Ordering::Relaxed);
+        words[word].store(u64::from_ne_bytes(joined), Relaxed);
         (word, bytes) = (word + 1, later);
     }
     let (whole, rest) = bytes.as_chunks::<8>();
     for (to, from) in words[word.min(words.len())..].iter().zip(whole) {
-        to.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
+        to.store(u64::from_ne_bytes(*from), Relaxed);
     }
     if !rest.is_empty() {
         let mut joined = [0; 8];
         joined[..rest.len()].copy_from_slice(rest);
-        words[word + whole.len()].store(u64::from_ne_bytes(joined), Ordering::Relaxed);
+        words[word + whole.len()].store(u64::from_ne_bytes(joined), Relaxed);
     }
 }
 

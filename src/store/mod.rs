@@ -17,8 +17,10 @@ mod hasher;
 mod index;
 mod key;
 mod large;
+mod lines;
 mod list;
 mod log;
+mod mapping;
 mod memory;
 mod numa;
 mod pages;
@@ -26,6 +28,7 @@ mod partition;
 mod partitions;
 mod prefault;
 mod sequence;
+mod space;
 mod steering;
 mod wheel;
 
@@ -138,7 +141,8 @@ impl Store {
     /// Reserves the store's address space; memory is touched as entries arrive.
     ///
     /// # Errors
-    /// When a setting is out of its range, or the operating system refuses the address space.
+    /// When a setting is out of its range, or the process may not have the address space; it then
+    /// says how much is missing.
     pub fn new(settings: Settings) -> io::Result<Arc<Self>> {
         settings.validate()?;
         let hasher = Hasher::with_random_seed();

@@ -24,7 +24,9 @@ pub(super) const PAGE_BYTES: usize = 8 << 10;
 pub(super) const PAGE_WORDS: usize = PAGE_BYTES / 8;
 
 /// What a page costs of the memory limit: itself and its record.
-pub(super) const PAGE_CHARGE: u64 = (PAGE_BYTES + size_of::<Record>()) as u64;
+pub(super) const PAGE_CHARGE: u64 = PAGE_BYTES as u64 + RECORD_BYTES;
+
+const RECORD_BYTES: u64 = size_of::<Record>() as u64;
 
 /// No page.
 pub(super) const NONE: u32 = 0;
@@ -133,15 +135,19 @@ impl Pages {
             .ok()
             .filter(|&pages| u32::try_from(pages).is_ok())
             .ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Self {
-            words: Region::reserve(pages * PAGE_WORDS, prefaulter)?,
-            records: Region::reserve(pages, None)?,
-        })
+        let words = Region::reserve(pages * PAGE_WORDS, prefaulter)?;
+        words.skip(PAGE_WORDS);
+        Ok(Self { words, records: Region::reserve(pages, None)? })
     }
 
-    /// Highest page number plus one.
-    fn end(&self) -> u32 {
-        (self.words.len() / PAGE_WORDS) as u32
+    /// Bytes that are charged to the budget.
+    pub(super) fn charged_bytes(&self) -> u64 {
+        self.words.charged_bytes() + self.records.charged_bytes()
+    }
+
+    /// Bytes of pages that there is address space for.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.words.len() as u64 * 8
     }
 
     #[inline]
@@ -196,25 +202,32 @@ pub(super) struct Stock {
     /// Resident pages, last in first out, linked by [`Room::Queue`].
     free: u32,
     free_pages: u32,
-    /// Pages that were given back to the kernel, linked likewise.
+    /// Pages that were given back to the kernel, linked likewise. Their records stay.
     returned: u32,
+    returned_pages: u32,
     /// Pages from here on were never used.
     fresh: u32,
-    /// Pages that are charged to the budget: in use or free.
-    charged_pages: u32,
 }
 
 impl Stock {
     pub(super) fn new() -> Self {
-        Self { free: NONE, free_pages: 0, returned: NONE, fresh: 1, charged_pages: 0 }
+        Self { free: NONE, free_pages: 0, returned: NONE, returned_pages: 0, fresh: 1 }
     }
 
     pub(super) fn free_pages(&self) -> u32 {
         self.free_pages
     }
 
-    pub(super) fn charged_pages(&self) -> u32 {
-        self.charged_pages
+    /// Pages that may be resident: in use or free.
+    pub(super) fn held_pages(&self) -> u32 {
+        self.fresh - 1 - self.returned_pages
+    }
+
+    /// Charged bytes that hold nothing.
+    pub(super) fn idle_bytes(&self, pages: &Pages) -> u64 {
+        u64::from(self.free_pages) * PAGE_CHARGE
+            + u64::from(self.returned_pages) * RECORD_BYTES
+            + pages.words.ahead_bytes()
     }
 
     /// A resident page that was freed before.
@@ -230,19 +243,21 @@ impl Stock {
 
     /// A page that is not resident yet, if the budget allows for it.
     pub(super) fn take_fresh(&mut self, pages: &Pages, budget: &Budget) -> Option<u32> {
-        let returned = self.returned != NONE;
-        if (!returned && self.fresh == pages.end()) || !budget.charge(PAGE_CHARGE) {
-            return None;
-        }
-        self.charged_pages += 1;
-        if returned {
+        if self.returned != NONE {
+            if !pages.words.take_back(PAGE_WORDS, budget) {
+                return None;
+            }
             let page = self.returned;
             self.returned = pages.next_in_chain(page);
+            self.returned_pages -= 1;
             return Some(page);
         }
-        let page = self.fresh;
+        let (page, end) = (self.fresh, self.fresh as usize + 1);
+        if !pages.records.extend_to(end, budget) || !pages.words.extend_to(end * PAGE_WORDS, budget)
+        {
+            return None;
+        }
         self.fresh += 1;
-        pages.words.extend_to(self.fresh as usize * PAGE_WORDS);
         Some(page)
     }
 
@@ -259,15 +274,23 @@ impl Stock {
         self.free_pages += count;
     }
 
-    /// Gives a free page back to the kernel and its bytes back to the budget.
+    /// Whether the next page that is given back lies in a huge page, which takes its time to be split.
+    pub(super) fn is_next_huge(&self, pages: &Pages) -> bool {
+        self.free != NONE && pages.words.is_huge(self.free as usize * PAGE_WORDS)
+    }
+
+    /// Gives a free page back to the kernel and its bytes back to the budget. False if there is none,
+    /// or the kernel does not take it now.
     pub(super) fn give_back(&mut self, pages: &Pages, budget: &Budget) -> bool {
         let Some(page) = self.take_free(pages) else { return false };
         let first = page as usize * PAGE_WORDS;
-        pages.words.give_back(first..first + PAGE_WORDS);
+        if !pages.words.give_back(first..first + PAGE_WORDS, budget) {
+            self.put(pages, page);
+            return false;
+        }
         pages.record(page).link(Room::Queue).next.store(self.returned, Ordering::Relaxed);
         self.returned = page;
-        self.charged_pages -= 1;
-        budget.refund(PAGE_CHARGE);
+        self.returned_pages += 1;
         true
     }
 }

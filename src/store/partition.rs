@@ -4,8 +4,8 @@
 //! hold the mutex around everything else, the [`Keeper`], one at a time.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::thread::sched_getcpu;
 
@@ -17,11 +17,13 @@ use super::entry::{
 use super::ghost::Ghost;
 use super::glimpse::Glimpse;
 use super::hasher::Hasher;
-use super::index::{Found, Index, Lines, Sighting, tag_of};
+use super::index::{Found, Index, Sighting, tag_of};
 use super::large::Chain;
+use super::lines::Lines;
 use super::log::Log;
 use super::pages::{Kind, PAGE_CHARGE, Pages, Stock, page_of};
 use super::prefault::Prefaulter;
+use super::space::Space;
 use super::steering::Steering;
 use super::wheel::{Wheel, unit_of};
 use super::{Expiry, Key, Settings, Shortage, SmallValue, Statistics, Tick, Written};
@@ -31,15 +33,11 @@ pub(super) struct Partition {
     pub(super) index: Index,
     pub(super) pages: Pages,
     pub(super) hasher: Hasher,
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: Budget,
     prefaulter: Option<Prefaulter>,
     /// Bytes of the budget that are the partition's if all have the same.
     share_bytes: u64,
     keeper: Mutex<Keeper>,
-    /// Bytes that are charged, as of the last write, for those who look without the lock.
-    charged_bytes: AtomicU64,
-    /// Those of them that can't hold values.
-    fixed_bytes: AtomicU64,
     /// Nothing is to be maintained before this unit of the wheel.
     quiet_until: AtomicU32,
 }
@@ -100,31 +98,29 @@ pub(super) fn is_small(key_len: usize, value_len: usize) -> bool {
 impl Partition {
     pub(super) fn new(
         settings: Settings,
+        space: Space,
         prefaulter: Option<Prefaulter>,
         hasher: Hasher,
-        budget: Arc<Budget>,
+        budget: Budget,
     ) -> io::Result<Self> {
-        let bytes_max = settings.memory_bytes_max;
         Ok(Self {
-            index: Index::reserve(bytes_max, prefaulter.as_ref())?,
-            pages: Pages::reserve(bytes_max, prefaulter.as_ref())?,
+            index: Index::reserve(space.entries_bytes_max, prefaulter.as_ref())?,
+            pages: Pages::reserve(space.pages_bytes_max, prefaulter.as_ref())?,
             hasher,
             budget,
             prefaulter,
-            share_bytes: bytes_max / settings.partitions as u64,
+            share_bytes: settings.memory_bytes_max / settings.partitions as u64,
             keeper: Mutex::new(Keeper {
                 lines: Lines::new(),
                 stock: Stock::new(),
                 log: Log::new(),
                 wheel: Wheel::new(),
-                ghost: Ghost::reserve(bytes_max)?,
+                ghost: Ghost::reserve(space.entries_bytes_max)?,
                 steering: Steering::new(),
                 keys: 0,
                 now: Tick(0),
                 statistics: Statistics::default(),
             }),
-            charged_bytes: AtomicU64::new(0),
-            fixed_bytes: AtomicU64::new(0),
             quiet_until: AtomicU32::new(0),
         })
     }
@@ -145,28 +141,20 @@ impl Partition {
         let keeper = &mut *keeper;
         keeper.now = keeper.now.max(now);
         let now = keeper.now;
-        let mut writer = Writer { partition: self, keeper, now, asks_elsewhere: true };
-        let result = work(&mut writer);
-        self.publish(keeper);
-        result
-    }
-
-    fn publish(&self, keeper: &Keeper) {
-        let fixed = keeper.lines.charged_bytes() + keeper.ghost.charged_bytes();
-        self.fixed_bytes.store(fixed, Relaxed);
-        self.charged_bytes.store(keeper.charged_bytes(), Relaxed);
+        work(&mut Writer { partition: self, keeper, now, asks_elsewhere: true })
     }
 
     pub(super) fn charged_bytes(&self) -> u64 {
-        self.charged_bytes.load(Relaxed)
+        self.budget.charged_bytes()
     }
 
+    /// Charged bytes that can't hold values.
     pub(super) fn fixed_bytes(&self) -> u64 {
-        self.fixed_bytes.load(Relaxed)
+        self.charged_bytes().saturating_sub(self.pages.charged_bytes())
     }
 
-    pub(super) fn is_below_share(&self, keeper: &Keeper) -> bool {
-        keeper.charged_bytes() + PAGE_CHARGE < self.share_bytes
+    pub(super) fn is_below_share(&self) -> bool {
+        self.charged_bytes() + PAGE_CHARGE < self.share_bytes
     }
 
     pub(super) fn is_above_share(&self) -> bool {
@@ -234,18 +222,10 @@ impl Partition {
     pub(super) fn statistics(&self) -> Statistics {
         self.write(Tick(0), |writer| {
             let keeper = &*writer.keeper;
-            let free = u64::from(keeper.stock.free_pages()) * PAGE_CHARGE;
-            let bytes = keeper.charged_bytes() - free;
+            let idle = keeper.stock.idle_bytes(&self.pages) + self.index.lines.ahead_bytes();
+            let bytes = self.charged_bytes() - idle;
             Statistics { keys: keeper.keys, bytes, ..keeper.statistics }
         })
-    }
-}
-
-impl Keeper {
-    fn charged_bytes(&self) -> u64 {
-        u64::from(self.stock.charged_pages()) * PAGE_CHARGE
-            + self.lines.charged_bytes()
-            + self.ghost.charged_bytes()
     }
 }
 
@@ -353,18 +333,31 @@ impl<'a> Writer<'a> {
     fn grow_index(&mut self) {
         let (partition, keeper) = (self.partition, &mut *self.keeper);
         let (index, pages) = (&partition.index, &partition.pages);
-        if !index.is_crowded(keeper.keys) || !keeper.lines.provide_bucket(index, &partition.budget)
-        {
+        if !index.is_crowded(keeper.keys) || !index.provide_bucket(&partition.budget) {
             return;
         }
         index.split(
             &mut keeper.lines,
+            &partition.budget,
             |slot| pages.prefetch(slot.place()),
             |slot| {
                 let entry = Entry::at(pages.words_at(slot.place()));
                 entry.map_or(0, |entry| partition.hasher.hash_entry(&entry))
             },
         );
+    }
+
+    /// Takes a bucket out of the index if there are few keys for so many. Whether there were.
+    pub(super) fn shrink_index(&mut self) -> bool {
+        let (index, budget) = (&self.partition.index, &self.partition.budget);
+        let lines = &mut self.keeper.lines;
+        // Without the memory for it, it is for another time.
+        if !index.is_sparse(self.keeper.keys) || !index.provide(lines, budget) {
+            return false;
+        }
+        index.merge(lines, budget);
+        index.give_back(budget);
+        true
     }
 
     /// Removes a key. Whether it was live.
@@ -382,8 +375,10 @@ impl<'a> Writer<'a> {
 
     /// Takes an entry out of the index and lets go of its memory.
     pub(super) fn take_out(&mut self, found: Found<'_>, entry: &Entry<'_>) {
-        self.partition.index.remove(&mut self.keeper.lines, found);
+        let partition = self.partition;
+        partition.index.remove(&mut self.keeper.lines, &partition.budget, found);
         self.keeper.keys -= 1;
         self.bury(found.slot.place(), entry);
+        self.shrink_index();
     }
 }

@@ -6,14 +6,14 @@
 
 use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use super::budget::Budget;
 use super::hasher::Hasher;
-use super::memory::HUGE_BYTES;
+use super::mapping::HUGE_BYTES;
 use super::pages::PAGE_CHARGE;
 use super::partition::{Partition, Writer};
 use super::prefault::Prefaulter;
+use super::space::{self, Space};
 use super::{Full, Settings, Shortage, Tick};
 
 /// Pages that another partition gives up at a time.
@@ -28,27 +28,30 @@ const TRIES_MAX: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Partitions {
     list: Box<[Partition]>,
-    budget: Arc<Budget>,
+    budget: Budget,
 }
 
 impl Partitions {
     pub(super) fn new(settings: Settings, hasher: &Hasher) -> io::Result<Self> {
-        let budget = Arc::new(Budget::new(settings.memory_bytes_max));
+        let space = Space::of(settings)?;
+        let budget = Budget::new(settings.memory_bytes_max);
         let threads = may_be_huge(settings).then(|| Prefaulter::start(settings.partitions));
         let prefaulter = threads.flatten();
         let partition = |_| {
             let prefaulter = prefaulter.as_ref().map(Prefaulter::for_partition);
-            Partition::new(settings, prefaulter, hasher.clone(), Arc::clone(&budget))
+            Partition::new(settings, space, prefaulter, hasher.clone(), budget.for_partition())
         };
-        let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>()?;
-        Ok(Self { list, budget })
+        let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>();
+        Ok(Self { list: list.map_err(|error| space::refused(&error, settings))?, budget })
     }
 
     /// Bytes that one large value can have at most, pages and records included.
     pub(super) fn value_bytes_max(&self) -> u64 {
-        // Each partition keeps a page in reserve and may have two open; a last one is slack.
+        // Each partition keeps a page in reserve and may have two open; a last one is slack. Page 0 is
+        // none.
         let kept = |partition: &Partition| partition.fixed_bytes() + 4 * PAGE_CHARGE;
-        self.budget.bytes_max().saturating_sub(self.list.iter().map(kept).sum())
+        let affordable = self.budget.bytes_max().saturating_sub(self.list.iter().map(kept).sum());
+        affordable.min(self.list[0].pages.bytes_max().saturating_sub(5 * PAGE_CHARGE))
     }
 
     /// Runs `work` as the writer of a partition, with the memory that it needs.

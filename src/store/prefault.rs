@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::memory::{HUGE_BYTES, Mapping};
+use super::mapping::{HUGE_BYTES, Mapping};
 use super::numa::Nodes;
 
 /// Bytes of a region that stay on small pages. Half of the last huge page is idle on the average, and
@@ -35,9 +35,6 @@ const QUARTER_BYTES: usize = HUGE_BYTES / 4;
 /// for it.
 const QUARTER_TIME_MIN: Duration = Duration::from_millis(10);
 
-/// No page; the first one is never asked for.
-const NONE: usize = 0;
-
 /// The thread that touches. It ends after the last region that uses it.
 #[derive(Debug, Clone)]
 pub(super) struct Prefaulter {
@@ -48,26 +45,19 @@ pub(super) struct Prefaulter {
     core: Arc<AtomicUsize>,
 }
 
+/// A huge page of a mapping that is to be touched, by where it starts.
 #[derive(Debug)]
 struct Request {
-    wanted: Arc<Wanted>,
+    mapping: Arc<Mapping>,
     start: usize,
     core: usize,
-}
-
-/// The huge page of a mapping that was asked for, by where it starts. Whoever takes it away may go
-/// on: the thread to touch it, or the region, which came first, to use small pages there.
-#[derive(Debug)]
-struct Wanted {
-    mapping: Arc<Mapping>,
-    start: AtomicUsize,
 }
 
 /// How far a region is in use.
 #[derive(Debug)]
 pub(super) struct Growth {
     prefaulter: Prefaulter,
-    wanted: Arc<Wanted>,
+    mapping: Arc<Mapping>,
     /// A multiple of [`QUARTER_BYTES`].
     reached: AtomicUsize,
     reached_at: Mutex<Instant>,
@@ -82,7 +72,7 @@ impl Prefaulter {
             let nodes = Nodes::of_system();
             for request in received {
                 nodes.move_near(request.core);
-                request.serve();
+                request.mapping.touch_huge(request.start);
             }
         };
         let thread = thread::Builder::new().name("prefault".into()).spawn(work);
@@ -102,59 +92,44 @@ impl Prefaulter {
     }
 }
 
-impl Request {
-    fn serve(&self) {
-        let Wanted { mapping, start } = &*self.wanted;
-        if start.compare_exchange(self.start, NONE, Relaxed, Relaxed).is_ok() {
-            mapping.populate_huge(self.start);
-        }
-    }
-}
-
 impl Growth {
     pub(super) fn new(prefaulter: &Prefaulter, mapping: &Arc<Mapping>) -> Self {
-        let wanted = Wanted { mapping: Arc::clone(mapping), start: AtomicUsize::new(NONE) };
         Self {
             prefaulter: prefaulter.clone(),
-            wanted: Arc::new(wanted),
+            mapping: Arc::clone(mapping),
             reached: AtomicUsize::new(0),
             reached_at: Mutex::new(Instant::now()),
         }
     }
 
-    /// Says that bytes up to `end` are about to be used; a few more than the last time.
-    #[inline]
-    pub(super) fn reach(&self, end: usize) {
-        if end > self.reached.load(Relaxed) {
-            self.reach_quarter(end.next_multiple_of(QUARTER_BYTES), Instant::now());
+    /// Notes that bytes up to `end` are about to be used, a few more than the last time. Where the huge
+    /// page starts that is to be [asked](Self::ask) for now, if one is.
+    pub(super) fn reach(&self, end: usize) -> Option<usize> {
+        if end <= self.reached.load(Relaxed) {
+            return None;
         }
+        self.reach_quarter(end.next_multiple_of(QUARTER_BYTES), Instant::now())
     }
 
-    #[cold]
-    fn reach_quarter(&self, end: usize, now: Instant) {
+    fn reach_quarter(&self, end: usize, now: Instant) -> Option<usize> {
         self.reached.store(end, Relaxed);
         let mut reached_at = self.reached_at.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *reached_at, now);
-        match end % HUGE_BYTES / QUARTER_BYTES {
-            // A page is begun that may not have been touched yet.
-            1 => self.wanted.start.store(NONE, Relaxed),
-            // The last quarter of one is.
-            0 if now.duration_since(before) >= QUARTER_TIME_MIN => self.want(end),
-            _ => {}
-        }
+        // The last quarter of a page is begun, and the next one's would come too late otherwise.
+        let is_due = end.is_multiple_of(HUGE_BYTES) && end >= self.prefaulter.start;
+        (is_due && now.duration_since(before) >= QUARTER_TIME_MIN).then_some(end)
     }
 
-    fn want(&self, start: usize) {
-        let end = start + HUGE_BYTES;
-        if start < self.prefaulter.start || end > self.wanted.mapping.bytes() {
-            return;
-        }
-        self.wanted.start.store(start, Relaxed);
+    /// Notes that bytes from `end` on are no longer in use.
+    pub(super) fn retreat(&self, end: usize) {
+        self.reached.fetch_min(end.next_multiple_of(QUARTER_BYTES), Relaxed);
+    }
+
+    /// Has the thread touch a huge page; false if it has too much to do.
+    pub(super) fn ask(&self, start: usize) -> bool {
         let core = self.prefaulter.core.load(Relaxed);
-        let request = Request { wanted: Arc::clone(&self.wanted), start, core };
-        if self.prefaulter.requests.try_send(request).is_err() {
-            self.wanted.start.store(NONE, Relaxed);
-        }
+        let request = Request { mapping: Arc::clone(&self.mapping), start, core };
+        self.prefaulter.requests.try_send(request).is_ok()
     }
 }
 
@@ -162,61 +137,98 @@ impl Growth {
 mod tests {
     use std::sync::mpsc::Receiver;
 
+    use super::super::budget::Budget;
+    use super::super::mapping::Block;
+    use super::super::memory::Region;
     use super::*;
 
-    /// A region of three huge pages, and the requests that it makes.
-    fn region(requests_max: usize) -> (Growth, Receiver<Request>) {
+    const QUARTERS: usize = QUARTER_BYTES / 8;
+
+    /// Starts a region of three huge pages, and gives the requests that it makes.
+    fn prefaulter(requests_max: usize) -> (Prefaulter, Receiver<Request>) {
         let (requests, received) = sync_channel(requests_max);
-        let prefaulter = Prefaulter { requests, start: HUGE_BYTES, core: Arc::default() };
-        let mapping = Arc::new(Mapping::reserve(3 * HUGE_BYTES).expect("address space"));
-        (Growth::new(&prefaulter, &mapping), received)
+        (Prefaulter { requests, start: HUGE_BYTES, core: Arc::default() }, received)
     }
 
-    fn fill(growth: &Growth, quarters: std::ops::Range<usize>, time: Duration) {
+    /// Fills quarters of a region, each in so much time.
+    fn fill(growth: &Growth, quarters: std::ops::Range<usize>, time: Duration) -> Vec<usize> {
         let mut now = Instant::now();
         *growth.reached_at.lock().expect("nobody panics") = now;
-        for quarter in quarters {
+        let reach = |quarter| {
             now += time;
-            growth.reach_quarter((quarter + 1) * QUARTER_BYTES, now);
-        }
-    }
-
-    fn wanted(growth: &Growth) -> usize {
-        growth.wanted.start.load(Relaxed)
+            growth.reach_quarter((quarter + 1) * QUARTER_BYTES, now)
+        };
+        quarters.filter_map(reach).collect()
     }
 
     #[test]
     fn the_next_huge_page_is_asked_for_while_there_is_time() {
-        let (growth, requests) = region(9);
-        fill(&growth, 0..3, QUARTER_TIME_MIN);
-        assert!(requests.try_recv().is_err(), "it is too early");
-        fill(&growth, 3..4, QUARTER_TIME_MIN);
-        let request = requests.try_recv().expect("a page is nearly used");
-        assert_eq!((request.start, wanted(&growth)), (HUGE_BYTES, HUGE_BYTES));
-        request.serve();
-        assert_eq!(wanted(&growth), NONE);
-        fill(&growth, 4..8, QUARTER_TIME_MIN - Duration::from_nanos(1));
-        assert!(requests.try_recv().is_err(), "it grows too fast");
+        let (prefaulter, _requests) = prefaulter(9);
+        let mapping = Arc::new(Mapping::reserve(3 * HUGE_BYTES).expect("address space"));
+        let growth = Growth::new(&prefaulter, &mapping);
+        assert_eq!(fill(&growth, 0..3, QUARTER_TIME_MIN), [], "it is too early");
+        assert_eq!(fill(&growth, 3..4, QUARTER_TIME_MIN), [HUGE_BYTES], "a page is nearly used");
+        let fast = QUARTER_TIME_MIN - Duration::from_nanos(1);
+        assert_eq!(fill(&growth, 4..8, fast), [], "it grows too fast");
+        growth.retreat(HUGE_BYTES);
+        assert_eq!(fill(&growth, 4..8, QUARTER_TIME_MIN), [2 * HUGE_BYTES], "it has grown again");
+    }
+
+    /// Extends a region to so many quarters, slowly.
+    fn grow(region: &Region<std::sync::atomic::AtomicU64>, quarters: usize, budget: &Budget) {
+        thread::sleep(QUARTER_TIME_MIN);
+        assert!(region.extend_to(quarters * QUARTERS, budget));
+    }
+
+    fn charged(region: &Region<std::sync::atomic::AtomicU64>) -> usize {
+        region.charged_bytes() as usize / QUARTER_BYTES
     }
 
     #[test]
-    fn a_page_that_is_reached_first_is_left_alone() {
-        let (growth, requests) = region(9);
-        fill(&growth, 0..4, QUARTER_TIME_MIN);
-        fill(&growth, 4..8, QUARTER_TIME_MIN);
-        let late = requests.try_recv().expect("the second page");
-        late.serve();
-        assert_eq!(wanted(&growth), 2 * HUGE_BYTES, "the third one is still wanted");
+    fn what_is_touched_ahead_is_charged_and_given_back() {
+        let (prefaulter, requests) = prefaulter(9);
+        let budget = Budget::new(64 << 20);
+        let region = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
+        (1..=4).for_each(|quarters| grow(&region, quarters, &budget));
+        assert_eq!((charged(&region), region.ahead_bytes()), (8, HUGE_BYTES as u64));
+        let Request { mapping, start, .. } = requests.try_recv().expect("the second page");
+        assert_eq!(mapping.block(start), Block::Asked);
+        mapping.touch_huge(start);
+        assert_eq!(mapping.block(start), Block::Huge);
+        (5..=8).for_each(|quarters| grow(&region, quarters, &budget));
+        assert_eq!((charged(&region), mapping.block(2 * start)), (12, Block::Asked));
+        // Reached before it was touched, it is left to small pages.
+        assert!(region.extend_to(8 * QUARTERS + 1, &budget));
+        assert_eq!(region.ahead_bytes(), 0);
+        let late = requests.try_recv().expect("the third page");
+        late.mapping.touch_huge(late.start);
+        assert_eq!(mapping.block(2 * start), Block::Small);
+        // The huge one goes as a whole.
+        let pieces = (0..).take_while(|_| region.shrink_to(7 * QUARTERS, &budget)).count();
+        assert_eq!((pieces, charged(&region)), (1, 8));
+        assert!(region.shrink_to(4 * QUARTERS, &budget));
+        assert_eq!((charged(&region), mapping.block(start)), (4, Block::Small));
+        while region.shrink_to(0, &budget) {}
+        assert!(budget.charge(64 << 20), "all of it was refunded");
     }
 
     #[test]
-    fn nothing_is_asked_for_behind_the_end_or_of_a_thread_that_is_busy() {
-        let (growth, requests) = region(1);
-        fill(&growth, 0..4, QUARTER_TIME_MIN);
-        fill(&growth, 4..8, QUARTER_TIME_MIN);
-        assert_eq!(wanted(&growth), NONE, "the queue is full");
-        assert_eq!(requests.try_recv().expect("the second page").start, HUGE_BYTES);
-        fill(&growth, 8..12, QUARTER_TIME_MIN);
-        assert!(requests.try_recv().is_err(), "the region has three pages");
+    fn nothing_is_asked_for_that_cant_be_had() {
+        let (prefaulter, requests) = prefaulter(1);
+        let budget = Budget::new(5 << 20);
+        let region = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
+        (1..=4).for_each(|quarters| grow(&region, quarters, &budget));
+        (5..=8).for_each(|quarters| grow(&region, quarters, &budget));
+        assert_eq!(charged(&region), 8, "the budget is spent");
+        let first = requests.try_recv().expect("the second page");
+        assert_eq!(first.start, HUGE_BYTES);
+        assert!(requests.try_recv().is_err());
+        let budget = Budget::new(64 << 20);
+        let other = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
+        prefaulter.requests.try_send(first).expect("room for one");
+        (1..=4).for_each(|quarters| grow(&other, quarters, &budget));
+        assert_eq!(charged(&other), 4, "the thread is busy");
+        (9..=12).for_each(|quarters| grow(&other, quarters, &budget));
+        assert_eq!(charged(&other), 12, "the region ends there");
     }
 }

@@ -60,11 +60,25 @@ impl Sequence {
     /// Keeps readers out. The caller is the only writer.
     #[inline]
     pub(super) fn write(&self) -> Writing<'_> {
-        let first = self.0.load(Ordering::Relaxed);
+        self.write_after(self.0.load(Ordering::Relaxed))
+    }
+
+    /// The same with numbers beyond `floor` from now on: the word's memory was given back, and those
+    /// that it had before must not come again.
+    #[inline]
+    pub(super) fn write_after(&self, floor: u32) -> Writing<'_> {
+        let first = self.later(floor);
         debug_assert!(first & 1 == 0, "a second writer");
         self.0.store(first.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
         Writing(self)
+    }
+
+    /// The later of the word's number and another; numbers wrap around.
+    #[inline]
+    pub(super) fn later(&self, other: u32) -> u32 {
+        let number = self.0.load(Ordering::Relaxed);
+        if other.wrapping_sub(number).cast_signed() > 0 { other } else { number }
     }
 }
 
