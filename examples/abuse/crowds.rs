@@ -108,7 +108,7 @@ pub(crate) fn slow_heads(path: &str) -> Outcome {
 }
 
 pub(crate) fn slow_bodies(path: &str) -> Outcome {
-    let server = Server::start(path, &["--body-timeout", "5s"])?;
+    let server = Server::start(path, &["--body-timeout", "5s", "--min-rate-grace", "5s"])?;
     let head = b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
     attack(server, None, head, |stream| stream.write(b"b").is_err() || is_closed(stream))
 }
@@ -118,6 +118,34 @@ pub(crate) fn slow_reads(path: &str) -> Outcome {
     store(server.address, "large", 1 << 20)?;
     let requests = b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n".repeat(8);
     attack(server, Some(4096), &requests, sip)
+}
+
+/// Connections that ask for the metrics without end, and read them.
+pub(crate) fn scrapes(path: &str) -> Outcome {
+    const SCRAPERS: usize = 1_000;
+    let server = Server::start(path, &[])?;
+    let connect = |number| {
+        connect(server.address, number, None).map_err(|e| format!("a scraper can't connect: {e}"))
+    };
+    let mut scrapers = (0..SCRAPERS).map(connect).collect::<Result<Vec<_>, _>>()?;
+    let pipeline = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(8);
+    let mut bytes = vec![0; 256 << 10];
+    let witness = Witness::start(server.address);
+    let end = Instant::now() + ATTACK;
+    let mut received = 0;
+    while Instant::now() < end {
+        for scraper in &mut scrapers {
+            // It fits or it waits: a pipeline is far smaller than the socket's buffer.
+            let _ = scraper.write(&pipeline);
+            while let Ok(n @ 1..) = scraper.read(&mut bytes) {
+                received += n;
+            }
+        }
+    }
+    let (p99, text) = witness.finish()?;
+    let received = mebibytes(received as u64);
+    let text = format!("{SCRAPERS} scrapers received {received}; {text}");
+    if p99 < P99_MAX { Ok(text) } else { Err(text) }
 }
 
 fn store(address: SocketAddr, key: &str, bytes: usize) -> Result<(), String> {

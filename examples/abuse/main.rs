@@ -22,11 +22,12 @@ type Outcome = Result<String, String>;
 
 type Scenario = (&'static str, fn(&str) -> Outcome);
 
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 13] = [
     ("baseline", crowds::baseline),
     ("slow-heads", crowds::slow_heads),
     ("slow-bodies", crowds::slow_bodies),
     ("slow-reads", crowds::slow_reads),
+    ("scrapes", crowds::scrapes),
     ("idle", crowds::idle),
     ("connect-and-close", crowds::connect_and_close),
     ("resets", crowds::resets),

@@ -145,7 +145,7 @@ impl Server {
     /// When a setting is out of its range, an address can't be bound or a core can't be pinned to.
     pub fn bind(data: &[Address], admin: Option<&Address>, settings: Settings) -> io::Result<Self> {
         settings.validate()?;
-        let cores = settings.cores.resolve()?;
+        let (cores, quota) = settings.cores.resolve()?;
         if settings.pin {
             affinity::check(&cores)?;
         }
@@ -164,6 +164,10 @@ impl Server {
         let counters = cores.iter().map(|_| Counters::default()).collect();
         // Before anybody can know that the server is there, and might send one.
         let signals = if settings.signals { Some(signals::subscribe()?) } else { None };
+        if settings.cores == Cores::Auto {
+            let quota = quota.map_or("none".to_owned(), |quota| format!("{quota:.2} cores"));
+            log::info!("cores: {cores:?} (CPU quota: {quota})");
+        }
         let (turned_away, refusal) = (Arc::default(), Refusal(Box::new(|_| {})));
         Ok(Self {
             listeners,
