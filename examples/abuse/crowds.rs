@@ -120,31 +120,38 @@ pub(crate) fn slow_reads(path: &str) -> Outcome {
     attack(server, Some(4096), &requests, sip)
 }
 
-/// Connections that ask for the metrics without end, and read them.
+/// Connections that pipeline the metrics, again as soon as they have read them.
 pub(crate) fn scrapes(path: &str) -> Outcome {
     const SCRAPERS: usize = 1_000;
     let server = Server::start(path, &[])?;
-    let connect = |number| {
-        connect(server.address, number, None).map_err(|e| format!("a scraper can't connect: {e}"))
-    };
-    let mut scrapers = (0..SCRAPERS).map(connect).collect::<Result<Vec<_>, _>>()?;
-    let pipeline = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(8);
+    let pipeline = [
+        b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(8),
+        b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
+    ]
+    .concat();
+    let mut scrapers = Vec::new();
+    for number in 0..SCRAPERS {
+        let mut scraper = connect(server.address, number, None).map_err(|e| e.to_string())?;
+        scraper.write_all(&pipeline).map_err(|error| error.to_string())?;
+        scrapers.push(scraper);
+    }
     let mut bytes = vec![0; 256 << 10];
     let witness = Witness::start(server.address);
     let end = Instant::now() + ATTACK;
-    let mut received = 0;
+    let mut pipelines = 0;
     while Instant::now() < end {
         for scraper in &mut scrapers {
-            // It fits or it waits: a pipeline is far smaller than the socket's buffer.
-            let _ = scraper.write(&pipeline);
             while let Ok(n @ 1..) = scraper.read(&mut bytes) {
-                received += n;
+                // The last answer's body, which is like no end of the others.
+                if bytes[..n].ends_with(b"ok") {
+                    let _ = scraper.write(&pipeline);
+                    pipelines += 1;
+                }
             }
         }
     }
     let (p99, text) = witness.finish()?;
-    let received = mebibytes(received as u64);
-    let text = format!("{SCRAPERS} scrapers received {received}; {text}");
+    let text = format!("{SCRAPERS} scrapers, {} pages; {text}", pipelines * 8);
     if p99 < P99_MAX { Ok(text) } else { Err(text) }
 }
 
