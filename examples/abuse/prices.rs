@@ -29,6 +29,8 @@ fn kinds() -> Vec<(&'static str, String, usize)> {
         let _ = write!(fields, "X-{n}: {n}\r\n");
         fields
     });
+    // More than the parser remembers, so that each is parsed in full.
+    let strange = (0..8).map(|n| format!("GET /k HTTP/1.1\r\nHost: h\r\nY: {n}\r\n{fields}\r\n"));
     let continued =
         "PUT /e HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nv";
     vec![
@@ -37,6 +39,7 @@ fn kinds() -> Vec<(&'static str, String, usize)> {
         ("GET, the same with escapes", get(&format!("/{}", "%6B".repeat(1000))), 1),
         ("GET, a key too long", get(&format!("/{}", "k".repeat(8000))), 1),
         ("GET, 90 fields", format!("GET /k HTTP/1.1\r\nHost: h\r\n{fields}\r\n"), 1),
+        ("8 GETs, 90 fields, all different", strange.collect(), 8),
         ("DELETE, a miss", bare("DELETE /absent"), 1),
         ("OPTIONS *", bare("OPTIONS *"), 1),
         ("an unknown method", bare("FROB /k"), 1),

@@ -92,12 +92,6 @@ impl Pages {
         Self { store, net, turned_away: Arc::default(), http, cache }
     }
 
-    /// Live keys of all partitions.
-    #[must_use]
-    pub fn keys(&self) -> u64 {
-        (0..self.store.partitions()).map(|i| self.store.statistics(i).keys).sum()
-    }
-
     #[cold]
     pub(super) fn show(
         &self,
@@ -114,7 +108,7 @@ impl Pages {
                 let length = page.len();
                 responses.shared_body(request, METRICS, Box::new(SharedPage(page)), length);
             }
-            Page::Size => responses.body(request, TEXT, self.keys().to_string().as_bytes()),
+            Page::Size => responses.body(request, TEXT, self.store.keys().to_string().as_bytes()),
         }
     }
 }

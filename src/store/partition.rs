@@ -40,6 +40,8 @@ pub(super) struct Partition {
     charged_bytes: AtomicU64,
     /// Those of them that can't hold values.
     fixed_bytes: AtomicU64,
+    /// Likewise, the keys.
+    keys: AtomicU64,
     /// Nothing is to be maintained before this unit of the wheel.
     quiet_until: AtomicU32,
 }
@@ -125,6 +127,7 @@ impl Partition {
             }),
             charged_bytes: AtomicU64::new(0),
             fixed_bytes: AtomicU64::new(0),
+            keys: AtomicU64::new(0),
             quiet_until: AtomicU32::new(0),
         })
     }
@@ -155,6 +158,11 @@ impl Partition {
         let fixed = keeper.lines.charged_bytes() + keeper.ghost.charged_bytes();
         self.fixed_bytes.store(fixed, Relaxed);
         self.charged_bytes.store(keeper.charged_bytes(), Relaxed);
+        self.keys.store(keeper.keys, Relaxed);
+    }
+
+    pub(super) fn keys(&self) -> u64 {
+        self.keys.load(Relaxed)
     }
 
     pub(super) fn charged_bytes(&self) -> u64 {
