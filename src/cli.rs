@@ -44,7 +44,7 @@ pub struct Cli {
     auth_file: Option<PathBuf>,
 
     /// Cores that get an event loop each: a list such as 0,2,4-7, or all that the process may
-    /// run on.
+    /// run on, within its CPU quota.
     #[arg(long, value_name = "auto|LIST", env = "COREKV_CORES", default_value = "auto")]
     cores: Cores,
 
@@ -101,8 +101,8 @@ pub struct Cli {
           value_parser = duration)]
     body_timeout: Duration,
 
-    /// Least bytes per second of a request's body, and of a client's reading of its responses; 0
-    /// for none.
+    /// Least bytes per second of a request's body, and of a client's reading of its responses, up to
+    /// 1GiB; 0 for none.
     #[arg(long, value_name = "SIZE", env = "COREKV_MIN_RATE", default_value = "1KiB",
           value_parser = size)]
     min_rate: u64,

@@ -1,10 +1,11 @@
 //! What a server is made with: every setting and limit by name.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cache::{self, MissStatus, Names};
+use crate::cgroup::Groups;
 use crate::http;
 use crate::invalid::Invalid;
 use crate::net::{self, Address, Cores};
@@ -162,7 +163,7 @@ impl Config {
 #[must_use]
 pub fn memory_bytes_default() -> u64 {
     let machine = machine_bytes().unwrap_or(u64::MAX);
-    let cgroup = cgroup_bytes().unwrap_or(u64::MAX);
+    let cgroup = Groups::own().memory_bytes_max().unwrap_or(u64::MAX);
     (machine.min(cgroup) / 2).min(MEMORY_BYTES_DEFAULT_MAX)
 }
 
@@ -171,30 +172,4 @@ fn machine_bytes() -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes << 10)
-}
-
-/// The least limit from the process's cgroup up to the root, for version 2; the limit of the
-/// memory controller's own cgroup, for version 1 (cgroups(7)).
-fn cgroup_bytes() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    text.lines()
-        .filter_map(|line| {
-            let mut parts = line.splitn(3, ':').skip(1);
-            match (parts.next()?, parts.next()?) {
-                ("", path) => limit(Path::new("/sys/fs/cgroup"), path, "memory.max"),
-                ("memory", path) => {
-                    limit(Path::new("/sys/fs/cgroup/memory"), path, "memory.limit_in_bytes")
-                }
-                _ => None,
-            }
-        })
-        .min()
-}
-
-fn limit(root: &Path, path: &str, file: &str) -> Option<u64> {
-    let own = root.join(path.trim_start_matches('/'));
-    own.ancestors()
-        .take_while(|directory| directory.starts_with(root))
-        .filter_map(|directory| fs::read_to_string(directory.join(file)).ok()?.trim().parse().ok())
-        .min()
 }

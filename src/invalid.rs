@@ -48,7 +48,7 @@ impl From<Invalid> for io::Error {
 }
 
 /// Checks a number against its range.
-pub(crate) fn check_number<T: PartialOrd + fmt::Display>(
+pub(crate) fn check_number<T: Copy + PartialOrd + fmt::Display>(
     setting: &'static str,
     number: T,
     range: RangeInclusive<T>,

@@ -28,6 +28,7 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod cache;
+mod cgroup;
 pub mod cli;
 mod config;
 mod explain;

@@ -4,6 +4,7 @@ mod util;
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
@@ -383,6 +384,54 @@ fn auto_means_the_cores_that_the_process_may_use() {
     let server = Server::spawn(taskset);
     assert_eq!(loops(&server), [("corekv-0".to_owned(), core.to_string())]);
     assert_eq!(server.connect().get("/k").status, 404);
+}
+
+/// A control group with a CPU quota of one core; it goes with the value.
+struct OneCore(PathBuf);
+
+impl OneCore {
+    /// `None` where this process may not make one.
+    fn create() -> Option<Self> {
+        let name = format!("corekv-test-{}", std::process::id());
+        let of_version_1 = Path::new("/sys/fs/cgroup/cpu").is_dir();
+        let mount = if of_version_1 { "/sys/fs/cgroup/cpu" } else { "/sys/fs/cgroup" };
+        let group = Self(Path::new(mount).join(name));
+        fs::create_dir(&group.0).ok()?;
+        let write = |file: &str, text| fs::write(group.0.join(file), text).ok();
+        if of_version_1 {
+            write("cpu.cfs_period_us", "100000")?;
+            write("cpu.cfs_quota_us", "100000")?;
+        } else {
+            write("cpu.max", "100000 100000")?;
+        }
+        Some(group)
+    }
+}
+
+impl Drop for OneCore {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn auto_means_no_more_cores_than_the_cpu_quota_is_worth() {
+    let Some(group) = OneCore::create() else {
+        eprintln!("skipped: no control group can be made here");
+        return;
+    };
+    let program = command(&[]);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "echo $$ > \"$1/cgroup.procs\"; exec \"$0\" --listen 127.0.0.1:0"])
+        .arg(program.get_program())
+        .arg(&group.0);
+    let server = Server::spawn(shell);
+    assert_eq!(loops(&server).len(), 1);
+    assert_eq!(server.connect().get("/k").status, 404);
+    eventually("the quota is named", || server.stderr().contains("CPU quota: 1.00 cores"));
+    drop(server);
+    eventually("the group is empty", || fs::remove_dir(&group.0).is_ok());
 }
 
 #[test]

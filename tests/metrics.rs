@@ -332,6 +332,45 @@ fn the_numbers_add_up() {
     assert_eq!(sum(&scrape(&mut client), "corekv_connections_accepted_total", &[]), 6);
 }
 
+/// How many requests the page says were answered, as of the moment that it was rendered.
+fn answered(response: &util::Response) -> u64 {
+    let families = parse(std::str::from_utf8(&response.body).expect("text"));
+    sum(&families, "corekv_requests_total", &[])
+}
+
+#[test]
+fn a_flood_of_scrapes_renders_the_page_a_bounded_number_of_times() {
+    const SCRAPES: usize = 2_000;
+    let server = Server::start(&["--cores", "0"]);
+    let mut client = server.connect();
+    let mut writer = client.stream.try_clone().expect("a second handle");
+    let started = std::time::Instant::now();
+    let sender = std::thread::spawn(move || {
+        std::io::Write::write_all(
+            &mut writer,
+            "GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n".repeat(SCRAPES).as_bytes(),
+        )
+    });
+    let pages: Vec<u64> = (0..SCRAPES).map(|_| answered(&client.response())).collect();
+    let intervals = started.elapsed().as_millis() / 100 + 2;
+    sender.join().expect("no panic").expect("everything is sent");
+    // Each rendering counts the request before it, so no two of them are the same.
+    let mut renderings = pages.clone();
+    renderings.dedup();
+    assert!(pages.is_sorted(), "a page is older than the one before it");
+    assert!(
+        renderings.len() as u128 <= 32 * intervals,
+        "{} of {SCRAPES} pages in {intervals} intervals were rendered",
+        renderings.len()
+    );
+    // Whoever asks once in a while is shown how things are.
+    eventually("the page is as of now", || answered(&client.get("/metrics")) >= SCRAPES as u64);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let before = answered(&client.get("/metrics"));
+    assert_eq!(client.get("/k").status, 404);
+    assert_eq!(answered(&client.get("/metrics")), before + 2);
+}
+
 #[test]
 fn bytes_are_counted_as_they_cross_the_wire() {
     let server = Server::start(&["--admin", "127.0.0.1:0"]);

@@ -108,7 +108,7 @@ pub(crate) fn slow_heads(path: &str) -> Outcome {
 }
 
 pub(crate) fn slow_bodies(path: &str) -> Outcome {
-    let server = Server::start(path, &["--body-timeout", "5s"])?;
+    let server = Server::start(path, &["--body-timeout", "5s", "--min-rate-grace", "5s"])?;
     let head = b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
     attack(server, None, head, |stream| stream.write(b"b").is_err() || is_closed(stream))
 }
@@ -118,6 +118,41 @@ pub(crate) fn slow_reads(path: &str) -> Outcome {
     store(server.address, "large", 1 << 20)?;
     let requests = b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n".repeat(8);
     attack(server, Some(4096), &requests, sip)
+}
+
+/// Connections that pipeline the metrics, again as soon as they have read them.
+pub(crate) fn scrapes(path: &str) -> Outcome {
+    const SCRAPERS: usize = 1_000;
+    let server = Server::start(path, &[])?;
+    let pipeline = [
+        b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(8),
+        b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
+    ]
+    .concat();
+    let mut scrapers = Vec::new();
+    for number in 0..SCRAPERS {
+        let mut scraper = connect(server.address, number, None).map_err(|e| e.to_string())?;
+        scraper.write_all(&pipeline).map_err(|error| error.to_string())?;
+        scrapers.push(scraper);
+    }
+    let mut bytes = vec![0; 256 << 10];
+    let witness = Witness::start(server.address);
+    let end = Instant::now() + ATTACK;
+    let mut pipelines = 0;
+    while Instant::now() < end {
+        for scraper in &mut scrapers {
+            while let Ok(n @ 1..) = scraper.read(&mut bytes) {
+                // The last answer's body, which is like no end of the others.
+                if bytes[..n].ends_with(b"ok") {
+                    let _ = scraper.write(&pipeline);
+                    pipelines += 1;
+                }
+            }
+        }
+    }
+    let (p99, text) = witness.finish()?;
+    let text = format!("{SCRAPERS} scrapers, {} pages; {text}", pipelines * 8);
+    if p99 < P99_MAX { Ok(text) } else { Err(text) }
 }
 
 fn store(address: SocketAddr, key: &str, bytes: usize) -> Result<(), String> {

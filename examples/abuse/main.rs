@@ -11,6 +11,7 @@
 mod client;
 mod crowds;
 mod data;
+mod prices;
 mod server;
 
 use std::process::ExitCode;
@@ -22,11 +23,13 @@ type Outcome = Result<String, String>;
 
 type Scenario = (&'static str, fn(&str) -> Outcome);
 
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 14] = [
     ("baseline", crowds::baseline),
     ("slow-heads", crowds::slow_heads),
     ("slow-bodies", crowds::slow_bodies),
     ("slow-reads", crowds::slow_reads),
+    ("scrapes", crowds::scrapes),
+    ("prices", prices::prices),
     ("idle", crowds::idle),
     ("connect-and-close", crowds::connect_and_close),
     ("resets", crowds::resets),

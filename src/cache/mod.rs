@@ -28,6 +28,7 @@ pub use counters::Counters;
 pub use names::Names;
 use names::{Name, Page};
 pub use pages::Pages;
+use pages::Snapshot;
 pub use plan::Plan;
 use plan::{Paths, Step};
 pub use upload::Upload;
@@ -79,6 +80,7 @@ pub struct Cache {
     settings: Settings,
     counters: Arc<Counters>,
     pages: Arc<Pages>,
+    metrics: Snapshot,
 }
 
 /// Sends a large value from where the store has it.
@@ -120,7 +122,8 @@ impl Cache {
     ) -> Self {
         store.adopt(partition);
         let counters = Arc::clone(&pages.cache[partition]);
-        Self { store, partition, clock, settings, counters, pages }
+        let metrics = Snapshot::default();
+        Self { store, partition, clock, settings, counters, pages, metrics }
     }
 
     /// What the request's path names, given its bytes after percent-decoding.
@@ -171,7 +174,7 @@ impl Cache {
     /// Answers a request whose path has these bytes.
     #[inline(always)] // Into the loop over a batch.
     fn answer(
-        &self,
+        &mut self,
         request: &Request<'_>,
         path: &[u8],
         step: Step,
@@ -188,7 +191,9 @@ impl Cache {
                 responses.empty_with(request, Status::NoContent, ("Allow", name.allow()));
             }
             (_, Method::Propfind) => responses.empty(request.method, persistence, Status::NotFound),
-            (Name::Page(page), _) => self.pages.show(page, request, responses),
+            (Name::Page(page), _) => {
+                self.pages.show(page, &mut self.metrics, request, responses);
+            }
             (Name::Key(hash), method) => {
                 let key = Key::new(path, hash).seen(sighting);
                 match method {

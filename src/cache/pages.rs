@@ -1,12 +1,13 @@
 //! The pages behind the reserved names.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Counters;
 use super::names::Page;
 use crate::http::{self, Request, Responses};
 use crate::metrics;
-use crate::net;
+use crate::net::{self, Payload};
 use crate::store::Store;
 
 const TEXT: &str = "text/plain";
@@ -26,6 +27,46 @@ const ABOUT: &str = concat!(
     "GET /metrics   counters for Prometheus\n",
     "GET /healthz   ok\n",
 );
+
+/// Times that an event loop renders the metrics within an [`INTERVAL`]; whoever asks more often is
+/// shown the last of them. Rendering takes some hundred times as long as answering a GET.
+const RENDERED_PER_INTERVAL_MAX: u32 = 32;
+
+/// See [`RENDERED_PER_INTERVAL_MAX`]: no page that is shown is older.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The metrics as one event loop has rendered them last.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    page: Arc<[u8]>,
+    interval_start: Option<Instant>,
+    rendered: u32,
+}
+
+impl Snapshot {
+    /// The page, rendered anew if that was not done too often lately.
+    fn page(&mut self, now: Instant, render: impl FnOnce() -> String) -> Arc<[u8]> {
+        let is_over = |start| now.saturating_duration_since(start) >= INTERVAL;
+        if self.interval_start.is_none_or(is_over) {
+            (self.interval_start, self.rendered) = (Some(now), 0);
+        }
+        if self.rendered < RENDERED_PER_INTERVAL_MAX {
+            self.rendered += 1;
+            self.page = render().into_bytes().into();
+        }
+        Arc::clone(&self.page)
+    }
+}
+
+/// A page that responses share; it takes turns with the large values of others.
+#[derive(Debug)]
+struct SharedPage(Arc<[u8]>);
+
+impl Payload for SharedPage {
+    fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool) {
+        each(&self.0[from..]);
+    }
+}
 
 /// What the pages show: the store and the counters of all loops.
 #[derive(Debug)]
@@ -51,19 +92,23 @@ impl Pages {
         Self { store, net, turned_away: Arc::default(), http, cache }
     }
 
-    /// Live keys of all partitions.
-    #[must_use]
-    pub fn keys(&self) -> u64 {
-        (0..self.store.partitions()).map(|i| self.store.statistics(i).keys).sum()
-    }
-
     #[cold]
-    pub(super) fn show(&self, page: Page, request: &Request<'_>, responses: &mut Responses<'_>) {
+    pub(super) fn show(
+        &self,
+        page: Page,
+        metrics: &mut Snapshot,
+        request: &Request<'_>,
+        responses: &mut Responses<'_>,
+    ) {
         match page {
             Page::About => responses.body(request, TEXT, ABOUT.as_bytes()),
             Page::Health => responses.body(request, TEXT, b"ok"),
-            Page::Metrics => responses.body(request, METRICS, metrics::render(self).as_bytes()),
-            Page::Size => responses.body(request, TEXT, self.keys().to_string().as_bytes()),
+            Page::Metrics => {
+                let page = metrics.page(responses.now(), || metrics::render(self));
+                let length = page.len();
+                responses.shared_body(request, METRICS, Box::new(SharedPage(page)), length);
+            }
+            Page::Size => responses.body(request, TEXT, self.store.keys().to_string().as_bytes()),
         }
     }
 }

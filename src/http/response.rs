@@ -180,16 +180,31 @@ impl Responses<'_> {
 
     /// Answers with a body of some type.
     pub fn body(&mut self, request: &Request<'_>, content_type: &str, body: &[u8]) {
-        self.count(request.method, Status::Ok);
-        self.start(Status::Ok, request.fields.persistence);
-        let out = self.output.bytes();
-        out.extend_from_slice(b"Content-Type: ");
-        out.extend_from_slice(content_type.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        self.content_length(body.len());
+        self.body_head(request, content_type, body.len());
         if request.method != Method::Head {
             self.output.bytes().extend_from_slice(body);
         }
+    }
+
+    /// Answers with a body of some type that is sent from where it lies.
+    pub fn shared_body(
+        &mut self,
+        request: &Request<'_>,
+        content_type: &str,
+        body: Box<dyn Payload>,
+        length: usize,
+    ) {
+        self.body_head(request, content_type, length);
+        if request.method != Method::Head {
+            self.payload(body, length);
+        }
+    }
+
+    fn body_head(&mut self, request: &Request<'_>, content_type: &str, length: usize) {
+        self.count(request.method, Status::Ok);
+        self.start(Status::Ok, request.fields.persistence);
+        self.field(("Content-Type", content_type));
+        self.content_length(length);
     }
 
     /// Answers with an empty body.

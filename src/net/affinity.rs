@@ -5,8 +5,9 @@ use std::io;
 use std::str::FromStr;
 
 use rustix::io::Errno;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
+use crate::cgroup::Groups;
 use crate::explain::explain;
 use crate::invalid::Invalid;
 
@@ -17,8 +18,9 @@ const CORES_MAX: usize = CpuSet::MAX_CPU;
 /// The cores that get an event loop each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Cores {
-    /// Every core that the process may run on, so that taskset, cgroups and systemd's
-    /// `CPUAffinity=` decide.
+    /// Every core that the process may run on, so that taskset, cpusets and systemd's
+    /// `CPUAffinity=` decide; but no more of them than the quota of its control groups is worth,
+    /// rounded up.
     #[default]
     Auto,
     /// These cores, by the operating system's numbers, each once.
@@ -82,16 +84,35 @@ impl Cores {
         Ok(())
     }
 
-    /// The cores' numbers; for `Auto` those of the process's allowed set.
-    pub(super) fn resolve(&self) -> io::Result<Vec<usize>> {
+    /// The cores' numbers, for `Auto` those of the process's allowed set, and the quota that they were
+    /// cut to if there is one.
+    pub(super) fn resolve(&self) -> io::Result<(Vec<usize>, Option<f64>)> {
         match self {
-            Self::List(cores) => Ok(cores.clone()),
+            Self::List(cores) => Ok((cores.clone(), None)),
             Self::Auto => {
                 let allowed = allowed()?;
-                Ok((0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect())
+                let allowed = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+                let quota = Groups::own().cpus_max();
+                Ok((within_quota(allowed, quota, sched_getcpu()), quota))
             }
         }
     }
+}
+
+/// As many of the cores as the quota, in cores, is worth. They begin with the one that the start runs
+/// on: others with a quota, which can't see each other, must not all crowd onto the first.
+fn within_quota(mut cores: Vec<usize>, quota: Option<f64>, current: usize) -> Vec<usize> {
+    let Some(quota) = quota else { return cores };
+    // A quota too large for the type is not less than the number of cores either.
+    let count = (quota.ceil() as usize).max(1);
+    if count >= cores.len() {
+        return cores;
+    }
+    let first = cores.iter().position(|&core| core == current).unwrap_or(0);
+    cores.rotate_left(first);
+    cores.truncate(count);
+    cores.sort_unstable();
+    cores
 }
 
 /// Pins the calling thread to a core.
@@ -128,6 +149,20 @@ fn allowed() -> io::Result<CpuSet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quota_takes_as_many_cores_as_it_is_worth() {
+        let cores = |quota, current| within_quota((0..64).collect(), quota, current);
+        assert_eq!(cores(None, 7).len(), 64);
+        assert_eq!(cores(Some(1.0), 7), [7]);
+        assert_eq!(cores(Some(0.1), 7), [7]);
+        assert_eq!(cores(Some(1.01), 7), [7, 8]);
+        assert_eq!(cores(Some(3.0), 63), [0, 1, 63]);
+        assert_eq!(cores(Some(2.0), 99), [0, 1]);
+        for much in [64.0, 100.0, f64::MAX] {
+            assert_eq!(cores(Some(much), 7).len(), 64);
+        }
+    }
 
     #[test]
     fn lists_of_cores_are_read() {

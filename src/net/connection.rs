@@ -459,3 +459,27 @@ impl<T> Connection<T> {
         self.respond(progress, cx).unwrap_or(Next::Close)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_turn_spends_no_time() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let rate = MinRate { bytes_per_second: 1 << 10, grace: Duration::from_secs(10) };
+        let now = Instant::now();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(Socket::new(ours.into()), (), now + HOUR);
+        for (wait, pace) in [(Wait::Send, rate.sending()), (Wait::Body, rate.receiving())] {
+            (connection.wait, connection.pace) = (wait, pace);
+            (connection.readable, connection.writable) = (true, true);
+            connection.queued = true;
+            assert!(!connection.is_overdue(now, HOUR), "{wait:?}: the server is late");
+            connection.queued = false;
+            assert!(connection.is_overdue(now, HOUR), "{wait:?}: the peer is late");
+        }
+    }
+}

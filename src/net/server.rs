@@ -177,7 +177,7 @@ impl Server {
     /// When a setting is out of its range, an address can't be bound or a core can't be pinned to.
     pub fn bind(data: &[Address], admin: Option<&Address>, settings: Settings) -> io::Result<Self> {
         settings.validate()?;
-        let cores = settings.cores.resolve()?;
+        let (cores, quota) = settings.cores.resolve()?;
         if settings.pin {
             affinity::check(&cores)?;
         }
@@ -198,6 +198,10 @@ impl Server {
         let signals = settings.signals.then(Signals::subscribe).transpose();
         let signals =
             signals.map_err(explain("can't take signals over (socketpair, sigaction)"))?;
+        if settings.cores == Cores::Auto {
+            let quota = quota.map_or("none".to_owned(), |quota| format!("{quota:.2} cores"));
+            log::info!("cores: {cores:?} (CPU quota: {quota})");
+        }
         let (turned_away, refusal) = (Arc::default(), Refusal(Box::new(|_| {})));
         let ready = Ready(Box::new(|| Ok(())));
         Ok(Self {

@@ -42,7 +42,7 @@ use hasher::Hasher;
 pub use index::Sighting;
 pub use key::{Hash, Key};
 pub use large::{LargeValue, Upload};
-use partition::{Content, Seen, is_small};
+use partition::{Content, Partition, Seen, is_small};
 use partitions::Partitions;
 
 use crate::invalid::{Invalid, check_number};
@@ -298,7 +298,13 @@ impl Store {
         self.partitions.len()
     }
 
-    /// Counts of one partition.
+    /// Keys of all partitions, which no writer has to wait for.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        self.partitions.iter().map(Partition::keys).sum()
+    }
+
+    /// Counts of one partition, which its writers wait for.
     #[must_use]
     pub fn statistics(&self, partition: usize) -> Statistics {
         self.partitions[partition].statistics()

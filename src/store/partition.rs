@@ -4,7 +4,7 @@
 //! hold the mutex around everything else, the [`Keeper`], one at a time.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::thread::sched_getcpu;
@@ -38,6 +38,8 @@ pub(super) struct Partition {
     /// Bytes of the budget that are the partition's if all have the same.
     share_bytes: u64,
     keeper: Mutex<Keeper>,
+    /// Keys present, as of the last write, for those who look without the lock.
+    keys: AtomicU64,
     /// Nothing is to be maintained before this unit of the wheel.
     quiet_until: AtomicU32,
 }
@@ -121,6 +123,7 @@ impl Partition {
                 now: Tick(0),
                 statistics: Statistics::default(),
             }),
+            keys: AtomicU64::new(0),
             quiet_until: AtomicU32::new(0),
         })
     }
@@ -141,7 +144,14 @@ impl Partition {
         let keeper = &mut *keeper;
         keeper.now = keeper.now.max(now);
         let now = keeper.now;
-        work(&mut Writer { partition: self, keeper, now, asks_elsewhere: true })
+        let mut writer = Writer { partition: self, keeper, now, asks_elsewhere: true };
+        let result = work(&mut writer);
+        self.keys.store(keeper.keys, Relaxed);
+        result
+    }
+
+    pub(super) fn keys(&self) -> u64 {
+        self.keys.load(Relaxed)
     }
 
     pub(super) fn charged_bytes(&self) -> u64 {
