@@ -202,9 +202,8 @@ impl Acceptor<'_> {
             return self.turn_away(&socket);
         }
         let class = if total >= self.connections_max { Class::Refused } else { class };
-        let running = (0..loops)
-            .map(|i| (self.turn + i) % loops)
-            .filter(|&i| !self.mailboxes[i].is_closed());
+        let running =
+            (0..loops).map(|i| (self.turn + i) % loops).filter(|&i| !self.mailboxes[i].is_closed());
         let emptiest = running.min_by_key(|&i| open(i));
         let Some(emptiest) = emptiest else { return };
         self.turn = (emptiest + 1) % loops;

@@ -106,8 +106,9 @@ pub(super) fn check(cores: &[usize]) -> io::Result<()> {
 /// The cores that the calling thread may run on.
 fn allowed() -> io::Result<CpuSet> {
     let hint = "--cores LIST with --no-pin goes without";
-    sched_getaffinity(None)
-        .map_err(explain(format!("can't tell the cores that there are (sched_getaffinity; {hint})")))
+    sched_getaffinity(None).map_err(explain(format!(
+        "can't tell the cores that there are (sched_getaffinity; {hint})"
+    )))
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ struct Stop {
 impl Stopper {
     fn new(poll: &Poll) -> io::Result<Self> {
         let waker = Waker::new(poll.registry(), Acceptor::STOP)
-            .map_err(explain("can't make a waker (eventfd2)"))?;
+            .map_err(explain("can't make a waker (eventfd2, epoll_ctl)"))?;
         Ok(Self(Arc::new(Stop { stopped: AtomicBool::new(false), waker })))
     }
 
@@ -150,7 +150,8 @@ impl Server {
         let counters = cores.iter().map(|_| Counters::default()).collect();
         // Before anybody can know that the server is there, and might send one.
         let signals = settings.signals.then(Signals::subscribe).transpose();
-        let signals = signals.map_err(explain("can't take signals over (socketpair, sigaction)"))?;
+        let signals =
+            signals.map_err(explain("can't take signals over (socketpair, sigaction)"))?;
         let (turned_away, refusal) = (Arc::default(), Refusal(Box::new(|_| {})));
         let ready = Ready(Box::new(|| Ok(())));
         Ok(Self {
