@@ -117,7 +117,7 @@ pub struct Cli {
           value_parser = duration)]
     idle_timeout: Duration,
 
-    /// Limit on answering what was received after SIGTERM or SIGINT.
+    /// Limit on answering what was received after SIGTERM or SIGINT. (SIGHUP ends nothing.)
     #[arg(long, value_name = "DURATION", env = "COREKV_DRAIN_TIMEOUT", default_value = "10s",
           value_parser = duration)]
     drain_timeout: Duration,

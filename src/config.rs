@@ -31,7 +31,7 @@ pub struct Config {
     pub pin: bool,
     /// Spin instead of sleeping.
     pub busy_poll: bool,
-    /// Whether SIGTERM and SIGINT end the server in order.
+    /// Whether SIGTERM and SIGINT end the server in order, and SIGHUP does nothing.
     pub signals: bool,
     /// Limit on index, entries and values together, in bytes.
     pub memory_bytes_max: u64,

@@ -3,9 +3,11 @@
 
 mod bench_util;
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bench_util::{Double, Fault, Run, bench, bench_json};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Enough of everything to reach the fault, on a server of few keys that are often written.
 const LOAD: &str = "--connections 4 --pipelining 8 --keys 50 --requests 4000 --write-ratio 0.4 \
@@ -126,4 +128,48 @@ fn refused_requests_are_failures() {
     let gets = &json["get"];
     assert_eq!(json["non_2xx"], gets["requests"], "{run:?}");
     assert!(run.stderr.contains("Statuses other than 2xx: 500: "), "{run:?}");
+}
+
+/// Answers without end: each begins rightly.
+const FLOODS: [(&[u8], &[u8]); 4] = [
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x"),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"A: b\r\n"),
+    (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"),
+];
+
+#[test]
+fn a_server_that_floods_does_not_outlast_the_duration() {
+    for (head, more) in FLOODS {
+        let double = Double::start(Fault::Flood(head, more));
+        let (run, json) = bench_json(&format!(
+            "--uri {} --connections 2 --keys 50 --duration 1 --timeout 0.3",
+            double.uri
+        ));
+        assert_eq!(run.code, Some(1), "{run:?}");
+        let errors = &json["connection_errors"];
+        let failed = ["timeout", "invalid_response"].map(|kind| errors[kind].as_u64().unwrap());
+        assert!(failed.iter().sum::<u64>() >= 1, "{run:?}");
+    }
+}
+
+#[test]
+fn a_server_that_floods_does_not_outlast_an_interrupt() {
+    let (head, more) = FLOODS[0];
+    let double = Double::start(Fault::Flood(head, more));
+    let arguments =
+        format!("--uri {} --connections 2 --keys 50 --duration 600 --timeout 600", double.uri);
+    let mut child = bench_util::command(&arguments);
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // The flood has begun once the first GET came.
+    while !double.requests().iter().any(|request| request.starts_with("POST /")) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "the first Ctrl-C does not end it");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

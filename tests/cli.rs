@@ -454,3 +454,46 @@ fn requests_are_not_logged_and_stdout_is_for_the_addresses() {
     assert!(!server.stderr().contains("some-key-in-a-log"));
     assert!(server.stderr().len() < before.len() + 2_000, "{}", server.stderr());
 }
+
+#[test]
+fn a_log_that_nobody_reads_or_that_is_closed_hangs_and_ends_nothing() {
+    let (reader, mut full) = std::io::pipe().expect("a pipe");
+    let flags = rustix::fs::fcntl_getfl(&full).expect("flags");
+    rustix::fs::fcntl_setfl(&full, flags | rustix::fs::OFlags::NONBLOCK).expect("O_NONBLOCK");
+    while std::io::Write::write(&mut full, &[b'x'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&full, flags).expect("as before");
+    let broken = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    for stderr in [Stdio::from(full), Stdio::from(broken)] {
+        let mut command = command(&["--listen", "127.0.0.1:0", "--log-level", "debug"]);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the program starts");
+        let mut said = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut said, &mut line).expect("a line");
+        let address = line.trim_end().strip_prefix("listening on http://").expect("an address");
+        let pid = rustix::process::Pid::from_child(&child);
+        // Each makes the server say something.
+        for _ in 0..3 {
+            rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
+            assert_eq!(util::Client::connect(address).get("/k").status, 404);
+        }
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        let deadline = Instant::now() + PATIENCE;
+        while child.try_wait().expect("it can be waited for").is_none() {
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(child.wait().expect("it ended").code(), Some(0));
+    }
+    drop(reader);
+}
+
+#[test]
+fn a_server_that_cannot_say_that_it_is_ready_ends() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let mut command = command(&["--listen", "127.0.0.1:0"]);
+    let output = command.stdout(full).stderr(Stdio::piped()).output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: can't write to standard output: "), "{said}");
+}

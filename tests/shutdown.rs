@@ -116,6 +116,20 @@ fn the_drain_ends_with_its_timeout() {
     drop((client, unread));
 }
 
+#[test]
+fn a_hangup_ends_nothing_and_is_told() {
+    let mut server = Server::start(&[]);
+    let mut client = server.connect();
+    assert_eq!(client.put("/k", "v").status, 201);
+    for _ in 0..3 {
+        server.signal(Signal::HUP);
+        eventually("the hangup is told", || server.stderr().contains("SIGHUP"));
+        assert_eq!(client.get("/k").line(), "v");
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0), "the first signal that counts is an orderly end");
+}
+
 /// Ends a server at the second signal, while an upload keeps it from ending at the first.
 fn ends_at_once(second: Signal, code: i32) {
     let mut server = Server::start(&["--drain-timeout", "600s", "--body-timeout", "600s"]);

@@ -16,7 +16,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use corekv::cache::{self, Cache, MissStatus, Names, Pages};
 use corekv::http::access::Tokens;
 use corekv::http::{self, Batch, Protocol};
-use corekv::net::{Class, Dismissal, Flow, Outlet, Output, Service, Transfer, Wait, Wake};
+use corekv::net::{Class, Dismissal, Flow, Outlet, Output, Room, Service, Transfer, Wait, Wake};
 use corekv::store::{self, Clock, Store};
 use corekv_fuzz::model::{self, Limits};
 use corekv_fuzz::script::Script;
@@ -137,9 +137,9 @@ fn send(output: &mut Output, peer: &Peer, share: usize) {
     while !rest.as_ref().unwrap_or(output).is_empty() {
         let before = peer.received.borrow().len();
         let sending = rest.as_mut().unwrap_or(output);
-        let (sent, full) = sending.send(peer, share).expect("a peer does not fail");
+        let (sent, room) = sending.send(peer, share).expect("a peer does not fail");
         assert_eq!(sent, peer.received.borrow().len() - before, "bytes sent");
-        assert!(sending.is_empty() || full || sent >= share, "stopped for nothing");
+        assert!(sending.is_empty() || room == Room::Full || sent >= share, "stopped for nothing");
         if rest.is_none() && !output.is_empty() {
             rest = Some(output.take_rest());
         }

@@ -89,8 +89,8 @@ pub(super) struct Orders {
 /// The poll of a loop to be, and the mailbox that wakes it.
 pub(super) fn create() -> io::Result<(Poll, Mailbox)> {
     let poll = Poll::new().map_err(explain("can't make a poll (epoll_create1)"))?;
-    let waker =
-        Waker::new(poll.registry(), WAKER).map_err(explain("can't make a waker (eventfd2)"))?;
+    let waker = Waker::new(poll.registry(), WAKER)
+        .map_err(explain("can't make a waker (eventfd2, epoll_ctl)"))?;
     let (arrivals, open, closed) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
     Ok((poll, Mailbox { arrivals, waker, open, closed }))
 }

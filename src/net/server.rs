@@ -129,7 +129,7 @@ struct Stop {
 impl Stopper {
     fn new(poll: &Poll) -> io::Result<Self> {
         let waker = Waker::new(poll.registry(), Acceptor::STOP)
-            .map_err(explain("can't make a waker (eventfd2)"))?;
+            .map_err(explain("can't make a waker (eventfd2, epoll_ctl)"))?;
         Ok(Self(Arc::new(Stop { stopped: AtomicBool::new(false), waker })))
     }
 

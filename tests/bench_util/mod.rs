@@ -45,6 +45,8 @@ pub enum Fault {
     Chunked,
     /// HTTP/1.0: the end of the body is the end of the connection.
     UntilClose,
+    /// The first GET of a connection is answered with these bytes, the second of them without end.
+    Flood(&'static [u8], &'static [u8]),
 }
 
 /// The GET that a fault of "once" happens at.
@@ -195,6 +197,16 @@ fn serve(mut stream: impl Stream, state: &State) {
         }
         if state.fault == Fault::MuteFromTheStart {
             continue;
+        }
+        if let Fault::Flood(head, more) = state.fault
+            && input.windows(4).any(|bytes| bytes == b"GET ")
+        {
+            let more = more.repeat((64 << 10) / more.len());
+            let mut sent = stream.write_all(head);
+            while sent.is_ok() {
+                sent = stream.write_all(&more);
+            }
+            return;
         }
         let mut answers: Vec<Vec<u8>> = Vec::new();
         let mut is_closing = false;
