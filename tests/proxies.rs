@@ -1,5 +1,5 @@
-//! nginx, HAProxy and Varnish in front of the server: plain use works through each, and no message
-//! makes a proxy and the server disagree about where a request ends. A test whose program isn't
+//! nginx, HAProxy, Varnish and Apache Traffic Server in front of the server: plain use works through
+//! each, and no message makes a proxy and the server disagree about where a request ends. A test whose program isn't
 //! installed says so and passes; `.ci/install` installs all of them.
 
 mod peers;
@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::slice;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -19,6 +18,7 @@ use peers::proxy::{Kind, Proxy};
 use peers::tap::Tap;
 use peers::vectors::{self, Inside, Vector};
 use peers::wire::Peer;
+use socket2::SockAddr;
 use util::{Numbers, Server, show};
 
 /// How long the first response to a vector may take before there is taken to be none: some leave
@@ -56,19 +56,19 @@ fn chunked(target: &str, value: &[u8], numbers: &mut Numbers) -> Vec<u8> {
 }
 
 /// Runs `check` for each place where the program listens, in front of a server of its own.
-fn through(kind: Kind, check: impl Fn(&str, &Path, &Tap)) {
+fn through(kind: Kind, check: impl Fn(&str, &SockAddr, &Tap)) {
     let server = Server::start(&["--value-bytes-max", "12MiB"]);
     let tap = Tap::start(server.address());
     let Some(proxy) = Proxy::start(kind, &tap.address) else { return };
-    for (name, path) in &proxy.fronts {
-        check(name, path, &tap);
+    for (name, place) in &proxy.fronts {
+        check(name, place, &tap);
     }
 }
 
 fn plain_use(kind: Kind) {
-    through(kind, |front, path, tap| {
+    through(kind, |front, place, tap| {
         let connections = tap.connections();
-        let mut peer = Peer::connect(path);
+        let mut peer = Peer::connect(place);
         let key = |name: &str| format!("/{front}/{name}");
         let mut status = |method: &str, target: &str, body: &[u8]| {
             peer.send(request(method, target, body));
@@ -104,13 +104,13 @@ fn plain_use(kind: Kind) {
 }
 
 fn large_bodies(kind: Kind) {
-    through(kind, |front, path, _| {
+    through(kind, |front, place, _| {
         let mut numbers = Numbers::new(7);
         let value = numbers.bytes(10 << 20);
         let plain = request("PUT", &format!("/{front}/plain"), &value);
         let chunks = chunked(&format!("/{front}/chunked"), &value, &mut numbers);
         for (target, upload) in [("plain", plain), ("chunked", chunks)] {
-            let mut peer = Peer::connect(path);
+            let mut peer = Peer::connect(place);
             let sender = peer.send_beside(upload);
             assert_eq!(peer.answer().status, 201, "{front} {target}");
             sender.join().unwrap();
@@ -119,7 +119,7 @@ fn large_bodies(kind: Kind) {
             assert!(answer.body == value, "{front} {target}: the value has changed");
         }
         // With Expect the body follows the interim response, from the proxy or the server.
-        let mut peer = Peer::connect(path);
+        let mut peer = Peer::connect(place);
         let head = format!(
             "PUT /{front}/plain HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
              Content-Length: {}\r\n\r\n",
@@ -134,13 +134,13 @@ fn large_bodies(kind: Kind) {
 
 /// A value over the limit is refused while it is being sent; the client must get to read that.
 fn too_large_a_body(kind: Kind) {
-    through(kind, |front, path, _| {
+    through(kind, |front, place, _| {
         let value = Numbers::new(8).bytes(13 << 20);
         let target = format!("/{front}/over");
         let plain = request("PUT", &target, &value);
         let chunks = chunked(&target, &value, &mut Numbers::new(9));
         for upload in [plain, chunks] {
-            let mut peer = Peer::connect(path);
+            let mut peer = Peer::connect(place);
             let sender = peer.send_beside(upload);
             let answer = peer.next(false);
             drop(peer);
@@ -148,15 +148,15 @@ fn too_large_a_body(kind: Kind) {
             // A proxy that is still sending may miss the answer and make up one of its own.
             let status = answer.map_or(0, |answer| answer.status);
             assert!([413, 502, 503].contains(&status), "{front}: {status}");
-            let answer = Peer::connect(path).exchange(request("GET", &target, b""));
+            let answer = Peer::connect(place).exchange(request("GET", &target, b""));
             assert_eq!(answer.status, 404, "{front}");
         }
     });
 }
 
 fn pipelines(kind: Kind) {
-    through(kind, |front, path, _| {
-        let mut peer = Peer::connect(path);
+    through(kind, |front, place, _| {
+        let mut peer = Peer::connect(place);
         let mut sent = Vec::new();
         for n in 0..100 {
             let target = format!("/{front}/p{}", n % 10);
@@ -177,25 +177,30 @@ fn pipelines(kind: Kind) {
 /// Sends vectors through one place of a proxy and gives what went wrong, a line each.
 fn smuggle(
     vectors: &[(Vector, String)],
-    path: &Path,
+    place: &SockAddr,
     tap: &Tap,
     is_stored: &dyn Fn(&str) -> bool,
 ) -> String {
     let mut findings = String::new();
-    let mut victim = Peer::connect(path);
+    let mut victim = Peer::connect(place);
     for (vector, target) in vectors {
         let name = target.trim_start_matches('/');
-        let mut attacker = Peer::connect(path);
-        attacker.send(&vector.bytes);
-        let answers = attacker.gather(FIRST, QUIET);
+        let mut attacker = Peer::connect(place);
+        let (first, rest) = vector.bytes.split_at(vector.first);
+        attacker.send(first);
+        let mut answers = attacker.gather(FIRST, QUIET);
+        if !rest.is_empty() {
+            attacker.send(rest);
+            answers.extend(attacker.gather(FIRST, QUIET));
+        }
         let mut wrong = Vec::new();
         // At once: a later request could be swallowed by what is left of the smuggled one, and
         // the numbers would be even again.
         wrong.extend(tap.surplus());
         // While the attacker's connection is open, then again after it has gone.
-        wrong.extend(probe(path, &mut victim, &format!("{name}-open")));
+        wrong.extend(probe(place, &mut victim, &format!("{name}-open")));
         drop(attacker);
-        wrong.extend(probe(path, &mut victim, &format!("{name}-gone")));
+        wrong.extend(probe(place, &mut victim, &format!("{name}-gone")));
         wrong.extend(tap.surplus());
         if answers.len() > vector.owed_max() {
             wrong.push(format!("{} answers came", answers.len()));
@@ -213,8 +218,8 @@ fn smuggle(
 }
 
 /// Whether another client gets its own answers: on a connection from before, and on a new one.
-fn probe(path: &Path, victim: &mut Peer, name: &str) -> Option<String> {
-    let mut fresh = Peer::connect(path);
+fn probe(place: &SockAddr, victim: &mut Peer, name: &str) -> Option<String> {
+    let mut fresh = Peer::connect(place);
     for (who, peer) in [("the connection from before", victim), ("a new connection", &mut fresh)] {
         let target = format!("/probe-{}-{name}", who.len());
         for (method, body, status) in [("PUT", name, 201), ("GET", "", 200), ("DELETE", "", 204)] {
@@ -236,9 +241,9 @@ fn no_smuggling(kind: Kind) {
     let tap = Tap::start(server.address());
     let Some(proxy) = Proxy::start(kind, &tap.address) else { return };
     let is_stored = |target: &str| server.connect().get(target).status == 200;
-    for (front, path) in &proxy.fronts {
+    for (front, place) in &proxy.fronts {
         let vectors = vectors::all(|n| format!("/{front}-poison-{n}"));
-        let findings = smuggle(&vectors, path, &tap, &is_stored);
+        let findings = smuggle(&vectors, place, &tap, &is_stored);
         assert!(findings.is_empty(), "{front}:\n{findings}");
     }
     assert!(tap.requests() > 1_000, "the proxy marked too few requests to have been tested");
@@ -307,13 +312,13 @@ fn a_naive_server_is_found_out() {
     let (address, stored) = naive_server();
     let tap = Tap::start(&address);
     let Some(proxy) = Proxy::start(Kind::Haproxy, &tap.address) else { return };
-    let (_, path) = &proxy.fronts[0];
+    let (_, place) = &proxy.fronts[0];
     let vectors = vectors::all(|n| format!("/poison-{n}"));
     let vector = vectors.iter().find(|(vector, _)| vector.name == "CL.0 by POST");
     let vector = vector.expect("a vector of this name").clone();
     let is_stored = |target: &str| stored.lock().unwrap().contains_key(target);
 
-    let findings = smuggle(slice::from_ref(&vector), path, &tap, &is_stored);
+    let findings = smuggle(slice::from_ref(&vector), place, &tap, &is_stored);
     for finding in ["responses to", "the second request was carried out"] {
         assert!(findings.contains(finding), "{finding}: {findings}");
     }
@@ -321,10 +326,10 @@ fn a_naive_server_is_found_out() {
 
     // HAProxy drops a connection that has said more than it was asked; the probe is shown a wrong
     // answer by a request of which it doesn't know.
-    let mut victim = Peer::connect(path);
-    assert_eq!(probe(path, &mut victim, "right"), None);
+    let mut victim = Peer::connect(place);
+    assert_eq!(probe(place, &mut victim, "right"), None);
     victim.send(request("GET", "/early", b""));
-    let wrong = probe(path, &mut victim, "wrong").expect("an answer that was not asked for");
+    let wrong = probe(place, &mut victim, "wrong").expect("an answer that was not asked for");
     assert!(wrong.contains("wrong answer"), "{wrong}");
 }
 
@@ -333,6 +338,7 @@ macro_rules! of_each {
         mod nginx { $( #[test] fn $test() { super::$test(super::Kind::Nginx); } )* }
         mod haproxy { $( #[test] fn $test() { super::$test(super::Kind::Haproxy); } )* }
         mod varnish { $( #[test] fn $test() { super::$test(super::Kind::Varnish); } )* }
+        mod traffic_server { $( #[test] fn $test() { super::$test(super::Kind::TrafficServer); } )* }
     };
 }
 

@@ -1,10 +1,15 @@
-//! nginx, HAProxy and Varnish, each in front of one server and reached through sockets in a folder
-//! of their own, so that no port has to be guessed.
+//! nginx, HAProxy, Varnish and Apache Traffic Server, each in front of one server and reached
+//! through sockets in a folder of their own, or one that it is handed over, so that no port has to
+//! be guessed.
 
 use std::fs;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::Command;
 
+use rustix::io::{FdFlags, fcntl_setfd};
+use socket2::SockAddr;
 use tempfile::TempDir;
 
 use super::tap::MARK;
@@ -21,13 +26,15 @@ pub(crate) enum Kind {
     Haproxy,
     /// `pass` forwards every request.
     Varnish,
+    /// `map` forwards every request, on TCP: it can't listen on a path.
+    TrafficServer,
 }
 
 /// A running proxy.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     /// Names and sockets of the places where it listens.
-    pub(crate) fronts: Vec<(&'static str, PathBuf)>,
+    pub(crate) fronts: Vec<(&'static str, SockAddr)>,
     // The process ends before its folder goes.
     daemon: Daemon,
     folder: TempDir,
@@ -40,6 +47,8 @@ impl Proxy {
     pub(crate) fn start(kind: Kind, upstream: &str) -> Option<Self> {
         let folder = folder();
         let at = folder.path().to_str().expect("text").to_owned();
+        // Kept until the program has it.
+        let mut listener = None;
         let (names, mut command): (&[&str], Command) = match kind {
             Kind::Nginx => {
                 let program = find("nginx")?;
@@ -69,12 +78,25 @@ impl Proxy {
                 command.args(["-p", "thread_pools=1", "-p", "vsl_space=4m"]);
                 (&["pass"], command)
             }
+            Kind::TrafficServer => {
+                let program = find("traffic_server")?;
+                let listener = listener.insert(inheritable_listener());
+                traffic_server(folder.path(), listener, upstream);
+                let mut command = command(program, folder.path());
+                command.env("TS_RUNROOT", &at);
+                (&["map"], command)
+            }
         };
         let mut daemon = Daemon::start(&mut command, folder.path());
-        let fronts: Vec<_> = names.iter().map(|name| (*name, folder.path().join(name))).collect();
+        let place = |name: &str| match &listener {
+            Some(listener) => SockAddr::from(address(listener)),
+            None => SockAddr::unix(folder.path().join(name)).expect("a short path"),
+        };
+        let fronts: Vec<_> = names.iter().map(|name| (*name, place(name))).collect();
+        drop(listener);
         daemon.wait_until(|| {
-            fronts.iter().all(|(_, path)| {
-                Peer::try_connect(path).is_ok_and(|mut peer| {
+            fronts.iter().all(|(_, place)| {
+                Peer::try_connect(place).is_ok_and(|mut peer| {
                     peer.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
                     peer.next(false).is_some_and(|answer| answer.status == 200)
                 })
@@ -170,4 +192,71 @@ sub vcl_backend_fetch {{ set bereq.http.{name} = \"{value}\"; return (fetch); }}
 sub vcl_backend_response {{ set beresp.uncacheable = true; return (deliver); }}
 "
     )
+}
+
+/// Without it only reading is allowed.
+const IP_ALLOW: &str =
+    "ip_allow: [{ apply: in, ip_addrs: 127.0.0.1, action: allow, methods: ALL }]\n";
+
+/// A socket that the programs which are started from now on have, too.
+fn inheritable_listener() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("O_NONBLOCK");
+    fcntl_setfd(&listener, FdFlags::empty()).expect("FD_CLOEXEC can be cleared");
+    listener
+}
+
+fn address(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().expect("an address")
+}
+
+/// Writes what Apache Traffic Server wants to find in its folder.
+fn traffic_server(folder: &Path, listener: &TcpListener, upstream: &str) {
+    let at = folder.to_str().expect("text");
+    let (name, value) = MARK.split_once(": ").expect("a field");
+    let mut layout = String::new();
+    for (key, place) in [
+        ("prefix", at),
+        ("exec_prefix", at),
+        ("bindir", "/usr/bin"),
+        ("sbindir", "/usr/sbin"),
+        ("libdir", "/usr/lib"),
+        ("libexecdir", "/usr/lib/trafficserver/modules"),
+        ("sysconfdir", at),
+        ("datadir", at),
+        ("includedir", at),
+        ("localstatedir", at),
+        ("runtimedir", at),
+        ("logdir", at),
+        ("mandir", at),
+        ("infodir", at),
+        ("cachedir", at),
+    ] {
+        layout.push_str(&format!("{key}: {place}\n"));
+    }
+    let (port, fd) = (address(listener).port(), listener.as_raw_fd());
+    // `#-1` leaves the user as it is. Nothing is cached, and no field is made up.
+    let records = format!(
+        "CONFIG proxy.config.http.server_ports STRING {port}:fd={fd}
+CONFIG proxy.config.admin.user_id STRING #-1
+CONFIG proxy.config.exec_thread.autoconfig INT 0
+CONFIG proxy.config.exec_thread.limit INT 1
+CONFIG proxy.config.http.cache.http INT 0
+CONFIG proxy.config.log.logging_enabled INT 0
+CONFIG proxy.config.url_remap.pristine_host_hdr INT 1
+CONFIG proxy.config.http.insert_request_via_str INT 0
+"
+    );
+    let rules = format!("cond %{{SEND_REQUEST_HDR_HOOK}}\nset-header {name} \"{value}\"\n");
+    for (file, text) in [
+        ("runroot.yaml", layout),
+        ("records.config", records),
+        ("remap.config", format!("map / http://{upstream}/\n")),
+        ("plugin.config", format!("header_rewrite.so {at}/mark.config\n")),
+        ("mark.config", rules),
+        ("ip_allow.yaml", IP_ALLOW.to_owned()),
+        ("storage.config", String::new()),
+    ] {
+        fs::write(folder.join(file), text).expect("the configuration");
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Vector {
     pub(crate) name: String,
     pub(crate) inside: Inside,
     pub(crate) bytes: Vec<u8>,
+    /// Bytes that go first, the others after an answer, or when none has come for a while.
+    pub(crate) first: usize,
 }
 
 impl Vector {
@@ -73,6 +75,7 @@ const CODINGS: &[(&str, &str)] = &[
 pub(crate) fn all(target: impl Fn(usize) -> String) -> Vec<(Vector, String)> {
     let mut list = List { vectors: Vec::new(), target: Box::new(target) };
     lengths(&mut list);
+    parts(&mut list);
     codings(&mut list);
     chunks(&mut list);
     heads(&mut list);
@@ -86,12 +89,36 @@ struct List<'a> {
 
 impl List<'_> {
     /// Adds a message that `build` makes around the second request.
-    fn add(&mut self, name: &str, inside: Inside, build: impl Fn(&str) -> String) {
+    fn add(&mut self, name: &str, inside: Inside, build: impl FnOnce(&str) -> String) {
         let target = (self.target)(self.vectors.len());
         let second =
             format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nPOISON");
         let bytes = build(&second).into_bytes();
-        self.vectors.push((Vector { name: name.to_owned(), inside, bytes }, target));
+        let first = bytes.len();
+        self.vectors.push((Vector { name: name.to_owned(), inside, bytes, first }, target));
+    }
+}
+
+/// A body that is announced with Expect, and of which less than half comes with the head. Apache
+/// Traffic Server 9.2 sends that part twice if it is told to continue, so that the end of the body,
+/// where the second request is, is left over.
+fn parts(list: &mut List<'_>) {
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "PROPFIND", "PATCH", "PUT", "POST"] {
+        for filler in [1, 100, 200] {
+            let name = format!("a part of a body, with Expect, by {method}, {filler} bytes more");
+            let mut part = 0;
+            list.add(&name, Inside::Hidden, |second| {
+                part = second.len();
+                let body = format!("{}{second}", "x".repeat(part + filler));
+                format!(
+                    "{method} /front HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                     Content-Length: {}\r\n\r\n{body}",
+                    body.len()
+                )
+            });
+            let (vector, _) = list.vectors.last_mut().expect("it was added");
+            vector.first = vector.bytes.len() - part - filler;
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 //! chunked bodies, bodies that end with the connection.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::util::{PATIENCE, show};
 
@@ -75,22 +75,26 @@ fn dechunk(bytes: &[u8], body: &mut Vec<u8>) -> Option<usize> {
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    stream: UnixStream,
+    stream: Socket,
     received: Vec<u8>,
     ended: bool,
 }
 
 impl Peer {
-    pub(crate) fn try_connect(path: &Path) -> std::io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
+    pub(crate) fn try_connect(place: &SockAddr) -> std::io::Result<Self> {
+        let stream = Socket::new(place.domain(), Type::STREAM, None)?;
+        stream.connect(place)?;
+        if place.domain() != Domain::UNIX {
+            stream.set_tcp_nodelay(true)?;
+        }
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, received: Vec::new(), ended: false })
     }
 
     #[track_caller]
-    pub(crate) fn connect(path: &Path) -> Self {
-        Self::try_connect(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    pub(crate) fn connect(place: &SockAddr) -> Self {
+        Self::try_connect(place).unwrap_or_else(|error| panic!("{place:?}: {error}"))
     }
 
     /// Sends bytes as they are. A proxy may close before it has read all, which the answer shows.
