@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cache::MissStatus;
+use crate::http::Host;
 use crate::net::{Address, Cores};
 
 /// Memory for the store where the machine has enough.
@@ -21,6 +22,8 @@ pub struct Config {
     pub unix_mode: u32,
     /// File of tokens that requests need.
     pub auth_file: Option<PathBuf>,
+    /// Names by which requests may address the server, besides those of its own machine.
+    pub hosts: Vec<Host>,
     /// Cores that get an event loop each.
     pub cores: Cores,
     /// Whether each event loop is pinned to its core.
@@ -62,6 +65,7 @@ impl Default for Config {
             admin: None,
             unix_mode: 0o600,
             auth_file: None,
+            hosts: Vec::new(),
             cores: Cores::Auto,
             pin: true,
             busy_poll: false,

@@ -8,8 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cache::{self, Cache, Names, Pages};
 use crate::config::Config;
 use crate::http::access::Tokens;
-use crate::http::{self, Protocol};
-use crate::net::{self, Address, Stopper};
+use crate::http::{self, Hosts, Protocol};
+use crate::net::{self, Address, Reach, Stopper};
 use crate::store::{self, Clock, Store};
 
 /// Descriptors that are no connections: listeners, polls, wakers, standard streams.
@@ -61,6 +61,7 @@ impl Server {
             body_bytes_max: config.value_bytes_max,
             date: config.date,
             tokens,
+            hosts: Hosts::new(&config.hosts),
         };
         let cache = cache::Settings {
             key_bytes_max: config.key_bytes_max,
@@ -109,7 +110,7 @@ impl Server {
 
 fn warn_if_open(config: &Config) {
     for address in config.listen.iter().chain(&config.admin) {
-        if !address.is_local() {
+        if address.reach() == Reach::Network {
             log::warn!("{address} can be reached from outside and needs no token (--auth-file)");
         }
     }

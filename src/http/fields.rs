@@ -1,12 +1,15 @@
 //! What a request's header fields mean to the server: framing, persistence, expectations.
 //!
-//! The fields of a head are a pure function of its bytes, which is what makes it sound to
+//! The fields of a head are a pure function of its method and its bytes, which makes it sound to
 //! remember them (see [`HeadParser`](super::HeadParser)).
 
 use httparse::Header;
 
 use super::access::{Access, Tokens};
 use super::error::Error;
+use super::hosts::Hosts;
+use super::method::Method;
+use super::origin::{Origin, Testimony};
 use super::target::is_authority;
 
 /// How the length of a body is known (RFC 9112 §6.3).
@@ -63,6 +66,10 @@ pub struct Fields {
     pub max_age: MaxAge,
     /// What the credentials allow.
     pub access: Access,
+    /// Whether a browser sent it, and for whom.
+    pub origin: Origin,
+    /// Whether it addresses the server by a name that is none of its own.
+    pub host_is_foreign: bool,
 }
 
 /// The fields while they are being collected.
@@ -79,20 +86,24 @@ struct Collected<'a> {
     expects_more: bool,
     max_age: Option<MaxAge>,
     authorization: Option<&'a [u8]>,
+    testimony: Testimony<'a>,
 }
 
 impl Fields {
-    /// Reads the fields of an HTTP/1.`minor` head.
+    /// Reads the fields of an HTTP/1.`minor` head. The `authority` of an absolute target takes the
+    /// place of the Host field (RFC 9112 §3.2.2).
     pub(super) fn read(
-        minor: u8,
+        (method, authority, minor): (Method, Option<&[u8]>, u8),
         headers: &[Header<'_>],
         tokens: Option<&Tokens>,
+        hosts: &Hosts,
     ) -> Result<Self, Error> {
         let mut collected = Collected::default();
         for header in headers {
             collected.take(header)?;
         }
         collected.check(minor)?;
+        let host = authority.or(collected.host);
         Ok(Self {
             framing: if collected.chunked {
                 Framing::Chunked
@@ -108,6 +119,8 @@ impl Fields {
             expects_continue: collected.expects_continue && minor > 0,
             max_age: collected.max_age.unwrap_or(MaxAge::Absent),
             access: tokens.map_or(Access::Write, |tokens| tokens.check(collected.authorization)),
+            origin: collected.testimony.judge(method, host),
+            host_is_foreign: host.is_some_and(|host| hosts.are_foreign(host)),
         })
     }
 }
@@ -140,7 +153,10 @@ impl<'a> Collected<'a> {
             }
             14 if name.eq_ignore_ascii_case("content-length") => self.content_length(value),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(value),
-            _ => Ok(()),
+            _ => {
+                self.testimony.take(name, value);
+                Ok(())
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! Every head is checked by httparse once. Clients send the same header fields over and over, so
 //! the parser remembers the last heads from ` HTTP/1.1` to the blank line: bytes equal to ones
 //! that were accepted before are accepted again, with the same meaning, and only the target is
-//! new. That is sound because [`Fields`] is a pure function of those bytes.
+//! new. That is sound because [`Fields`] is a pure function of the method and those bytes.
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -13,7 +13,10 @@ use httparse::{EMPTY_HEADER, Header};
 use super::access::Tokens;
 use super::error::Error;
 use super::fields::{Fields, Framing};
+use super::handler::Refusal;
+use super::hosts::{self, Hosts};
 use super::method::Method;
+use super::origin::{self, Origin};
 use super::target::{self, Target};
 
 /// Header fields in one request.
@@ -40,6 +43,18 @@ pub struct Parsed {
     pub(super) body_len: u32,
 }
 
+impl Parsed {
+    /// The answer to a request that is refused whatever it is about, because of where it comes
+    /// from, or where `checks_host` is set because of whom it means.
+    #[inline]
+    pub(super) fn refusal(&self, checks_host: bool) -> Option<Refusal> {
+        if self.fields.host_is_foreign && checks_host {
+            return Some(hosts::MISDIRECTED);
+        }
+        (self.fields.origin == Origin::Foreign).then(|| origin::refusal(self.method))
+    }
+}
+
 #[derive(Debug)]
 struct Memo {
     /// From the space before the version to the blank line, inclusive.
@@ -60,14 +75,15 @@ pub struct HeadParser {
     memos: [Memos; 5],
     header_bytes_max: usize,
     tokens: Option<Arc<Tokens>>,
+    hosts: Hosts,
 }
 
 impl HeadParser {
-    /// A parser for heads of up to `header_bytes_max` bytes, request line included. With
-    /// `tokens`, credentials are checked against them.
+    /// A parser for heads of up to `header_bytes_max` bytes, request line included, that are sent
+    /// to a server of the names `hosts`. With `tokens`, credentials are checked against them.
     #[must_use]
-    pub fn new(header_bytes_max: usize, tokens: Option<Arc<Tokens>>) -> Self {
-        Self { memos: std::array::from_fn(|_| Memos::default()), header_bytes_max, tokens }
+    pub fn new(header_bytes_max: usize, tokens: Option<Arc<Tokens>>, hosts: Hosts) -> Self {
+        Self { memos: std::array::from_fn(|_| Memos::default()), header_bytes_max, tokens, hosts }
     }
 
     /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
@@ -172,9 +188,13 @@ impl HeadParser {
         // Exactly one space stands between method and target: httparse takes no more.
         let target_at = at + token.len() + 1;
         let target_end = target_at + path.len();
-        let (target, path) = target::parse(head, target_at..target_end, method)?;
-        let fields = Fields::read(minor, request.headers, self.tokens.as_deref())?;
-        self.remember(method, &head[target_end..], fields);
+        let (target, path, authority) = target::parse(head, target_at..target_end, method)?;
+        let line = (method, authority, minor);
+        let fields = Fields::read(line, request.headers, self.tokens.as_deref(), &self.hosts)?;
+        // What an absolute target says counts as well, and is not part of what is remembered.
+        if authority.is_none() {
+            self.remember(method, &head[target_end..], fields);
+        }
         into.push(Parsed {
             method,
             target,

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::fields::{Framing, Persistence};
 use super::handler::{Handler, Refusal};
 use super::head::{HeadParser, Parsed};
+use super::hosts::Hosts;
 use super::method::Method;
 use super::request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
 use super::response::{Heads, Responses};
@@ -33,11 +34,19 @@ pub struct Settings {
     pub date: bool,
     /// Who may do what; everybody everything if there are no tokens.
     pub tokens: Option<Arc<Tokens>>,
+    /// The names by which requests may address the server, if there are no tokens.
+    pub hosts: Hosts,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { header_bytes_max: 16 << 10, body_bytes_max: 32 << 20, date: true, tokens: None }
+        Self {
+            header_bytes_max: 16 << 10,
+            body_bytes_max: 32 << 20,
+            date: true,
+            tokens: None,
+            hosts: Hosts::default(),
+        }
     }
 }
 
@@ -55,6 +64,8 @@ pub struct Protocol<H> {
 #[derive(Debug)]
 pub struct Session<U> {
     class: Class,
+    /// Whether requests must address the server by a name of its own.
+    checks_host: bool,
     /// Bytes of an incomplete head that were searched for its end already.
     scanned: usize,
     /// The request whose body is on its way.
@@ -67,6 +78,7 @@ struct Body<U> {
     rest: Rest,
     method: Method,
     persistence: Persistence,
+    is_browsers: bool,
 }
 
 /// Where a body goes.
@@ -89,7 +101,11 @@ impl<H: Handler> Protocol<H> {
     pub fn new(handler: H, settings: Settings, counters: Arc<Counters>) -> Self {
         Self {
             handler,
-            parser: HeadParser::new(settings.header_bytes_max, settings.tokens.clone()),
+            parser: HeadParser::new(
+                settings.header_bytes_max,
+                settings.tokens.clone(),
+                settings.hosts.clone(),
+            ),
             heads: Heads::new(settings.date),
             settings,
             counters,
@@ -109,6 +125,7 @@ impl<H: Handler> Protocol<H> {
         let limits = Limits {
             requests_max: if wake.pressed { 1 } else { REQUESTS_PER_BATCH_MAX },
             body_bytes_max: settings.body_bytes_max,
+            checks_host: session.checks_host,
         };
         let class = session.class;
         batch.parse(parser, input, at, &mut session.scanned, limits, |parsed, work| {
@@ -117,12 +134,12 @@ impl<H: Handler> Protocol<H> {
     }
 
     fn responses<'a>(
-        heads: &'a Heads,
+        (heads, to_browser): (&'a Heads, bool),
         counters: &'a Counters,
         output: &'a mut Output,
         wake: &Wake,
     ) -> Responses<'a> {
-        Responses { output, heads, counters, now: wake.now }
+        Responses { output, heads: heads.of(to_browser), counters, now: wake.now }
     }
 
     /// Answers the batch that was parsed.
@@ -137,7 +154,8 @@ impl<H: Handler> Protocol<H> {
         if batch.parsed.is_empty() {
             return;
         }
-        let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+        let heads = (&self.heads, batch.is_browsers);
+        let mut responses = Self::responses(heads, &self.counters, output, wake);
         let requests = Requests { input, parsed: &batch.parsed, class };
         self.handler.handle(requests, &mut batch.work, &mut responses);
     }
@@ -152,14 +170,17 @@ impl<H: Handler> Protocol<H> {
         wake: &Wake,
     ) -> bool {
         let fields = parsed.fields;
-        let sink = match self.handler.begin(Request::new(input, parsed, session.class)) {
-            Ok(upload) => Sink::Upload(upload),
-            Err(refusal) => Sink::Refused(refusal),
+        let is_browsers = fields.origin.is_browser();
+        let begun = match parsed.refusal(session.checks_host) {
+            Some(refusal) => Err(refusal),
+            None => self.handler.begin(Request::new(input, parsed, session.class)),
         };
+        let sink = begun.map_or_else(Sink::Refused, Sink::Upload);
         match sink {
             // Whether the client sends the body after a final answer can't be known.
             Sink::Refused(refusal) if fields.expects_continue => {
-                let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+                let heads = (&self.heads, is_browsers);
+                let mut responses = Self::responses(heads, &self.counters, output, wake);
                 responses.refuse(parsed.method, closing(fields.persistence), refusal);
                 return false;
             }
@@ -178,7 +199,7 @@ impl<H: Handler> Protocol<H> {
             )),
         };
         let (method, persistence) = (parsed.method, fields.persistence);
-        session.body = Some(Box::new(Body { sink, rest, method, persistence }));
+        session.body = Some(Box::new(Body { sink, rest, method, persistence, is_browsers }));
         true
     }
 
@@ -215,7 +236,8 @@ impl<H: Handler> Protocol<H> {
     }
 
     fn finish(&mut self, body: Body<H::Upload>, output: &mut Output, wake: &Wake) {
-        let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+        let heads = (&self.heads, body.is_browsers);
+        let mut responses = Self::responses(heads, &self.counters, output, wake);
         match body.sink {
             Sink::Upload(upload) => self.handler.finish(upload, body.persistence, &mut responses),
             Sink::Refused(refusal) => {
@@ -224,10 +246,12 @@ impl<H: Handler> Protocol<H> {
         }
     }
 
-    /// The answer to a request that can't be framed. The connection is closed after it.
+    /// The answer to a request that can't be framed. The connection is closed after it. Where its
+    /// head could not be read, it is not known `to_browser`.
     #[cold]
-    fn fail(&mut self, error: Error, output: &mut Output, wake: &Wake) {
-        let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+    fn fail(&mut self, error: Error, to_browser: bool, output: &mut Output, wake: &Wake) {
+        let heads = (&self.heads, to_browser);
+        let mut responses = Self::responses(heads, &self.counters, output, wake);
         let mut refusal = Refusal::new(error.status(), error.reason());
         if error == Error::TooManyConnections {
             refusal.field = Some(("Retry-After", "1"));
@@ -259,7 +283,7 @@ impl<H: Handler> Protocol<H> {
                 closes.then_some(Flow::Close)
             }
             Err(error) => {
-                self.fail(error, output, wake);
+                self.fail(error, body.is_browsers, output, wake);
                 Some(Flow::Close)
             }
         }
@@ -279,7 +303,8 @@ impl<H: Handler> Service for Protocol<H> {
     type Batch = Batch<H::Batch>;
 
     fn open(&mut self, class: Class) -> Self::Session {
-        Session { class, scanned: 0, body: None }
+        let checks_host = self.settings.tokens.is_none() && self.settings.hosts.matter_to(class);
+        Session { class, checks_host, scanned: 0, body: None }
     }
 
     fn prepare(
@@ -353,9 +378,14 @@ impl<H: Handler> Service for Protocol<H> {
                         break Flow::Close;
                     }
                 }
+                End::TooLarge(parsed) => {
+                    answered += 1;
+                    self.fail(Error::BodyTooLarge, parsed.fields.origin.is_browser(), output, wake);
+                    break Flow::Close;
+                }
                 End::Error(error) => {
                     answered += 1;
-                    self.fail(error, output, wake);
+                    self.fail(error, false, output, wake);
                     break Flow::Close;
                 }
             }
@@ -372,7 +402,7 @@ impl<H: Handler> Service for Protocol<H> {
     }
 
     fn dismiss(&mut self, session: &mut Self::Session, why: Dismissal, output: &mut Output) {
-        session.body = None;
+        let to_browser = session.body.take().is_some_and(|body| body.is_browsers);
         let error = match why {
             Dismissal::Refused => Error::TooManyConnections,
             Dismissal::HeadTimeout => Error::HeadTimeout,
@@ -380,7 +410,7 @@ impl<H: Handler> Service for Protocol<H> {
         };
         let now = std::time::Instant::now();
         self.heads.refresh(now);
-        self.fail(error, output, &Wake { now, last: false, pressed: false });
+        self.fail(error, to_browser, output, &Wake { now, last: false, pressed: false });
     }
 
     fn turn(&mut self, wake: &Wake) -> bool {

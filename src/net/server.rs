@@ -108,10 +108,18 @@ impl Server {
         }
         let mut listeners = Vec::new();
         for address in data {
-            listeners.push(Listener::bind(address, Class::Data, settings.unix_mode)?);
+            listeners.push(Listener::bind(
+                address,
+                Class::Data(address.reach()),
+                settings.unix_mode,
+            )?);
         }
         if let Some(address) = admin {
-            listeners.push(Listener::bind(address, Class::Admin, settings.unix_mode)?);
+            listeners.push(Listener::bind(
+                address,
+                Class::Admin(address.reach()),
+                settings.unix_mode,
+            )?);
         }
         let poll = Poll::new()?;
         let stopper = Stopper(Arc::new(Waker::new(poll.registry(), Acceptor::STOP)?));
