@@ -8,6 +8,7 @@ use log::LevelFilter;
 
 use crate::cache::MissStatus;
 use crate::config::{Config, memory_bytes_default};
+use crate::http::Host;
 use crate::invalid::Invalid;
 use crate::net::{Address, Cores};
 use crate::store::KEY_BYTES_MAX;
@@ -42,6 +43,13 @@ pub struct Cli {
     /// File of tokens, one per line, that requests need: `TOKEN`, or `TOKEN read-only`.
     #[arg(long, value_name = "FILE", env = "COREKV_AUTH_FILE")]
     auth_file: Option<PathBuf>,
+
+    /// Name that requests may have in their Host field, besides localhost, addresses, and names
+    /// without a dot: that of a proxy, say. May be given more than once; `any` takes every Host.
+    /// What it protects from are web pages whose name leads to this machine: it is checked where
+    /// no token is needed, on loopback addresses, and if given on every HOST:PORT.
+    #[arg(long, value_name = "NAME|any", env = "COREKV_HOST", value_delimiter = ',')]
+    host: Vec<Host>,
 
     /// Cores that get an event loop each: a list such as 0,2,4-7, or all that the process may
     /// run on, within its CPU quota.
@@ -146,6 +154,7 @@ impl Cli {
             admin: self.admin,
             unix_mode: self.unix_mode,
             auth_file: self.auth_file,
+            hosts: self.host,
             cores: self.cores,
             pin: !self.no_pin,
             busy_poll: self.busy_poll,
@@ -177,6 +186,7 @@ pub fn explain(invalid: &Invalid) -> String {
 /// The option for a setting.
 fn option(setting: &str) -> String {
     match setting {
+        "hosts" => "--host".to_owned(),
         "memory_bytes_max" => "--memory".to_owned(),
         "ttl_seconds" => "--ttl".to_owned(),
         _ => format!("--{}", setting.replace('_', "-")),

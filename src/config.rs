@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cache::{self, MissStatus, Names};
 use crate::cgroup::Groups;
-use crate::http;
+use crate::http::{self, Host, Hosts};
 use crate::invalid::Invalid;
 use crate::net::{self, Address, Cores};
 use crate::store;
@@ -25,6 +25,8 @@ pub struct Config {
     pub unix_mode: u32,
     /// File of tokens that requests need.
     pub auth_file: Option<PathBuf>,
+    /// Names by which requests may address the server, besides those of its own machine.
+    pub hosts: Vec<Host>,
     /// Cores that get an event loop each.
     pub cores: Cores,
     /// Whether each event loop is pinned to its core.
@@ -71,6 +73,7 @@ impl Default for Config {
             admin: None,
             unix_mode: 0o600,
             auth_file: None,
+            hosts: Vec::new(),
             cores: Cores::Auto,
             pin: true,
             busy_poll: false,
@@ -140,6 +143,7 @@ impl Config {
             body_bytes_max: self.value_bytes_max,
             date: self.date,
             tokens: None,
+            hosts: Hosts::new(&self.hosts),
         }
     }
 

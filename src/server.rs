@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::explain::explain;
 use crate::http::access::Tokens;
 use crate::http::{self, Protocol};
-use crate::net::{self, Address, Stopper};
+use crate::net::{self, Address, Reach, Stopper};
 use crate::store::{Clock, Store};
 
 /// Descriptors that are no connections: listeners, polls, wakers, standard streams.
@@ -96,7 +96,7 @@ impl Server {
 
 fn warn_if_open(config: &Config) {
     for address in config.listen.iter().chain(&config.admin) {
-        if !address.is_local() {
+        if address.reach() == Reach::Network {
             log::warn!("{address} can be reached from outside and needs no token (--auth-file)");
         }
     }

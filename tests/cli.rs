@@ -11,13 +11,14 @@ use std::time::Instant;
 use util::{PATIENCE, Server, command, eventually};
 
 /// Every flag that takes a value, with the text of its default where it has one.
-const FLAGS: [(&str, Option<&str>); 19] = [
+const FLAGS: [(&str, Option<&str>); 20] = [
     ("--listen", Some("127.0.0.1:8080")),
     ("--cores", Some("auto")),
     ("--no-pin", None),
     ("--ttl", None),
     ("--miss-status", Some("404")),
     ("--admin", None),
+    ("--host", None),
     ("--key-bytes-max", Some("1KiB")),
     ("--value-bytes-max", Some("32MiB")),
     ("--header-bytes-max", Some("16KiB")),
@@ -148,6 +149,10 @@ fn a_wrong_value_is_one_line_and_exit_code_2() {
         &["--listen", "127.0.0.1:99999"],
         &["--listen", "127.0.0.1"],
         &["--admin", "nonsense"],
+        &["--host", ""],
+        &["--host", "cache.example:80"],
+        &["--host", "http://cache.example"],
+        &["--host", "*.example"],
         &["--log-level", "loud"],
         &["--no-such-flag"],
         &["surplus"],

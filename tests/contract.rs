@@ -17,6 +17,8 @@ mod limits;
 mod methods;
 #[path = "contract/order.rs"]
 mod order;
+#[path = "contract/origins.rs"]
+mod origins;
 #[path = "contract/reserved.rs"]
 mod reserved;
 #[path = "contract/values.rs"]

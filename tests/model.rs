@@ -223,7 +223,7 @@ fn request(step: &Step, prefix: &str) -> Vec<u8> {
             format!("/{encoded}")
         }
         Spelling::Query => format!("/{key}?x=%zz/y"),
-        Spelling::Absolute => format!("http://other.example:81/{key}"),
+        Spelling::Absolute => format!("http://other:81/{key}"),
     };
     let with_body = |method: &str, target: &str, more: &str, body: &[u8], framing: &Framing| {
         let mut bytes = head(step, method, target, more, Some((body.len(), framing)));
@@ -276,7 +276,7 @@ fn head(
         lines.push("User-Agent: model/1.0\r\nAccept: */*\r\n".to_owned());
     }
     lines.push(
-        if step.fields & 2 != 0 { "host:t.example:80 \r\n" } else { "Host: t\r\n" }.to_owned(),
+        if step.fields & 2 != 0 { "host:t.localhost:80 \r\n" } else { "Host: t\r\n" }.to_owned(),
     );
     if step.fields & 4 != 0 {
         lines.push("Connection: keep-alive\r\n".to_owned());

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corekv::http::{
-    Batch, Error, Handler, HeadParser, Protocol, Requests, Responses, Settings, Status,
+    Batch, Error, Handler, HeadParser, Hosts, Protocol, Requests, Responses, Settings, Status,
 };
-use corekv::net::{Class, Dismissal, Flow, Output, Service, Wake};
+use corekv::net::{Class, Dismissal, Flow, Output, Reach, Service, Wake};
 
 /// What a parser makes of bytes that arrive in pieces that end at these places.
 fn parse(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Result<bool, Error> {
-    let mut parser = HeadParser::new(16 << 10, None);
+    let mut parser = HeadParser::new(16 << 10, None, Hosts::default());
     let mut scanned = 0;
     for end in ends {
         if parser.parse(&bytes[..end], 0, &mut scanned, &mut Vec::new())?.is_some() {
@@ -61,7 +61,7 @@ impl Handler for NoContent {
 fn a_drain_announces_the_close_whether_or_not_the_last_batch_is_full() {
     for requests in [1, 31, 32, 33, 64] {
         let mut protocol = Protocol::new(NoContent, Settings::default(), Arc::default());
-        let mut session = protocol.open(Class::Data);
+        let mut session = protocol.open(Class::Data(Reach::File));
         let mut output = Output::default();
         let input = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n".repeat(requests);
         let wake = Wake { now: Instant::now(), last: true, pressed: false };
@@ -79,7 +79,7 @@ fn the_date_of_a_timeout_is_not_that_of_the_last_request() {
     let mut protocol = Protocol::new(NoContent, Settings::default(), Arc::default());
     let mut dismissal = || {
         let mut output = Output::default();
-        let mut session = protocol.open(Class::Data);
+        let mut session = protocol.open(Class::Data(Reach::File));
         protocol.dismiss(&mut session, Dismissal::HeadTimeout, &mut output);
         output.bytes().clone()
     };

@@ -81,7 +81,7 @@ impl Names {
     /// What a decoded path names on an address of that class, if it is not a key.
     #[inline]
     pub(super) fn find(self, class: Class, path: &[u8]) -> Option<Name> {
-        if class == Class::Admin {
+        if matches!(class, Class::Admin(_)) {
             return Some(reserved(path).map_or(Name::NO_SUCH_PAGE, Name::Page));
         }
         match self {

@@ -3,13 +3,14 @@
 use super::error::Error;
 use super::fields::Framing;
 use super::head::{HeadParser, Parsed};
-use super::method::Method;
 
 /// Requests that were parsed and not answered yet, with what the handler has worked out about
 /// them. Kept for its capacity.
 #[derive(Debug, Default)]
 pub struct Batch<B> {
     pub(super) parsed: Vec<Parsed>,
+    /// Whether they are browsers' requests: all of a batch or none.
+    pub(super) is_browsers: bool,
     /// Why it ended, and where in the input; `None` if nothing was parsed since the last answer.
     pub(super) end: Option<(End, usize)>,
     /// The handler's part.
@@ -22,6 +23,8 @@ pub(super) struct Limits {
     pub(super) requests_max: usize,
     /// A request with a longer body is an error.
     pub(super) body_bytes_max: u64,
+    /// A request that addresses another host is refused.
+    pub(super) checks_host: bool,
 }
 
 /// Why a batch ended.
@@ -33,10 +36,11 @@ pub(super) enum End {
     Batch,
     /// Its last request closes the connection.
     Close,
-    /// A request follows whose body comes in pieces.
+    /// A request follows whose body comes in pieces, or which is refused whatever its body is.
     Body(Parsed),
-    /// A request that ends the connection; its method is unknown where its head is at fault.
-    Error(Error, Method),
+    /// A request follows whose body is too long.
+    TooLarge(Parsed),
+    Error(Error),
 }
 
 impl<B> Batch<B> {
@@ -63,19 +67,35 @@ impl<B> Batch<B> {
                 at += 2;
                 *scanned = 0;
             }
+            let start = at;
             match parser.parse(input, at, scanned, &mut self.parsed) {
                 Ok(Some(head_end)) => at = head_end,
                 Ok(None) => break End::Input,
-                Err(error) => break End::Error(error, Method::Unknown),
+                Err(error) => break End::Error(error),
             }
+            let is_first = self.parsed.len() == 1;
             let Some(parsed) = self.parsed.last_mut() else { break End::Input };
-            match parsed.fields.framing {
-                Framing::Length(0) => {}
-                Framing::Length(n) if n > limits.body_bytes_max => {
-                    let method = parsed.method;
+            let is_browsers = parsed.fields.origin.is_browser();
+            if is_browsers != self.is_browsers {
+                if !is_first {
                     self.parsed.pop();
-                    break End::Error(Error::BodyTooLarge, method);
+                    at = start;
+                    break End::Batch;
                 }
+                self.is_browsers = is_browsers;
+            }
+            match parsed.fields.framing {
+                Framing::Length(n) if n > limits.body_bytes_max => {
+                    let parsed = *parsed;
+                    self.parsed.pop();
+                    break End::TooLarge(parsed);
+                }
+                _ if parsed.refusal(limits.checks_host).is_some() => {
+                    let parsed = *parsed;
+                    self.parsed.pop();
+                    break End::Body(parsed);
+                }
+                Framing::Length(0) => {}
                 Framing::Length(n)
                     if n <= (input.len() - at) as u64 && !parsed.fields.expects_continue =>
                 {

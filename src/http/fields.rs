@@ -1,12 +1,15 @@
 //! What a request's header fields mean to the server: framing, persistence, expectations.
 //!
-//! The fields of a head are a pure function of its bytes, which is what makes it sound to
+//! The fields of a head are a pure function of its method and its bytes, which makes it sound to
 //! remember them (see [`HeadParser`](super::HeadParser)).
 
 use httparse::Header;
 
 use super::access::{Access, Tokens};
 use super::error::Error;
+use super::hosts::Hosts;
+use super::origin::{Origin, Testimony};
+use super::request_line::RequestLine;
 use super::target::is_authority;
 
 /// How the length of a body is known (RFC 9112 §6.3).
@@ -66,6 +69,10 @@ pub struct Fields {
     pub unstorable: Option<Unstorable>,
     /// What the credentials allow.
     pub access: Access,
+    /// Whether a browser sent it, and for whom.
+    pub origin: Origin,
+    /// Whether it addresses the server by a name that is none of its own.
+    pub host_is_foreign: bool,
 }
 
 /// The fields while they are being collected.
@@ -83,20 +90,25 @@ struct Collected<'a> {
     max_age: Option<u32>,
     unstorable: Option<Unstorable>,
     authorization: Option<&'a [u8]>,
+    testimony: Testimony<'a>,
 }
 
 impl Fields {
-    /// Reads the fields of an HTTP/1.`minor` head.
+    /// Reads the fields behind a request line. The authority of an absolute target takes the place
+    /// of the Host field (RFC 9112 §3.2.2).
     pub(super) fn read(
-        minor: u8,
+        line: &RequestLine<'_>,
         headers: &[Header<'_>],
         tokens: Option<&Tokens>,
+        hosts: &Hosts,
     ) -> Result<Self, Error> {
         let mut collected = Collected::default();
         for header in headers {
             collected.take(header)?;
         }
+        let minor = line.minor;
         collected.check(minor)?;
+        let host = line.authority.or(collected.host);
         Ok(Self {
             framing: if collected.chunked {
                 Framing::Chunked
@@ -113,6 +125,8 @@ impl Fields {
             max_age: collected.max_age.filter(|&seconds| seconds > 0),
             unstorable: collected.unstorable,
             access: tokens.map_or(Access::Write, |tokens| tokens.check(collected.authorization)),
+            origin: collected.testimony.judge(line.method, host),
+            host_is_foreign: host.is_some_and(|host| hosts.are_foreign(host)),
         })
     }
 }
@@ -149,7 +163,10 @@ impl<'a> Collected<'a> {
             }
             14 if name.eq_ignore_ascii_case("content-length") => self.content_length(value),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(value),
-            _ => Ok(()),
+            _ => {
+                self.testimony.take(name, value);
+                Ok(())
+            }
         }
     }
 

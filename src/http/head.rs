@@ -3,7 +3,7 @@
 //! Every head's fields are checked by httparse once. Clients send the same header fields over and over, so
 //! the parser remembers the last heads from ` HTTP/1.1` to the blank line: bytes equal to ones
 //! that were accepted before are accepted again, with the same meaning, and only the target is
-//! new. That is sound because [`Fields`] is a pure function of those bytes.
+//! new. That is sound because [`Fields`] is a pure function of the method and those bytes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +13,10 @@ use httparse::{EMPTY_HEADER, Header, Status};
 use super::access::{self, Tokens};
 use super::error::Error;
 use super::fields::{Fields, Framing};
+use super::handler::Refusal;
+use super::hosts::{self, Hosts};
 use super::method::Method;
+use super::origin::{self, Origin};
 use super::request_line;
 use super::target::{self, Target};
 
@@ -41,6 +44,18 @@ pub struct Parsed {
     pub(super) body_len: u32,
 }
 
+impl Parsed {
+    /// The answer to a request that is refused whatever it is about, because of where it comes
+    /// from, or where `checks_host` is set because of whom it means.
+    #[inline]
+    pub(super) fn refusal(&self, checks_host: bool) -> Option<Refusal> {
+        if self.fields.host_is_foreign && checks_host {
+            return Some(hosts::MISDIRECTED);
+        }
+        (self.fields.origin == Origin::Foreign).then(|| origin::refusal(self.method))
+    }
+}
+
 #[derive(Debug)]
 struct Memo {
     /// From the space before the version to the blank line, inclusive.
@@ -65,15 +80,16 @@ pub struct HeadParser {
     secret_memos: [Memos; 5],
     header_bytes_max: usize,
     tokens: Option<Arc<Tokens>>,
+    hosts: Hosts,
 }
 
 impl HeadParser {
-    /// A parser for heads of up to `header_bytes_max` bytes, request line included. With
-    /// `tokens`, credentials are checked against them.
+    /// A parser for heads of up to `header_bytes_max` bytes, request line included, that are sent
+    /// to a server of the names `hosts`. With `tokens`, credentials are checked against them.
     #[must_use]
-    pub fn new(header_bytes_max: usize, tokens: Option<Arc<Tokens>>) -> Self {
+    pub fn new(header_bytes_max: usize, tokens: Option<Arc<Tokens>>, hosts: Hosts) -> Self {
         let [memos, secret_memos] = std::array::from_fn(|_| Default::default());
-        Self { memos, secret_memos, header_bytes_max, tokens }
+        Self { memos, secret_memos, header_bytes_max, tokens, hosts }
     }
 
     /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
@@ -187,10 +203,13 @@ impl HeadParser {
             Ok(Status::Partial) => return Err(Error::HeaderField),
             Err(error) => return Err(explain(error)),
         };
-        let mut fields = Fields::read(line.minor, headers, self.tokens.as_deref())?;
+        let mut fields = Fields::read(&line, headers, self.tokens.as_deref(), &self.hosts)?;
         // Who asks for a tunnel sends nothing before the answer (RFC 9110 §9.3.6).
         fields.expects_continue |= line.method == Method::Connect;
-        self.remember(line.method, &head[line.target_end..], headers, fields);
+        // What an absolute target says counts as well, and is not part of what is remembered.
+        if line.authority.is_none() {
+            self.remember(line.method, &head[line.target_end..], headers, fields);
+        }
         into.push(Parsed {
             method: line.method,
             target: line.target,

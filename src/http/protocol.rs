@@ -10,6 +10,7 @@ use super::error::Error;
 use super::fields::{Framing, Persistence};
 use super::handler::{Handler, Refusal};
 use super::head::{HeadParser, Parsed};
+use super::hosts::Hosts;
 use super::method::Method;
 use super::request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
 use super::response::{Heads, Responses};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub date: bool,
     /// Who may do what; everybody everything if there are no tokens.
     pub tokens: Option<Arc<Tokens>>,
+    /// The names by which requests may address the server, if there are no tokens.
+    pub hosts: Hosts,
 }
 
 /// Longest request head that can be allowed, in bytes: each event loop has a few buffers of that
@@ -52,7 +55,13 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { header_bytes_max: 16 << 10, body_bytes_max: 32 << 20, date: true, tokens: None }
+        Self {
+            header_bytes_max: 16 << 10,
+            body_bytes_max: 32 << 20,
+            date: true,
+            tokens: None,
+            hosts: Hosts::default(),
+        }
     }
 }
 
@@ -70,6 +79,8 @@ pub struct Protocol<H> {
 #[derive(Debug)]
 pub struct Session<U> {
     class: Class,
+    /// Whether requests must address the server by a name of its own.
+    checks_host: bool,
     /// Bytes of an incomplete head that were searched for its end already.
     scanned: usize,
     /// The request whose body is on its way.
@@ -82,6 +93,23 @@ struct Body<U> {
     rest: Rest,
     method: Method,
     persistence: Persistence,
+    is_browsers: bool,
+}
+
+/// Who sent a request that is answered with an error.
+#[derive(Debug, Clone, Copy)]
+struct Sender {
+    method: Method,
+    is_browser: bool,
+}
+
+impl Sender {
+    /// That of a request whose head could not be read.
+    const UNKNOWN: Self = Self { method: Method::Unknown, is_browser: false };
+
+    fn of<U>(body: &Body<U>) -> Self {
+        Self { method: body.method, is_browser: body.is_browsers }
+    }
 }
 
 /// Where a body goes.
@@ -116,7 +144,11 @@ impl<H: Handler> Protocol<H> {
     pub fn new(handler: H, settings: Settings, counters: Arc<Counters>) -> Self {
         Self {
             handler,
-            parser: HeadParser::new(settings.header_bytes_max, settings.tokens.clone()),
+            parser: HeadParser::new(
+                settings.header_bytes_max,
+                settings.tokens.clone(),
+                settings.hosts.clone(),
+            ),
             heads: Heads::new(settings.date),
             settings,
             counters,
@@ -136,6 +168,7 @@ impl<H: Handler> Protocol<H> {
         let limits = Limits {
             requests_max: if wake.pressed { 1 } else { REQUESTS_PER_BATCH_MAX },
             body_bytes_max: settings.body_bytes_max,
+            checks_host: session.checks_host,
         };
         let class = session.class;
         batch.parse(parser, input, at, &mut session.scanned, limits, |parsed, work| {
@@ -144,12 +177,12 @@ impl<H: Handler> Protocol<H> {
     }
 
     fn responses<'a>(
-        heads: &'a Heads,
+        (heads, to_browser): (&'a Heads, bool),
         counters: &'a Counters,
         output: &'a mut Output,
         wake: &Wake,
     ) -> Responses<'a> {
-        Responses { output, heads, counters, now: wake.now }
+        Responses { output, heads: heads.of(to_browser), counters, now: wake.now }
     }
 
     /// Answers the batch that was parsed.
@@ -164,7 +197,8 @@ impl<H: Handler> Protocol<H> {
         if batch.parsed.is_empty() {
             return;
         }
-        let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+        let heads = (&self.heads, batch.is_browsers);
+        let mut responses = Self::responses(heads, &self.counters, output, wake);
         let requests = Requests { input, parsed: &batch.parsed, class };
         self.handler.handle(requests, &mut batch.work, &mut responses);
     }
@@ -184,10 +218,12 @@ impl<H: Handler> Protocol<H> {
     ) -> bool {
         let fields = parsed.fields;
         let (method, mut persistence) = (parsed.method, fields.persistence);
-        let sink = match self.handler.begin(Request::new(input, parsed, session.class)) {
-            Ok(upload) => Sink::Upload(upload),
-            Err(refusal) => Sink::Refused(refusal),
+        let is_browsers = fields.origin.is_browser();
+        let begun = match parsed.refusal(session.checks_host) {
+            Some(refusal) => Err(refusal),
+            None => self.handler.begin(Request::new(input, parsed, session.class)),
         };
+        let sink = begun.map_or_else(Sink::Refused, Sink::Upload);
         let rest = match fields.framing {
             Framing::Length(n) => Rest::Bytes(n),
             Framing::Chunked => Rest::Chunks(Chunked::new(
@@ -210,7 +246,7 @@ impl<H: Handler> Protocol<H> {
         if at_once {
             persistence = closing(persistence);
         }
-        let body = Body { sink, rest, method, persistence };
+        let body = Body { sink, rest, method, persistence, is_browsers };
         if at_once {
             self.finish(body, output, wake);
         } else {
@@ -252,7 +288,8 @@ impl<H: Handler> Protocol<H> {
     }
 
     fn finish(&mut self, body: Body<H::Upload>, output: &mut Output, wake: &Wake) {
-        let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+        let heads = (&self.heads, body.is_browsers);
+        let mut responses = Self::responses(heads, &self.counters, output, wake);
         match body.sink {
             Sink::Upload(upload) => self.handler.finish(upload, body.persistence, &mut responses),
             Sink::Refused(refusal) => {
@@ -263,13 +300,14 @@ impl<H: Handler> Protocol<H> {
 
     /// The answer to a request that can't be framed. The connection is closed after it.
     #[cold]
-    fn fail(&mut self, error: Error, method: Method, output: &mut Output, wake: &Wake) {
-        let mut responses = Self::responses(&self.heads, &self.counters, output, wake);
+    fn fail(&mut self, error: Error, sender: Sender, output: &mut Output, wake: &Wake) {
+        let heads = (&self.heads, sender.is_browser);
+        let mut responses = Self::responses(heads, &self.counters, output, wake);
         let mut refusal = Refusal::new(error.status(), error.reason());
         if error == Error::TooManyConnections {
             refusal.field = Some(("Retry-After", "1"));
         }
-        responses.refuse(method, Persistence::Close, refusal);
+        responses.refuse(sender.method, Persistence::Close, refusal);
     }
 
     /// Goes on with the body under way. `None` if it needs more input.
@@ -296,7 +334,7 @@ impl<H: Handler> Protocol<H> {
                 closes.then_some(Flow::Close)
             }
             Err(error) => {
-                self.fail(error, body.method, output, wake);
+                self.fail(error, Sender::of(&body), output, wake);
                 Some(Flow::Close)
             }
         }
@@ -316,7 +354,8 @@ impl<H: Handler> Service for Protocol<H> {
     type Batch = Batch<H::Batch>;
 
     fn open(&mut self, class: Class) -> Self::Session {
-        Session { class, scanned: 0, body: None }
+        let checks_host = self.settings.tokens.is_none() && self.settings.hosts.matter_to(class);
+        Session { class, checks_host, scanned: 0, body: None }
     }
 
     fn prepare(
@@ -390,9 +429,16 @@ impl<H: Handler> Service for Protocol<H> {
                         break Flow::Close;
                     }
                 }
-                End::Error(error, method) => {
+                End::TooLarge(parsed) => {
                     answered += 1;
-                    self.fail(error, method, output, wake);
+                    let (method, is_browser) = (parsed.method, parsed.fields.origin.is_browser());
+                    let sender = Sender { method, is_browser };
+                    self.fail(Error::BodyTooLarge, sender, output, wake);
+                    break Flow::Close;
+                }
+                End::Error(error) => {
+                    answered += 1;
+                    self.fail(error, Sender::UNKNOWN, output, wake);
                     break Flow::Close;
                 }
             }
@@ -409,7 +455,7 @@ impl<H: Handler> Service for Protocol<H> {
     }
 
     fn dismiss(&mut self, session: &mut Self::Session, why: Dismissal, output: &mut Output) {
-        let method = session.body.take().map_or(Method::Unknown, |body| body.method);
+        let sender = session.body.take().map_or(Sender::UNKNOWN, |body| Sender::of(&body));
         let error = match why {
             Dismissal::Refused => Error::TooManyConnections,
             Dismissal::HeadTimeout => Error::HeadTimeout,
@@ -417,7 +463,7 @@ impl<H: Handler> Service for Protocol<H> {
         };
         let now = std::time::Instant::now();
         self.heads.refresh(now);
-        self.fail(error, method, output, &Wake { now, last: false, pressed: false });
+        self.fail(error, sender, output, &Wake { now, last: false, pressed: false });
     }
 
     fn turn(&mut self, wake: &Wake) -> bool {

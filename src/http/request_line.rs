@@ -15,9 +15,11 @@ const VERSION: &[u8] = b"HTTP/0.0\r\n";
 
 /// A request line, and where its parts lie in the input.
 #[derive(Debug)]
-pub(super) struct RequestLine {
+pub(super) struct RequestLine<'a> {
     pub(super) method: Method,
     pub(super) target: Target,
+    /// That of an absolute target.
+    pub(super) authority: Option<&'a [u8]>,
     /// The path behind its first `/`, without the query.
     pub(super) path: Range<usize>,
     /// Where the target ends and a space stands.
@@ -30,7 +32,11 @@ pub(super) struct RequestLine {
 
 /// Reads the line at `at`, of which `checked` bytes were found to be in order before. `None`: it
 /// is not complete, and nothing is wrong with it so far.
-pub(super) fn read(input: &[u8], at: usize, checked: usize) -> Result<Option<RequestLine>, Error> {
+pub(super) fn read(
+    input: &[u8],
+    at: usize,
+    checked: usize,
+) -> Result<Option<RequestLine<'_>>, Error> {
     let line = &input[at..];
     if line == b"\r" {
         // Half an empty line, perhaps.
@@ -54,9 +60,10 @@ pub(super) fn read(input: &[u8], at: usize, checked: usize) -> Result<Option<Req
     }
     let method = Method::from_token(&line[..method_end]);
     let target_end = at + target_end;
-    let (target, path) = target::parse(input, at + method_end + 1..target_end, method)?;
+    let (target, path, authority) = target::parse(input, at + method_end + 1..target_end, method)?;
     let end = target_end + 1 + VERSION.len();
-    Ok(Some(RequestLine { method, target, path, target_end, minor: minor - b'0', end }))
+    let minor = minor - b'0';
+    Ok(Some(RequestLine { method, target, authority, path, target_end, minor, end }))
 }
 
 /// Where the word that begins at `start` ends, with a space; `None` if it goes on.

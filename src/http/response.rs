@@ -49,16 +49,35 @@ impl Head {
     }
 }
 
-/// What the commonest responses start with, rendered once a second.
+/// What every final response to a browser has behind its Date: it takes no value for another type
+/// than it is said to be of, and runs no script in what it shows (Content Security Policy, W3C).
+const BROWSER_FIELDS: &[u8] =
+    b"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";
+
+/// What responses start with, rendered once a second.
 #[derive(Debug)]
 pub(super) struct Heads {
     dated: bool,
     second: u64,
     next_check: Option<Instant>,
-    /// The whole Date field, or nothing.
-    date: Vec<u8>,
+    to_program: Rendered,
+    to_browser: Rendered,
+}
+
+/// What responses to one kind of client start with.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    /// The fields that every response has: Date, if it is there, and a browser's.
+    fields: Vec<u8>,
     /// A 200 up to its Content-Length's digits.
     ok: Vec<u8>,
+    /// Left out for browsers, which don't pipeline.
+    whole: Option<WholeHeads>,
+}
+
+/// The commonest heads as a whole.
+#[derive(Debug)]
+struct WholeHeads {
     /// Whole heads of a 200 by the body's length.
     ok_short: [Head; SHORT_BODY_BYTES],
     created: Head,
@@ -68,20 +87,9 @@ pub(super) struct Heads {
 
 impl Heads {
     pub(super) fn new(dated: bool) -> Self {
-        let empty = Head::of(&[]);
-        let mut heads = Self {
-            dated,
-            second: 0,
-            next_check: None,
-            date: Vec::new(),
-            ok: Vec::new(),
-            ok_short: [empty; SHORT_BODY_BYTES],
-            created: empty,
-            no_content: empty,
-            not_found: empty,
-        };
-        heads.render(date::seconds_now());
-        heads
+        let second = date::seconds_now();
+        let [to_program, to_browser] = Self::render(dated, second);
+        Self { dated, second, next_check: None, to_program, to_browser }
     }
 
     /// Renders the heads anew if another second has begun.
@@ -93,25 +101,50 @@ impl Heads {
         self.next_check = Some(now + DATE_CHECK);
         let second = date::seconds_now();
         if second != self.second {
-            self.render(second);
+            self.second = second;
+            [self.to_program, self.to_browser] = Self::render(self.dated, second);
         }
     }
 
-    fn render(&mut self, second: u64) {
-        self.second = second;
-        self.date.clear();
-        if self.dated {
-            self.date = [b"Date: ", &date::render(second)[..], b"\r\n"].concat();
+    fn render(dated: bool, second: u64) -> [Rendered; 2] {
+        let date = [b"Date: ", &date::render(second)[..], b"\r\n"].concat();
+        let date = if dated { &date[..] } else { &[] };
+        let to_program = Rendered::new(date.to_vec());
+        let whole = Some(WholeHeads::new(&to_program));
+        let to_browser = Rendered::new([date, BROWSER_FIELDS].concat());
+        [Rendered { whole, ..to_program }, to_browser]
+    }
+
+    /// Those for a browser, or for any other client.
+    #[inline]
+    pub(super) fn of(&self, to_browser: bool) -> &Rendered {
+        if to_browser { &self.to_browser } else { &self.to_program }
+    }
+}
+
+impl Rendered {
+    fn new(fields: Vec<u8>) -> Self {
+        let mut rendered = Self { fields, ok: Vec::new(), whole: None };
+        rendered.ok = [&rendered.start(Status::Ok)[..], b"Content-Length: "].concat();
+        rendered
+    }
+
+    fn start(&self, status: Status) -> Vec<u8> {
+        [b"HTTP/1.1 ", status.line().as_bytes(), b"\r\n", &self.fields].concat()
+    }
+}
+
+impl WholeHeads {
+    fn new(rendered: &Rendered) -> Self {
+        let start = |status| rendered.start(status);
+        Self {
+            ok_short: std::array::from_fn(|length| {
+                Head::of(&[&rendered.ok, length.to_string().as_bytes(), b"\r\n\r\n"])
+            }),
+            created: Head::of(&[&start(Status::Created), b"Content-Length: 0\r\n\r\n"]),
+            no_content: Head::of(&[&start(Status::NoContent), b"\r\n"]),
+            not_found: Head::of(&[&start(Status::NotFound), b"Content-Length: 0\r\n\r\n"]),
         }
-        let start =
-            |status: Status| [b"HTTP/1.1 ", status.line().as_bytes(), b"\r\n", &self.date].concat();
-        self.ok = [&start(Status::Ok)[..], b"Content-Length: "].concat();
-        self.ok_short = std::array::from_fn(|length| {
-            Head::of(&[&self.ok, length.to_string().as_bytes(), b"\r\n\r\n"])
-        });
-        self.created = Head::of(&[&start(Status::Created), b"Content-Length: 0\r\n\r\n"]);
-        self.no_content = Head::of(&[&start(Status::NoContent), b"\r\n"]);
-        self.not_found = Head::of(&[&start(Status::NotFound), b"Content-Length: 0\r\n\r\n"]);
     }
 }
 
@@ -125,7 +158,7 @@ fn says_nothing(persistence: Persistence) -> bool {
 #[derive(Debug)]
 pub struct Responses<'a> {
     pub(super) output: &'a mut Output,
-    pub(super) heads: &'a Heads,
+    pub(super) heads: &'a Rendered,
     pub(super) counters: &'a Counters,
     pub(super) now: Instant,
 }
@@ -153,8 +186,12 @@ impl Responses<'_> {
     /// take it back by truncating [`bytes`](Self::bytes).
     #[inline]
     pub fn ok_head(&mut self, persistence: Persistence, length: usize) {
-        match self.heads.ok_short.get(length) {
-            Some(head) if says_nothing(persistence) => head.append_to(self.output.bytes()),
+        match &self.heads.whole {
+            Some(WholeHeads { ok_short, .. })
+                if length < SHORT_BODY_BYTES && says_nothing(persistence) =>
+            {
+                ok_short[length].append_to(self.output.bytes());
+            }
             _ => self.ok_head_in_full(persistence, length),
         }
     }
@@ -211,17 +248,16 @@ impl Responses<'_> {
     #[inline]
     pub fn empty(&mut self, method: Method, persistence: Persistence, status: Status) {
         self.count(method, status);
-        if persistence == Persistence::Default {
-            let head = match status {
-                Status::Created => &self.heads.created,
-                Status::NoContent => &self.heads.no_content,
-                Status::NotFound => &self.heads.not_found,
-                _ => return self.empty_in_full(persistence, status),
-            };
-            head.append_to(self.output.bytes());
-        } else {
-            self.empty_in_full(persistence, status);
-        }
+        let Some(whole) = self.heads.whole.as_ref().filter(|_| says_nothing(persistence)) else {
+            return self.empty_in_full(persistence, status);
+        };
+        let head = match status {
+            Status::Created => &whole.created,
+            Status::NoContent => &whole.no_content,
+            Status::NotFound => &whole.not_found,
+            _ => return self.empty_in_full(persistence, status),
+        };
+        head.append_to(self.output.bytes());
     }
 
     #[cold]
@@ -263,13 +299,13 @@ impl Responses<'_> {
         }
     }
 
-    /// Status line, Date and Connection.
+    /// Status line, the fields that every response has, and Connection.
     fn start(&mut self, status: Status, persistence: Persistence) {
         let out = self.output.bytes();
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(status.line().as_bytes());
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.heads.date);
+        out.extend_from_slice(&self.heads.fields);
         match persistence {
             Persistence::Default | Persistence::OldClose => {}
             Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),

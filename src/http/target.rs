@@ -107,29 +107,29 @@ const fn uncommon(word: u64) -> u64 {
     (!(from_minus & not_query) | is_delete | word) & HIGH
 }
 
+/// A target, where its path lies in the input, and the authority of an absolute one.
+type Parts<'a> = (Target, Range<usize>, Option<&'a [u8]>);
+
 /// Takes a target apart that stands in `input` at `range`, followed by a space, and has no byte
 /// that none may have.
-pub(super) fn parse(
-    input: &[u8],
-    range: Range<usize>,
-    method: Method,
-) -> Result<(Target, Range<usize>), Error> {
+pub(super) fn parse(input: &[u8], range: Range<usize>, method: Method) -> Result<Parts<'_>, Error> {
     let target = &input[range.clone()];
-    let path_at = |start: usize| {
+    let path_at = |start: usize, authority| {
         let (path, escaped, end) = scan(input, start).ok_or(Error::Target)?;
-        if end == range.end { Ok((Target::Path { escaped }, path)) } else { Err(Error::Target) }
+        let target = Target::Path { escaped };
+        if end == range.end { Ok((target, path, authority)) } else { Err(Error::Target) }
     };
     if method == Method::Connect {
         let end = range.end;
         return if is_authority(target) {
-            Ok((Target::Authority, end..end))
+            Ok((Target::Authority, end..end, None))
         } else {
             Err(Error::Target)
         };
     }
     match target {
-        [b'/', ..] => path_at(range.start + 1),
-        b"*" if method == Method::Options => Ok((Target::Server, range.end..range.end)),
+        [b'/', ..] => path_at(range.start + 1, None),
+        b"*" if method == Method::Options => Ok((Target::Server, range.end..range.end, None)),
         _ => {
             let scheme = ["http://", "https://"].into_iter().find(|scheme| {
                 target
@@ -139,11 +139,12 @@ pub(super) fn parse(
             let authority_at = scheme.ok_or(Error::Target)?.len();
             let rest = &target[authority_at..];
             let length = rest.iter().position(|&b| b == b'/' || b == b'?').unwrap_or(rest.len());
-            if !is_authority(&rest[..length]) {
+            let authority = &rest[..length];
+            if !is_authority(authority) {
                 return Err(Error::Target);
             }
             let path = range.start + authority_at + length;
-            path_at(path + usize::from(input[path] == b'/'))
+            path_at(path + usize::from(input[path] == b'/'), Some(authority))
         }
     }
 }

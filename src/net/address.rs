@@ -5,6 +5,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::service::Reach;
+
 /// A TCP address or the path of a Unix-domain socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -27,12 +29,13 @@ impl fmt::Display for AddressError {
 impl std::error::Error for AddressError {}
 
 impl Address {
-    /// Whether only processes of this machine can reach the address.
+    /// Who can reach a listener at the address.
     #[must_use]
-    pub fn is_local(&self) -> bool {
+    pub fn reach(&self) -> Reach {
         match self {
-            Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Unix(_) => true,
+            Self::Tcp(address) if address.ip().to_canonical().is_loopback() => Reach::Loopback,
+            Self::Tcp(_) => Reach::Network,
+            Self::Unix(_) => Reach::File,
         }
     }
 }
@@ -68,9 +71,20 @@ mod tests {
     fn addresses_are_read_and_shown() {
         let tcp: Address = "127.0.0.1:8080".parse().unwrap();
         assert_eq!(tcp.to_string(), "http://127.0.0.1:8080");
-        assert!(tcp.is_local());
-        assert!(!"0.0.0.0:1".parse::<Address>().unwrap().is_local());
-        assert_eq!("unix:/run/x".parse::<Address>().unwrap(), Address::Unix("/run/x".into()));
+        let unix: Address = "unix:/run/x".parse().unwrap();
+        assert_eq!(unix, Address::Unix("/run/x".into()));
+        assert_eq!(unix.reach(), Reach::File);
+        for (text, reach) in [
+            ("127.0.0.1:1", Reach::Loopback),
+            ("127.9.9.9:1", Reach::Loopback),
+            ("[::1]:1", Reach::Loopback),
+            ("[::ffff:127.0.0.1]:1", Reach::Loopback),
+            ("0.0.0.0:1", Reach::Network),
+            ("[::]:1", Reach::Network),
+            ("192.0.2.1:1", Reach::Network),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().reach(), reach, "{text}");
+        }
         for wrong in ["", "8080", "127.0.0.1", "unix:", "1.2.3.4:70000"] {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
         }

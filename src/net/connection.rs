@@ -472,7 +472,7 @@ mod tests {
         let rate = MinRate { bytes_per_second: 1 << 10, grace: Duration::from_secs(10) };
         let now = Instant::now();
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let mut connection = Connection::new(Socket::new(ours.into()), (), now + HOUR);
+        let mut connection = Connection::new(Socket::unix(ours.into()), (), now + HOUR);
         for (wait, pace) in [(Wait::Send, rate.sending()), (Wait::Body, rate.receiving())] {
             (connection.wait, connection.pace) = (wait, pace);
             (connection.readable, connection.writable) = (true, true);

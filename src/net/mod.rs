@@ -32,5 +32,5 @@ pub use affinity::{Cores, CoresError};
 pub use counters::{Counter, Counters, Histogram, LATENCY_BUCKETS};
 pub use output::{Outlet, Output, Payload, Room};
 pub use server::{Server, Settings, Stopper};
-pub use service::{Class, Dismissal, Flow, Progress, Service, Wait, Wake};
+pub use service::{Class, Dismissal, Flow, Progress, Reach, Service, Wait, Wake};
 pub use socket::Transfer;

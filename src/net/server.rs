@@ -183,10 +183,18 @@ impl Server {
         }
         let mut listeners = Vec::new();
         for address in data {
-            listeners.push(Listener::bind(address, Class::Data, settings.unix_mode)?);
+            listeners.push(Listener::bind(
+                address,
+                Class::Data(address.reach()),
+                settings.unix_mode,
+            )?);
         }
         if let Some(address) = admin {
-            listeners.push(Listener::bind(address, Class::Admin, settings.unix_mode)?);
+            listeners.push(Listener::bind(
+                address,
+                Class::Admin(address.reach()),
+                settings.unix_mode,
+            )?);
         }
         for listener in &listeners {
             listener.drop_unread_after(settings.idle_timeout + LINGER);

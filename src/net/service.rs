@@ -8,11 +8,22 @@ use super::Output;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// One of the data addresses.
-    Data,
+    Data(Reach),
     /// The admin address.
-    Admin,
+    Admin(Reach),
     /// Any, but the connection limit is reached: it is dismissed at once.
     Refused,
+}
+
+/// Who can reach a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Programs of this machine, web browsers among them.
+    Loopback,
+    /// Programs that open a socket in the file system, which no browser does.
+    File,
+    /// Other machines, too.
+    Network,
 }
 
 /// The circumstances of one turn of the loop.

@@ -3,6 +3,8 @@
 //! `/hit` holds `value`; `KKKKKKKK` stands for a key of eight bytes that no other run uses.
 //! Where nothing is said otherwise the sections are those of RFC 9112.
 
+use std::slice;
+
 /// One answer that the server must give.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -168,6 +170,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(fields());
     rows.extend(limits());
     rows.extend(host());
+    rows.extend(origins());
     rows.extend(content_length());
     rows.extend(transfer_encoding());
     rows.extend(chunks());
@@ -630,7 +633,7 @@ fn targets() -> Vec<Row> {
         open(
             "absolute-form beats a different Host",
             "3.2.2",
-            "GET http://a.example/hit HTTP/1.1\r\nHost: b.example\r\n\r\n",
+            "GET http://a/hit HTTP/1.1\r\nHost: b.example\r\n\r\n",
             &[Hit],
         ),
         open(
@@ -852,12 +855,7 @@ fn host() -> Vec<Row> {
     use Answer::Hit;
     vec![
         open("an empty Host", "3.2", "GET /hit HTTP/1.1\r\nHost:\r\n\r\n", &[Hit]),
-        open(
-            "a Host with a port",
-            "3.2",
-            "GET /hit HTTP/1.1\r\nHost: t.example:8080\r\n\r\n",
-            &[Hit],
-        ),
+        open("a Host with a port", "3.2", "GET /hit HTTP/1.1\r\nHost: t:8080\r\n\r\n", &[Hit]),
         open("a Host of IPv4", "3.2", "GET /hit HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n", &[Hit]),
         open("a Host of IPv6", "3.2", "GET /hit HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", &[Hit]),
         open(
@@ -899,6 +897,134 @@ fn host() -> Vec<Row> {
             "3.2",
             "GET /hit HTTP/1.0\r\nHost: t\r\nHost: t\r\n\r\n",
             400,
+        ),
+    ]
+}
+
+/// What a browser sends with a request of a page of another site, and of one of its own.
+const CROSS_SITE: &str = "Sec-Fetch-Site: cross-site\r\n";
+const OWN: &str = "Sec-Fetch-Site: same-origin\r\n";
+
+/// The final response to a browser: what stands behind its Date, then what the others get.
+macro_rules! to_browser {
+    ($status:literal, $rest:literal) => {
+        concat!(
+            "HTTP/1.1 ",
+            $status,
+            "\r\nDate: -\r\nX-Content-Type-Options: nosniff\r\n\
+             Content-Security-Policy: sandbox\r\n",
+            $rest
+        )
+    };
+}
+
+/// Requests of web pages: a refused one has its body read all the same. The sections are those of
+/// docs/http-api.md.
+fn origins() -> Vec<Row> {
+    use Answer::{Continue, Error, Exact, Hit};
+    let hit = Exact(to_browser!("200 OK", "Content-Length: 5\r\n\r\nvalue"));
+    let created = Exact(to_browser!("201 Created", "Content-Length: 0\r\n\r\n"));
+    let write = Exact(to_browser!(
+        "403 Forbidden",
+        "Content-Type: text/plain\r\nContent-Length: 78\r\n\r\n\
+         a page of another origin may not change this (Sec-Fetch-Site, or else Origin)\n"
+    ));
+    let write_closing = Exact(to_browser!(
+        "403 Forbidden",
+        "Connection: close\r\nContent-Type: text/plain\r\nContent-Length: 78\r\n\r\n\
+         a page of another origin may not change this (Sec-Fetch-Site, or else Origin)\n"
+    ));
+    let read = Exact(to_browser!(
+        "403 Forbidden",
+        "Content-Type: text/plain\r\nContent-Length: 84\r\n\r\n\
+         a page of another site may not read this (Sec-Fetch-Site); open its address instead\n"
+    ));
+    let chunk = Exact(to_browser!(
+        "400 Bad Request",
+        "Connection: close\r\nContent-Type: text/plain\r\nContent-Length: 21\r\n\r\n\
+         malformed chunk size\n"
+    ));
+    let get = |line: &str| format!("GET /hit HTTP/1.1\r\nHost: t\r\n{line}\r\n");
+    let put =
+        |lines: &str, body: &str| format!("PUT /KKKKKKKK HTTP/1.1\r\nHost: t\r\n{lines}\r\n{body}");
+    let length = format!("{CROSS_SITE}Content-Length: 55\r\n");
+    let chunked = format!("{CROSS_SITE}Transfer-Encoding: chunked\r\n");
+    let chunks = concat!("37\r\n", smuggled!(), "\r\n0\r\n\r\n");
+    let mixed = [get(""), get(OWN), get(OWN), get(""), get(CROSS_SITE), get("")].concat();
+    let answers = [Hit, hit.clone(), hit, Hit, read, Hit];
+    vec![
+        open("browsers and others in one pipeline", "Web pages", mixed, &answers),
+        open(
+            "a page's own write",
+            "Web pages",
+            put(&[OWN, "Content-Length: 1\r\n"].concat(), "v"),
+            &[created],
+        )
+        .keeps(b"v"),
+        open("a refused write", "Web pages", put(&length, smuggled!()), slice::from_ref(&write))
+            .keeps_nothing(),
+        open("a refused chunked write", "Web pages", put(&chunked, chunks), &[write.clone()])
+            .keeps_nothing(),
+        closes(
+            "a refused write that expects",
+            "Web pages",
+            put(&format!("{length}Expect: 100-continue\r\n"), ""),
+            &[write_closing],
+        )
+        .keeps_nothing(),
+        waits("a refused write without its end", "Web pages", put(&length, "PUT"), &[])
+            .keeps_nothing(),
+        open(
+            "a refused delete",
+            "Web pages",
+            format!("DELETE /hit HTTP/1.1\r\nHost: t\r\n{CROSS_SITE}\r\n"),
+            &[write],
+        ),
+        closes(
+            "a page's own write that is malformed",
+            "Web pages",
+            put(&format!("{OWN}Transfer-Encoding: chunked\r\n"), "x\r\n"),
+            &[chunk],
+        ),
+        open(
+            "a page's own write that expects",
+            "Web pages",
+            put(&format!("{OWN}Content-Length: 1\r\nExpect: 100-continue\r\n"), "v"),
+            &[Continue, Exact(to_browser!("201 Created", "Content-Length: 0\r\n\r\n"))],
+        )
+        .keeps(b"v"),
+        refused(
+            "a page's request with two Hosts",
+            "Web pages",
+            get(&format!("Host: t\r\n{OWN}")),
+            400,
+        ),
+        open(
+            "a read of another host",
+            "Web pages",
+            "GET /hit HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            &[Error(421)],
+        ),
+        open(
+            "a write to another host",
+            "Web pages",
+            "PUT /KKKKKKKK HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1\r\n\r\nx",
+            &[Error(421)],
+        )
+        .keeps_nothing(),
+        open(
+            "an absolute target of another host",
+            "Web pages",
+            "GET http://evil.example/hit HTTP/1.1\r\nHost: t\r\n\r\n",
+            &[Error(421)],
+        ),
+        open(
+            "an absolute target does not change what is remembered of its fields",
+            "Web pages",
+            "GET http://evil.example/hit HTTP/1.1\r\nHost: t\r\nX: y\r\n\r\n\
+             GET /hit HTTP/1.1\r\nHost: t\r\nX: y\r\n\r\n\
+             GET http://evil.example/hit HTTP/1.1\r\nHost: t\r\nX: y\r\n\r\n",
+            &[Error(421), Hit, Error(421)],
         ),
     ]
 }

@@ -2,7 +2,9 @@
 //! started and surely ended, and what a test needs to watch them.
 #![allow(dead_code, unused_imports, reason = "every test binary uses its own part of this")]
 
+pub(crate) mod browser;
 pub(crate) mod proxy;
+pub(crate) mod site;
 pub(crate) mod tap;
 pub(crate) mod vectors;
 pub(crate) mod wire;
