@@ -127,3 +127,45 @@ fn keys_are_found_while_the_index_grows() {
         }
     });
 }
+
+#[test]
+fn keys_are_found_while_the_index_shrinks_and_grows() {
+    const KEPT: u64 = 3_000;
+    const CROWD: u64 = 120_000;
+    const ROUNDS: u64 = 6;
+    let store = store(1, 256 << 20);
+    let name = |key: u64| key.to_le_bytes();
+    for key in 0..KEPT {
+        put(&store, &name(key), &key.to_be_bytes(), Expiry::NEVER, Tick(0)).expect("room");
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (store, done) = (&store, &done);
+        scope.spawn(move || {
+            for round in 0..ROUNDS {
+                let crowd = KEPT + round * CROWD..KEPT + (round + 1) * CROWD;
+                for key in crowd.clone() {
+                    put(store, &name(key), b"crowd", Expiry::NEVER, Tick(0)).expect("room");
+                }
+                for key in crowd {
+                    assert!(store.remove(store.key(&name(key)), Tick(0)));
+                }
+            }
+            done.store(true, Ordering::Release);
+        });
+        for (step, read) in [(7919, get as fn(&_, &_, _) -> _), (104_729, get_seen)] {
+            scope.spawn(move || {
+                let mut at = 0u64;
+                while !done.load(Ordering::Acquire) {
+                    at = at.wrapping_add(step);
+                    let key = at % KEPT;
+                    let seen: Option<Vec<u8>> = read(store, &name(key), Tick(0));
+                    assert_eq!(seen.as_deref(), Some(&key.to_be_bytes()[..]));
+                }
+            });
+        }
+    });
+    maintain(&store, Tick(0));
+    let bytes = statistics(&store).bytes;
+    assert!(bytes < 512 << 10, "{bytes} bytes are in use for {KEPT} keys");
+}
