@@ -128,22 +128,19 @@ fn keys_are_found_while_the_index_grows() {
     });
 }
 
-#[test]
-fn keys_are_found_while_the_index_shrinks_and_grows() {
-    const KEPT: u64 = 3_000;
-    const CROWD: u64 = 120_000;
-    const ROUNDS: u64 = 6;
+/// Keys that stay are looked for while others come and go, so that the index grows and shrinks.
+fn crowd_and_thin(kept: u64, crowd: u64, rounds: u64) {
     let store = store(1, 256 << 20);
     let name = |key: u64| key.to_le_bytes();
-    for key in 0..KEPT {
+    for key in 0..kept {
         put(&store, &name(key), &key.to_be_bytes(), Expiry::NEVER, Tick(0)).expect("room");
     }
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (store, done) = (&store, &done);
         scope.spawn(move || {
-            for round in 0..ROUNDS {
-                let crowd = KEPT + round * CROWD..KEPT + (round + 1) * CROWD;
+            for round in 0..rounds {
+                let crowd = kept + round * crowd..kept + (round + 1) * crowd;
                 for key in crowd.clone() {
                     put(store, &name(key), b"crowd", Expiry::NEVER, Tick(0)).expect("room");
                 }
@@ -158,7 +155,7 @@ fn keys_are_found_while_the_index_shrinks_and_grows() {
                 let mut at = 0u64;
                 while !done.load(Ordering::Acquire) {
                     at = at.wrapping_add(step);
-                    let key = at % KEPT;
+                    let key = at % kept;
                     let seen: Option<Vec<u8>> = read(store, &name(key), Tick(0));
                     assert_eq!(seen.as_deref(), Some(&key.to_be_bytes()[..]));
                 }
@@ -167,5 +164,15 @@ fn keys_are_found_while_the_index_shrinks_and_grows() {
     });
     maintain(&store, Tick(0));
     let bytes = statistics(&store).bytes;
-    assert!(bytes < 512 << 10, "{bytes} bytes are in use for {KEPT} keys");
+    assert!(bytes < 512 << 10, "{bytes} bytes are in use for {kept} keys");
+}
+
+#[test]
+fn keys_are_found_while_the_index_shrinks_by_much() {
+    crowd_and_thin(3000, 100_000, 3);
+}
+
+#[test]
+fn keys_are_found_while_the_index_shrinks_often() {
+    crowd_and_thin(300, 1500, 1000);
 }
