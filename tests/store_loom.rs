@@ -108,3 +108,88 @@ fn a_key_is_found_while_its_bucket_is_split() {
         writer.join().expect("no panic");
     });
 }
+
+/// A key whose hash leads to bucket 1 of two, and to bucket 0 of one; and how many buckets there are.
+struct Table {
+    shape: AtomicU32,
+    buckets: [Bucket; 2],
+}
+
+impl Table {
+    /// What a reader finds in the key's slot; `None` if a writer was in the way.
+    fn look(&self) -> Option<u32> {
+        let bucket = self.shape.load(Acquire) as usize - 1;
+        let first = self.buckets[bucket].sequence.begin();
+        if self.shape.load(Relaxed) as usize - 1 != bucket {
+            return None;
+        }
+        let slot = self.buckets[bucket].slot.load(Relaxed);
+        self.buckets[bucket].sequence.unchanged(first).then_some(slot)
+    }
+}
+
+#[test]
+fn a_key_is_found_while_its_bucket_is_merged_and_split_again() {
+    loom::model(|| {
+        let buckets = [Bucket::new(0, 0), Bucket::new(1, 5)];
+        // The bucket was split off before.
+        drop(buckets[1].sequence.write());
+        let table = Arc::new(Table { shape: AtomicU32::new(2), buckets });
+        let writer = loom::thread::spawn({
+            let table = Arc::clone(&table);
+            move || {
+                let Table { shape, buckets: [into, from] } = &*table;
+                let writing = (into.sequence.write(), from.sequence.write());
+                from.slot.store(0, Relaxed);
+                into.slot.store(1, Relaxed);
+                shape.store(1, Release);
+                drop(writing);
+                let floor = from.sequence.later(0);
+                let writing = (into.sequence.write(), from.sequence.write_after(floor));
+                into.slot.store(0, Relaxed);
+                from.slot.store(1, Relaxed);
+                shape.store(2, Release);
+                drop(writing);
+            }
+        });
+        if let Some(slot) = table.look() {
+            assert_eq!(slot, 1, "not found");
+        }
+        writer.join().expect("no panic");
+        assert_eq!(table.look(), Some(1));
+    });
+}
+
+#[test]
+fn a_sighting_does_not_come_true_again_when_the_buckets_memory_was_given_back() {
+    loom::model(|| {
+        let bucket = Arc::new(Bucket::new(1, 0));
+        drop(bucket.sequence.write());
+        let writer = loom::thread::spawn({
+            let bucket = Arc::clone(&bucket);
+            move || {
+                // Merged, given back, and split off with another key.
+                {
+                    let _writing = bucket.sequence.write();
+                    bucket.slot.store(0, Relaxed);
+                }
+                let floor = bucket.sequence.later(0);
+                bucket.sequence.zero();
+                bucket.memory.iter().for_each(|word| word.store(0, Relaxed));
+                fence(Release);
+                bucket.memory.iter().for_each(|word| word.store(7, Relaxed));
+                let _writing = bucket.sequence.write_after(floor);
+                bucket.slot.store(2, Relaxed);
+            }
+        });
+        // A sighting is not taken under the number 0, see `Index::sight`.
+        if let Some(first) = bucket.sequence.try_begin().filter(|&first| first != 0) {
+            let slot = bucket.slot.load(Relaxed);
+            let value = bucket.memory[0].load(Relaxed);
+            if slot == 1 && bucket.sequence.unchanged(first) {
+                assert_eq!(value, 0, "another key's value");
+            }
+        }
+        writer.join().expect("no panic");
+    });
+}

@@ -31,6 +31,8 @@ fn operation(keys: u64) -> impl Strategy<Value = Operation> {
         2 => key.prop_map(Operation::Remove),
         1 => prop_oneof![4 => 0..20u32, 1 => 0..100_000u32].prop_map(Operation::Pass),
         1 => Just(Operation::Maintain),
+        1 => prop_oneof![(0..800u64).prop_map(Operation::Crowd), Just(Operation::Thin(0))],
+        1 => (0..400u64).prop_map(Operation::Thin),
     ]
 }
 

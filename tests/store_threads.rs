@@ -127,3 +127,52 @@ fn keys_are_found_while_the_index_grows() {
         }
     });
 }
+
+/// Keys that stay are looked for while others come and go, so that the index grows and shrinks.
+fn crowd_and_thin(kept: u64, crowd: u64, rounds: u64) {
+    let store = store(1, 256 << 20);
+    let name = |key: u64| key.to_le_bytes();
+    for key in 0..kept {
+        put(&store, &name(key), &key.to_be_bytes(), Expiry::NEVER, Tick(0)).expect("room");
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (store, done) = (&store, &done);
+        scope.spawn(move || {
+            for round in 0..rounds {
+                let crowd = kept + round * crowd..kept + (round + 1) * crowd;
+                for key in crowd.clone() {
+                    put(store, &name(key), b"crowd", Expiry::NEVER, Tick(0)).expect("room");
+                }
+                for key in crowd {
+                    assert!(store.remove(store.key(&name(key)), Tick(0)));
+                }
+            }
+            done.store(true, Ordering::Release);
+        });
+        for (step, read) in [(7919, get as fn(&_, &_, _) -> _), (104_729, get_seen)] {
+            scope.spawn(move || {
+                let mut at = 0u64;
+                while !done.load(Ordering::Acquire) {
+                    at = at.wrapping_add(step);
+                    let key = at % kept;
+                    let seen: Option<Vec<u8>> = read(store, &name(key), Tick(0));
+                    assert_eq!(seen.as_deref(), Some(&key.to_be_bytes()[..]));
+                }
+            });
+        }
+    });
+    maintain(&store, Tick(0));
+    let bytes = statistics(&store).bytes;
+    assert!(bytes < 512 << 10, "{bytes} bytes are in use for {kept} keys");
+}
+
+#[test]
+fn keys_are_found_while_the_index_shrinks_by_much() {
+    crowd_and_thin(3000, 100_000, 3);
+}
+
+#[test]
+fn keys_are_found_while_the_index_shrinks_often() {
+    crowd_and_thin(300, 1500, 1000);
+}

@@ -32,6 +32,7 @@ fn operation([kind, key, high, low, seconds, piece]: [u8; 6]) -> Operation {
         Some(len) => len + usize::from(low % 4),
         None => usize::from(number),
     };
+    let choice = seconds;
     let seconds = match seconds {
         0..=127 => 0,
         128..=223 => u32::from(seconds) % 4 + 1,
@@ -42,6 +43,8 @@ fn operation([kind, key, high, low, seconds, piece]: [u8; 6]) -> Operation {
         5..=9 => Operation::Put { key, len, seconds },
         10..=11 => Operation::Upload { key, len, piece: 1 + 120 * usize::from(piece), seconds },
         12 => Operation::Abort { key, len },
+        13 if choice < 64 => Operation::Crowd(u64::from(number) % 4096),
+        13 if choice < 128 => Operation::Thin(u64::from(number) % 1024),
         13 => Operation::Remove(key),
         14 => Operation::Pass(u32::from(number) % 4096),
         _ => Operation::Maintain,

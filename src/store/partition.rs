@@ -358,11 +358,17 @@ impl<'a> Writer<'a> {
     }
 
     /// Takes a bucket out of the index if there are few keys for so many. Whether there were.
+    #[inline]
     pub(super) fn shrink_index(&mut self) -> bool {
+        self.partition.index.is_sparse(self.keeper.keys) && self.merge_bucket()
+    }
+
+    #[cold]
+    fn merge_bucket(&mut self) -> bool {
         let (index, budget) = (&self.partition.index, &self.partition.budget);
         let lines = &mut self.keeper.lines;
         // Without the memory for it, it is for another time.
-        if !index.is_sparse(self.keeper.keys) || !index.provide(lines, budget) {
+        if !index.provide(lines, budget) {
             return false;
         }
         index.merge(lines, budget);

@@ -31,6 +31,13 @@ impl Sequence {
         Self(AtomicU32::new(0))
     }
 
+    /// Does what the kernel does to the word of memory that is given back.
+    #[cfg(test)]
+    #[allow(dead_code)] // For the model checker.
+    pub(super) fn zero(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// Waits until no writer is at work; the number to give to [`unchanged`](Self::unchanged).
     #[inline]
     pub(super) fn begin(&self) -> u32 {
@@ -60,14 +67,18 @@ impl Sequence {
     /// Keeps readers out. The caller is the only writer.
     #[inline]
     pub(super) fn write(&self) -> Writing<'_> {
-        self.write_after(self.0.load(Ordering::Relaxed))
+        self.write_from(self.0.load(Ordering::Relaxed))
     }
 
     /// The same with numbers beyond `floor` from now on: the word's memory was given back, and those
     /// that it had before must not come again.
-    #[inline]
+    #[allow(dead_code)] // See `new`.
     pub(super) fn write_after(&self, floor: u32) -> Writing<'_> {
-        let first = self.later(floor);
+        self.write_from(self.later(floor))
+    }
+
+    #[inline]
+    fn write_from(&self, first: u32) -> Writing<'_> {
         debug_assert!(first & 1 == 0, "a second writer");
         self.0.store(first.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
@@ -75,7 +86,7 @@ impl Sequence {
     }
 
     /// The later of the word's number and another; numbers wrap around.
-    #[inline]
+    #[allow(dead_code)] // See `new`.
     pub(super) fn later(&self, other: u32) -> u32 {
         let number = self.0.load(Ordering::Relaxed);
         if other.wrapping_sub(number).cast_signed() > 0 { other } else { number }

@@ -7,16 +7,35 @@ use corekv::store::{Expiry, Key, Sighting, Tick, Written};
 
 use super::*;
 
+/// The first key of a crowd.
+const CROWD: u64 = 1 << 32;
+
 /// Bytes of index and bookkeeping that a small partition keeps when it has become empty.
 const EMPTY_BYTES_MAX: u64 = 24 << 10;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
     Get(u64),
-    Put { key: u64, len: usize, seconds: u32 },
-    Upload { key: u64, len: usize, piece: usize, seconds: u32 },
-    Abort { key: u64, len: usize },
+    Put {
+        key: u64,
+        len: usize,
+        seconds: u32,
+    },
+    Upload {
+        key: u64,
+        len: usize,
+        piece: usize,
+        seconds: u32,
+    },
+    Abort {
+        key: u64,
+        len: usize,
+    },
     Remove(u64),
+    /// Stores so many keys of their own, so that the index grows.
+    Crowd(u64),
+    /// Removes those from a number on, so that it shrinks.
+    Thin(u64),
     Pass(u32),
     Maintain,
 }
@@ -32,6 +51,7 @@ fn name(key: u64) -> Vec<u8> {
     match key % 3 {
         0 => format!("{key}").into_bytes(),
         1 => format!("a longer key with the number {key}").into_bytes(),
+        _ if key >= CROWD => key.to_be_bytes().to_vec(),
         _ => [key as u8].repeat(1 + key as usize * 5 % 300),
     }
 }
@@ -110,6 +130,28 @@ pub(crate) fn compare(
                 let kept = model.remove(&key).is_some_and(|kept| !kept.expiry.is_due(now));
                 let removed = store.remove(seen(key, &name(key)), now);
                 assert!(removed == kept || (may_evict && !removed));
+            }
+            Operation::Crowd(keys) => {
+                for key in CROWD..CROWD + keys {
+                    let was_live = model.contains_key(&key);
+                    let (name, anew) = (name(key), key % 5 == version % 5);
+                    let seen = sightings.key(&store, key, &name, anew);
+                    let written = store.put(seen, &value(key, version, 3), Expiry::NEVER, now);
+                    let written = written.expect("the store is large enough for each value");
+                    assert!(may_evict || was_live == (written == Written::Replaced));
+                    created += u64::from(written == Written::Created);
+                    model.insert(key, Kept { version, len: 3, expiry: Expiry::NEVER });
+                }
+            }
+            Operation::Thin(keys) => {
+                let crowd: Vec<u64> =
+                    model.keys().copied().filter(|&key| key >= CROWD + keys).collect();
+                for key in crowd {
+                    model.remove(&key);
+                    let name = name(key);
+                    let removed = store.remove(sightings.key(&store, key, &name, false), now);
+                    assert!(removed || may_evict);
+                }
             }
             Operation::Pass(ticks) => now = Tick(now.0 + ticks),
             Operation::Maintain => maintain(&store, now),
