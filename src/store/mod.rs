@@ -24,6 +24,7 @@ mod numa;
 mod pages;
 mod partition;
 mod partitions;
+mod policy;
 mod prefault;
 mod sequence;
 mod steering;
@@ -41,6 +42,7 @@ pub use key::{Hash, Key};
 pub use large::{LargeValue, Upload};
 use partition::{Content, Seen, is_small};
 use partitions::Partitions;
+use policy::Choice;
 
 /// What a store is made with. Fixed for its life.
 #[derive(Debug, Clone, Copy)]
@@ -69,8 +71,8 @@ pub struct Full;
 enum Shortage {
     /// Nothing is left that could be evicted.
     Full,
-    /// Other partitions hold more than their share, and are to give some up first.
-    Elsewhere,
+    /// Room is to be made in another partition.
+    Elsewhere(Choice),
 }
 
 /// A value as [`Store::get`] shows it to its reader.

@@ -14,15 +14,15 @@ use super::budget::Budget;
 use super::entry::{
     self, ENTRY_BYTES_MAX, Entry, HEADER_BYTES, Header, KEY_BYTES_MAX, LARGE_BYTES,
 };
-use super::ghost::Ghost;
 use super::glimpse::Glimpse;
 use super::hasher::Hasher;
 use super::index::{Found, Index, Lines, Sighting, tag_of};
 use super::large::Chain;
 use super::log::Log;
 use super::pages::{Kind, PAGE_CHARGE, Pages, Stock, page_of};
+use super::policy::Policy;
 use super::prefault::Prefaulter;
-use super::steering::Steering;
+use super::steering::Tally;
 use super::wheel::{Wheel, unit_of};
 use super::{Expiry, Key, Settings, Shortage, SmallValue, Statistics, Tick, Written};
 
@@ -32,13 +32,12 @@ pub(super) struct Partition {
     pub(super) pages: Pages,
     pub(super) hasher: Hasher,
     pub(super) budget: Arc<Budget>,
+    pub(super) policy: Arc<Policy>,
+    /// Which of all partitions it is.
+    pub(super) number: usize,
     prefaulter: Option<Prefaulter>,
-    /// Bytes of the budget that are the partition's if all have the same.
-    share_bytes: u64,
     keeper: Mutex<Keeper>,
-    /// Bytes that are charged, as of the last write, for those who look without the lock.
-    charged_bytes: AtomicU64,
-    /// Those of them that can't hold values.
+    /// Bytes that are charged for what can't hold values, as of the last write.
     fixed_bytes: AtomicU64,
     /// Nothing is to be maintained before this unit of the wheel.
     quiet_until: AtomicU32,
@@ -51,8 +50,7 @@ pub(super) struct Keeper {
     pub(super) stock: Stock,
     pub(super) log: Log,
     pub(super) wheel: Wheel,
-    pub(super) ghost: Ghost,
-    pub(super) steering: Steering,
+    pub(super) tally: Tally,
     pub(super) keys: u64,
     /// The latest time that any writer knew; some have none of their own.
     now: Tick,
@@ -64,8 +62,8 @@ pub(super) struct Writer<'a> {
     pub(super) partition: &'a Partition,
     pub(super) keeper: &'a mut Keeper,
     pub(super) now: Tick,
-    /// Whether to ask other partitions for memory before evicting here.
-    pub(super) asks_elsewhere: bool,
+    /// Entries that were looked at to make room, for all tries of this write together.
+    pub(super) effort: u32,
 }
 
 /// What a key's value is made of.
@@ -103,6 +101,8 @@ impl Partition {
         prefaulter: Option<Prefaulter>,
         hasher: Hasher,
         budget: Arc<Budget>,
+        policy: Arc<Policy>,
+        number: usize,
     ) -> io::Result<Self> {
         let bytes_max = settings.memory_bytes_max;
         Ok(Self {
@@ -110,20 +110,19 @@ impl Partition {
             pages: Pages::reserve(bytes_max, prefaulter.as_ref())?,
             hasher,
             budget,
+            policy,
+            number,
             prefaulter,
-            share_bytes: bytes_max / settings.partitions as u64,
             keeper: Mutex::new(Keeper {
                 lines: Lines::new(),
                 stock: Stock::new(),
                 log: Log::new(),
                 wheel: Wheel::new(),
-                ghost: Ghost::reserve(bytes_max)?,
-                steering: Steering::new(),
+                tally: Tally::default(),
                 keys: 0,
                 now: Tick(0),
                 statistics: Statistics::default(),
             }),
-            charged_bytes: AtomicU64::new(0),
             fixed_bytes: AtomicU64::new(0),
             quiet_until: AtomicU32::new(0),
         })
@@ -145,32 +144,14 @@ impl Partition {
         let keeper = &mut *keeper;
         keeper.now = keeper.now.max(now);
         let now = keeper.now;
-        let mut writer = Writer { partition: self, keeper, now, asks_elsewhere: true };
+        let mut writer = Writer { partition: self, keeper, now, effort: 0 };
         let result = work(&mut writer);
-        self.publish(keeper);
+        writer.show();
         result
-    }
-
-    fn publish(&self, keeper: &Keeper) {
-        let fixed = keeper.lines.charged_bytes() + keeper.ghost.charged_bytes();
-        self.fixed_bytes.store(fixed, Relaxed);
-        self.charged_bytes.store(keeper.charged_bytes(), Relaxed);
-    }
-
-    pub(super) fn charged_bytes(&self) -> u64 {
-        self.charged_bytes.load(Relaxed)
     }
 
     pub(super) fn fixed_bytes(&self) -> u64 {
         self.fixed_bytes.load(Relaxed)
-    }
-
-    pub(super) fn is_below_share(&self, keeper: &Keeper) -> bool {
-        keeper.charged_bytes() + PAGE_CHARGE < self.share_bytes
-    }
-
-    pub(super) fn is_above_share(&self) -> bool {
-        self.charged_bytes() >= self.share_bytes
     }
 
     /// Looks where a key is that hashes to `hash`, and starts loading its entry.
@@ -235,7 +216,9 @@ impl Partition {
         self.write(Tick(0), |writer| {
             let keeper = &*writer.keeper;
             let free = u64::from(keeper.stock.free_pages()) * PAGE_CHARGE;
-            let bytes = keeper.charged_bytes() - free;
+            // What is all partitions' counts as the first one's.
+            let common = if self.number == 0 { self.policy.ghost.charged_bytes() } else { 0 };
+            let bytes = keeper.charged_bytes() - free + common;
             Statistics { keys: keeper.keys, bytes, ..keeper.statistics }
         })
     }
@@ -245,11 +228,30 @@ impl Keeper {
     fn charged_bytes(&self) -> u64 {
         u64::from(self.stock.charged_pages()) * PAGE_CHARGE
             + self.lines.charged_bytes()
-            + self.ghost.charged_bytes()
     }
 }
 
 impl<'a> Writer<'a> {
+    /// Shows what those need to know of the partition who look without the lock.
+    pub(super) fn show(&mut self) {
+        let (partition, keeper) = (self.partition, &mut *self.keeper);
+        partition.fixed_bytes.store(keeper.lines.charged_bytes(), Relaxed);
+        if !partition.policy.is_shared() {
+            return;
+        }
+        let summary = partition.policy.summary(partition.number);
+        summary.keys.store(keeper.keys, Relaxed);
+        summary.free_pages.store(keeper.stock.free_pages(), Relaxed);
+        for (weight, kind) in summary.weights.iter().zip([Kind::Small, Kind::Main]) {
+            weight.store(keeper.log.queue(kind).weight(), Relaxed);
+        }
+        if std::mem::take(&mut keeper.log.moved_on) {
+            for kind in [Kind::Small, Kind::Main] {
+                partition.policy.show_entered(partition.number, kind, self.entered(kind));
+            }
+        }
+    }
+
     /// Finds a key, whether or not it has expired.
     pub(super) fn find(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
         let partition = self.partition;
@@ -277,11 +279,17 @@ impl<'a> Writer<'a> {
             self.overwrite(*found, entry, header, key, value);
             return Ok(self.count_replaced(entry));
         }
-        let kind = match found {
-            Some((found, _)) => self.partition.pages.record(page_of(found.slot.place())).kind(),
+        let (kind, returns) = match found {
+            Some((found, _)) => {
+                (self.partition.pages.record(page_of(found.slot.place())).kind(), None)
+            }
             None => self.queue_for_new(key.hash),
         };
         self.make_room(kind, header.words())?;
+        // Only now: this try may have been in vain, and the next one is to know it as well.
+        if let Some(left) = returns {
+            self.count_return(key.hash, left);
+        }
         let place = self.append(kind, header.words(), expiry);
         self.write_entry(kind, place, header, key, content);
         Ok(self.publish(key, place))
