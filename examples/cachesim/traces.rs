@@ -1,8 +1,8 @@
 //! Traces: which key is asked for, and how long its value is.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::collections::HashMap;
 
 pub(crate) struct Random(u64);
 
@@ -111,9 +111,6 @@ pub(crate) enum Sizes {
     Build,
     /// As many of each order of magnitude.
     Uniform,
-    /// CacheLib's `cachebench/test_configs/hit_ratio/memcache_reg`: a few hundred bytes, and up
-    /// to a megabyte. Log-normal with the same median and 99th percentile.
-    Memcache,
 }
 
 const SIZE_MIN: f64 = 8.0;
@@ -125,7 +122,6 @@ impl Sizes {
             Self::Equal(_) => "equal",
             Self::Build => "build cache",
             Self::Uniform => "log-uniform",
-            Self::Memcache => "memcache",
         }
     }
 
@@ -136,7 +132,6 @@ impl Sizes {
             Self::Equal(bytes) => bytes as f64,
             Self::Build => 65_536.0 * (2.83 * random.normal()).exp(),
             Self::Uniform => SIZE_MIN * (SIZE_MAX / SIZE_MIN).powf(random.fraction()),
-            Self::Memcache => 260.0 * (1.6 * random.normal()).exp(),
         };
         (0..keys).map(|_| size().clamp(SIZE_MIN, SIZE_MAX) as u64).collect()
     }

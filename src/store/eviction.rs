@@ -38,6 +38,9 @@ const EFFORT_MAX: u32 = 16_384;
 /// of a whole store have been worn down.
 const EFFORT_WITH_MARKS_MAX: u32 = 8_192;
 
+/// Evictions that a partition counts for itself before it tells the policy.
+const EVICTIONS_PER_TALLY: u64 = 16;
+
 /// A key moves from the small queue to the main one when it was hit so often.
 const PROMOTE_MARK: u8 = 1;
 
@@ -128,7 +131,8 @@ impl<'a> Writer<'a> {
             self.show();
             self.partition.policy.choose(number)
         } else {
-            let weights = [Kind::Small, Kind::Main].map(|kind| self.keeper.log.queue(kind).weight());
+            let weights =
+                [Kind::Small, Kind::Main].map(|kind| self.keeper.log.queue(kind).weight());
             let small = self.partition.policy.share().small_is_first(weights);
             let kind = if small { Kind::Small } else { Kind::Main };
             Some(Choice { partition: number, kind })
@@ -188,7 +192,7 @@ impl<'a> Writer<'a> {
                 self.evict_or_keep(kind, place, hash);
             }
         }
-        self.grow_ghost();
+        self.tell();
         true
     }
 
@@ -316,15 +320,21 @@ impl<'a> Writer<'a> {
         self.take_out(found, entry);
     }
 
-    /// Tells the policy what was counted, which lets the ghosts follow the number of keys.
-    fn grow_ghost(&mut self) {
+    /// Tells the policy what was counted, and lets the ghosts follow the number of keys.
+    fn tell(&mut self) {
         let Writer { partition, keeper, .. } = self;
-        let (policy, budget) = (&partition.policy, &partition.budget);
-        if !policy.hear(partition.number, keeper.keys, &mut keeper.tally, budget)
-            && keeper.stock.free_pages() > RESERVE_PAGES
-        {
-            // The next time, it will be had.
-            keeper.stock.give_back(&partition.pages, budget);
+        if keeper.tally.evictions < EVICTIONS_PER_TALLY {
+            return;
         }
+        let (policy, budget) = (&partition.policy, &*partition.budget);
+        let keys = policy.keys(partition.number, keeper.keys);
+        let remembered = &mut keeper.tally.remembered;
+        if !policy.ghost.follow(keys, budget, remembered)
+            && keeper.stock.free_pages() > RESERVE_PAGES
+            && keeper.stock.give_back(&partition.pages, budget)
+        {
+            policy.ghost.follow(keys, budget, remembered);
+        }
+        policy.hear(&std::mem::take(&mut keeper.tally), keys);
     }
 }

@@ -226,8 +226,7 @@ impl Partition {
 
 impl Keeper {
     fn charged_bytes(&self) -> u64 {
-        u64::from(self.stock.charged_pages()) * PAGE_CHARGE
-            + self.lines.charged_bytes()
+        u64::from(self.stock.charged_pages()) * PAGE_CHARGE + self.lines.charged_bytes()
     }
 }
 

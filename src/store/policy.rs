@@ -10,13 +10,9 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use super::budget::Budget;
 use super::ghost::Ghost;
 use super::pages::{Kind, PAGE_BYTES};
 use super::steering::{Share, Steering, Tally};
-
-/// Evictions that a partition counts for itself before it tells.
-const EVICTIONS_PER_TALLY: u64 = 16;
 
 /// Free pages that another partition has beyond that are taken before anything is evicted.
 const FREE_PAGES_MAX: u32 = 16;
@@ -137,8 +133,8 @@ impl Policy {
                 oldest[queue] = oldest[queue].min((entered, at));
             }
         }
-        let small = oldest[0].0 != EMPTY
-            && (oldest[1].0 == EMPTY || self.share().small_is_first(weights));
+        let small =
+            oldest[0].0 != EMPTY && (oldest[1].0 == EMPTY || self.share().small_is_first(weights));
         let kind = if small { Kind::Small } else { Kind::Main };
         let (entered, partition) = oldest[kind.queue()];
         if entered == EMPTY {
@@ -151,30 +147,16 @@ impl Policy {
         Some(Choice { partition: if is_near { own } else { partition }, kind })
     }
 
-    /// Keys of all partitions but one.
-    fn keys_beside(&self, partition: usize) -> u64 {
+    /// Keys of all partitions, of which one has so many now.
+    pub(super) fn keys(&self, partition: usize, keys: u64) -> u64 {
         let others = self.summaries.iter().enumerate().filter(|&(at, _)| at != partition);
-        others.map(|(_, summary)| summary.keys.load(Relaxed)).sum()
+        keys + others.map(|(_, summary)| summary.keys.load(Relaxed)).sum::<u64>()
     }
 
-    /// Hears what a partition with so many keys has counted, when it is enough, and lets the ghosts
-    /// follow the number of keys. False if the budget does not allow for that.
-    pub(super) fn hear(
-        &self,
-        partition: usize,
-        keys: u64,
-        tally: &mut Tally,
-        budget: &Budget,
-    ) -> bool {
-        if tally.evictions < EVICTIONS_PER_TALLY {
-            return true;
-        }
-        let keys = keys + self.keys_beside(partition);
-        let followed = self.ghost.follow(keys, budget, &mut tally.remembered);
+    /// Hears what a partition of a store of so many keys has counted.
+    pub(super) fn hear(&self, tally: &Tally, keys: u64) {
         let mut steering = self.steering.lock().unwrap_or_else(PoisonError::into_inner);
         steering.hear(tally, keys);
         self.small_parts.store(steering.share().small_parts, Relaxed);
-        *tally = Tally::default();
-        followed
     }
 }
