@@ -165,7 +165,7 @@ const EQUAL: [(u64, u64, usize); 5] = [
     (16 << 10, 64 << 20, 12),
     (256 << 10, 64 << 20, 24),
     (256 << 10, 8 << 20, 96),
-    (256 << 10, 2 << 20, 384),
+    (512 << 10, 4 << 20, 384),
 ];
 
 const PARTITIONS: [usize; 3] = [1, 2, 8];
@@ -228,8 +228,8 @@ fn equal(percent: usize, values: Option<u64>) {
 
 fn mixed(percent: u64) {
     heading();
-    let memory = 256 << 20;
-    for (sizes, requests) in [(Sizes::Build, 60_000), (Sizes::Uniform, 60_000)] {
+    let memory = 64 << 20;
+    for (sizes, requests) in [(Sizes::Build, 30_000), (Sizes::Uniform, 30_000)] {
         let sample = sizes.draw(10_000);
         let mean = sample.iter().sum::<u64>() / sample.len() as u64;
         let keys = (memory * 100 / percent / mean) as usize;

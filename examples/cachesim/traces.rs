@@ -114,7 +114,7 @@ pub(crate) enum Sizes {
 }
 
 const SIZE_MIN: f64 = 8.0;
-const SIZE_MAX: f64 = (32 << 20) as f64;
+const SIZE_MAX: f64 = (8 << 20) as f64;
 
 impl Sizes {
     pub(crate) fn name(self) -> &'static str {
@@ -130,7 +130,7 @@ impl Sizes {
         let mut random = Random::new(4711);
         let mut size = || match self {
             Self::Equal(bytes) => bytes as f64,
-            Self::Build => 65_536.0 * (2.83 * random.normal()).exp(),
+            Self::Build => 16_384.0 * (2.83 * random.normal()).exp(),
             Self::Uniform => SIZE_MIN * (SIZE_MAX / SIZE_MIN).powf(random.fraction()),
         };
         (0..keys).map(|_| size().clamp(SIZE_MIN, SIZE_MAX) as u64).collect()

@@ -51,6 +51,7 @@ const BATCH: usize = 32;
 pub(super) struct Batch {
     entries: [(u64, u64); BATCH],
     len: usize,
+    ends_with_large: bool,
 }
 
 impl Batch {
@@ -151,12 +152,21 @@ impl<'a> Writer<'a> {
         true
     }
 
-    /// Gives up to so many pages back to the kernel and the budget, after a step towards them if
-    /// there are none.
+    /// Gives up to so many pages back to the kernel and the budget. If there are none, room is made
+    /// for as long as it is to be made here.
     pub(super) fn give_up(&mut self, kind: Kind, count: u32) {
-        let has_none = self.keeper.stock.free_pages() <= RESERVE_PAGES;
-        if has_none && kind != Kind::Free && !self.squeeze() {
-            self.evict_from(kind);
+        let policy = &self.partition.policy;
+        let mut next = (kind != Kind::Free).then_some(kind);
+        while self.keeper.stock.free_pages() <= RESERVE_PAGES
+            && self.effort < EFFORT_MAX
+            && let Some(kind) = next
+            && (self.squeeze() || self.evict_from(kind))
+        {
+            self.show();
+            // What comes next may be younger than what others have.
+            let choice = policy.choose(self.partition.number);
+            next =
+                choice.filter(|choice| choice.partition == self.partition.number).map(|c| c.kind);
         }
         for _ in 0..count {
             let stock = &mut self.keeper.stock;
@@ -169,7 +179,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Walks the oldest page of a queue, or of the other if that one is empty, from where the last
-    /// walk ended, until something became free. False if there is none.
+    /// walk ended, until something became free or a large value was looked at: what comes next may
+    /// be in another queue then. False if both are empty.
     fn evict_from(&mut self, kind: Kind) -> bool {
         let other = if kind == Kind::Main { Kind::Small } else { Kind::Main };
         let oldest = |kind| Some((kind, self.keeper.log.queue(kind).oldest()?));
@@ -190,6 +201,9 @@ impl<'a> Writer<'a> {
             self.effort += batch.entries().len() as u32;
             for &(place, hash) in batch.entries() {
                 self.evict_or_keep(kind, place, hash);
+            }
+            if batch.ends_with_large {
+                break;
             }
         }
         self.tell();
@@ -260,8 +274,8 @@ impl<'a> Writer<'a> {
     ) -> Batch {
         let partition = self.partition;
         let used = usize::from(partition.pages.record(page).used.load(Relaxed));
-        let mut batch = Batch { entries: [(0, 0); BATCH], len: 0 };
-        while *word < used && batch.len < BATCH {
+        let mut batch = Batch { entries: [(0, 0); BATCH], len: 0, ends_with_large: false };
+        while *word < used && batch.len < BATCH && !batch.ends_with_large {
             let place = place_in(page, *word);
             let Some(entry) = Entry::at(partition.pages.words_at(place)) else { break };
             *word += entry.header.words();
@@ -270,9 +284,7 @@ impl<'a> Writer<'a> {
                 partition.index.prefetch(hash);
                 batch.entries[batch.len] = (place, hash);
                 batch.len += 1;
-                if entry.header.is_large() {
-                    break;
-                }
+                batch.ends_with_large = entry.header.is_large();
             }
         }
         batch

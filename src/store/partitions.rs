@@ -21,7 +21,7 @@ use super::{Full, Settings, Shortage, Tick};
 const PAGES_PER_RELIEF: u32 = 16;
 
 /// What asking another partition for them counts of the effort that a write may make.
-const RELIEF_EFFORT: u32 = 64;
+const RELIEF_EFFORT: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct Partitions {

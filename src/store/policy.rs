@@ -10,12 +10,15 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use super::eviction::RESERVE_PAGES;
 use super::ghost::Ghost;
 use super::pages::{Kind, PAGE_BYTES};
 use super::steering::{Share, Steering, Tally};
 
-/// Free pages that another partition has beyond that are taken before anything is evicted.
-const FREE_PAGES_MAX: u32 = 16;
+/// Free pages that another partition has beyond that are taken before anything is evicted, as a
+/// number and as a share of the memory.
+const FREE_PAGES_MAX: u64 = 16;
+const FREE_SHARE: u64 = 128;
 
 /// A partition evicts its own keys if they have been there for so many eighths of the time that
 /// the oldest have: moving memory from one to another has its cost.
@@ -55,6 +58,8 @@ pub(super) struct Policy {
     clock: AtomicU64,
     /// The clock's bits that a log page's stamp leaves out.
     stamp_shift: u32,
+    /// Free pages that a partition keeps to itself at most.
+    free_pages_max: u32,
     summaries: Box<[Summary]>,
 }
 
@@ -66,7 +71,9 @@ impl Policy {
         for entered in summaries.iter().flat_map(|summary| &summary.entered) {
             entered.store(EMPTY, Relaxed);
         }
+        let spare = (pages / (FREE_SHARE * partitions as u64)).min(FREE_PAGES_MAX);
         Ok(Self {
+            free_pages_max: RESERVE_PAGES + spare as u32,
             ghost: Ghost::reserve(bytes_max)?,
             small_parts: AtomicU64::new(steering.share().small_parts),
             steering: Mutex::new(steering),
@@ -124,7 +131,7 @@ impl Policy {
         let mut weights = [0; 2];
         let mut oldest = [(EMPTY, own); 2];
         for (at, summary) in self.summaries.iter().enumerate() {
-            if at != own && summary.free_pages.load(Relaxed) > FREE_PAGES_MAX {
+            if at != own && summary.free_pages.load(Relaxed) > self.free_pages_max {
                 return Some(Choice { partition: at, kind: Kind::Free });
             }
             for queue in 0..2 {

@@ -31,9 +31,9 @@ const SHIFTING_PARTS_MIN: u64 = 8;
 const JUDGED_SHARE: u64 = 16;
 const JUDGED_EVICTIONS_MIN: u64 = 1024;
 
-/// With few values, the number is so many times theirs, so that it does not take hundreds of
-/// turnovers until the queues fit.
-const JUDGED_TURNOVERS: u64 = 8;
+/// With few values, the number is theirs but not less than this one, so that it does not take dozens
+/// of turnovers until the queues fit.
+const JUDGED_EVICTIONS_LEAST: u64 = 256;
 
 /// Fewer returns than that are no evidence: some are false memories.
 const RETURNS_MIN: u64 = 32;
@@ -146,7 +146,7 @@ impl Steering {
 
 /// Evictions between one judgement and the next.
 fn judged_evictions(keys: u64) -> u64 {
-    (keys / JUDGED_SHARE).max(JUDGED_EVICTIONS_MIN.min(keys * JUDGED_TURNOVERS))
+    (keys / JUDGED_SHARE).max(keys.clamp(JUDGED_EVICTIONS_LEAST, JUDGED_EVICTIONS_MIN))
 }
 
 #[cfg(test)]
