@@ -18,7 +18,7 @@ const FLAGS: [(&str, Option<&str>); 17] = [
     ("--miss-status", Some("404")),
     ("--admin", None),
     ("--key-bytes-max", Some("1KiB")),
-    ("--value-bytes-max", Some("32MiB")),
+    ("--value-bytes-max", Some("256MiB")),
     ("--header-bytes-max", Some("16KiB")),
     ("--connections-max", Some("65536")),
     ("--header-timeout", Some("10s")),
