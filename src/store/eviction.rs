@@ -34,6 +34,9 @@ pub(super) const RESERVE_PAGES: u32 = 1;
 /// Entries that one write looks at at most before it gives up.
 const EFFORT_MAX: u32 = 16_384;
 
+/// What emptying a page of its last live entries counts.
+const SQUEEZE_EFFORT: u32 = 64;
+
 /// Entries after which marks save nobody any more, so that a write need not wait until the marks
 /// of a whole store have been worn down.
 const EFFORT_WITH_MARKS_MAX: u32 = 8_192;
@@ -145,9 +148,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Empties the page with the most dead words, if that is worth it.
+    /// Empties the page with the most dead words, if that is worth it and nobody has to go for it.
     fn squeeze(&mut self) -> bool {
+        if self.keeper.stock.free_pages() < RESERVE_PAGES {
+            return false;
+        }
         let Some(page) = self.keeper.log.sparsest() else { return false };
+        self.effort += SQUEEZE_EFFORT;
         self.compact(page);
         true
     }
@@ -186,6 +193,7 @@ impl<'a> Writer<'a> {
         let oldest = |kind| Some((kind, self.keeper.log.queue(kind).oldest()?));
         let Some((kind, page)) = oldest(kind).or_else(|| oldest(other)) else { return false };
         let pages = &self.partition.pages;
+        self.effort += 1;
         self.keeper.log.unclassify(pages, page);
         self.keeper.log.moved_on = true;
         let free_before = self.keeper.stock.free_pages();
