@@ -37,6 +37,6 @@ pub mod net;
 mod server;
 pub mod store;
 
-pub use config::{Config, memory_bytes_default};
+pub use config::{Config, memory_bytes_default, value_bytes_default};
 pub use net::Cores;
 pub use server::Server;

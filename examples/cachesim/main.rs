@@ -6,10 +6,11 @@
 //! - `cargo run --release --example cachesim [small [KEYS [REQUESTS]]]`: values of 200 bytes. The
 //!   others hold as many entries as the store really held in the end, so that only the choice of
 //!   what to keep is compared.
-//! - `… equal [PERCENT [VALUES]]`: values of one size, 1 KiB to 1 MiB in 8 to 64 MiB, with one, two
-//!   and eight partitions. 31 values of 1 MiB in 32 MiB are what values of 8 MiB are in 256, and 7
-//!   in 8 MiB what values of 32 MiB are in 256.
-//! - `… mixed [PERCENT]`: values of 8 bytes to 32 MiB in 256 MiB.
+//! - `… equal [PERCENT [VALUES]]`: values of one size, of which the store holds about PERCENT of all,
+//!   with one, two and eight partitions. 31 values of 256 KiB in 8 MiB are what values of 8 MiB are
+//!   in 256, and 7 of 512 KiB in 4 MiB what values of 32 MiB are in 256. VALUES picks one line of
+//!   the table, by how many values there is room for.
+//! - `… mixed [PERCENT]`: values of 8 bytes to 8 MiB in 64 MiB, as 32 MiB are in 256.
 //! - `… replay FILE KEY SIZE MEBIBYTES…`: the columns KEY and SIZE of a CSV file, from 1 on.
 //!
 //! In all but the first, the others have as many bytes as the store, and an entry takes of them
