@@ -7,7 +7,7 @@ use clap::Parser;
 use log::LevelFilter;
 
 use crate::cache::MissStatus;
-use crate::config::{Config, memory_bytes_default};
+use crate::config::{Config, memory_bytes_default, value_bytes_default};
 use crate::http::Host;
 use crate::invalid::Invalid;
 use crate::net::{Address, Cores};
@@ -84,10 +84,9 @@ pub struct Cli {
           value_parser = length)]
     key_bytes_max: usize,
 
-    /// Longest value, in bytes.
-    #[arg(long, value_name = "SIZE", env = "COREKV_VALUE_BYTES_MAX", default_value = "32MiB",
-          value_parser = size)]
-    value_bytes_max: u64,
+    /// Longest value, in bytes [default: an eighth of --memory, but from 32MiB up to 256MiB]
+    #[arg(long, value_name = "SIZE", env = "COREKV_VALUE_BYTES_MAX", value_parser = size)]
+    value_bytes_max: Option<u64>,
 
     /// Longest request head, in bytes, request line included, up to 1MiB.
     #[arg(long, value_name = "SIZE", env = "COREKV_HEADER_BYTES_MAX", default_value = "16KiB",
@@ -149,6 +148,7 @@ impl Cli {
     /// The settings that the command line asks for.
     #[must_use]
     pub fn into_config(self) -> Config {
+        let memory = self.memory.unwrap_or_else(memory_bytes_default);
         Config {
             listen: self.listen,
             admin: self.admin,
@@ -159,11 +159,11 @@ impl Cli {
             pin: !self.no_pin,
             busy_poll: self.busy_poll,
             signals: true,
-            memory_bytes_max: self.memory.unwrap_or_else(memory_bytes_default),
+            memory_bytes_max: memory,
             ttl_seconds: self.ttl,
             miss_status: self.miss_status,
             key_bytes_max: self.key_bytes_max,
-            value_bytes_max: self.value_bytes_max,
+            value_bytes_max: self.value_bytes_max.unwrap_or_else(|| value_bytes_default(memory)),
             header_bytes_max: self.header_bytes_max,
             connections_max: self.connections_max,
             header_timeout: self.header_timeout,
@@ -282,6 +282,19 @@ mod tests {
             let known = |name: &str| options.get_arguments().any(|a| a.get_long() == Some(name));
             assert!(known(&option[2..]), "{field} is not {option}");
         }
+    }
+
+    #[test]
+    fn the_longest_value_is_an_eighth_of_the_memory_within_bounds() {
+        let value_bytes_max = |flags: &[&str]| {
+            Cli::parse_from([&["corekv"], flags].concat()).into_config().value_bytes_max
+        };
+        for (memory, mebibytes) in
+            [("1MiB", 32), ("256MiB", 32), ("1GiB", 128), ("2GiB", 256), ("64GiB", 256)]
+        {
+            assert_eq!(value_bytes_max(&["--memory", memory]), mebibytes << 20, "{memory}");
+        }
+        assert_eq!(value_bytes_max(&["--memory", "1GiB", "--value-bytes-max", "1GiB"]), 1 << 30);
     }
 
     #[test]

@@ -14,6 +14,11 @@ use crate::store;
 /// Memory for the store where the machine has enough.
 const MEMORY_BYTES_DEFAULT_MAX: u64 = 1 << 30;
 
+/// The longest value, as a share of the memory, and its bounds.
+const VALUE_SHARE: u64 = 8;
+const VALUE_BYTES_DEFAULT_MIN: u64 = 32 << 20;
+const VALUE_BYTES_DEFAULT_MAX: u64 = 256 << 20;
+
 /// A server's settings; [`Config::default`] is what the command line defaults to.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -68,6 +73,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        let memory = memory_bytes_default();
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
             admin: None,
@@ -78,11 +84,11 @@ impl Default for Config {
             pin: true,
             busy_poll: false,
             signals: false,
-            memory_bytes_max: memory_bytes_default(),
+            memory_bytes_max: memory,
             ttl_seconds: None,
             miss_status: MissStatus::NotFound,
             key_bytes_max: 1 << 10,
-            value_bytes_max: 32 << 20,
+            value_bytes_max: value_bytes_default(memory),
             header_bytes_max: 16 << 10,
             connections_max: 65_536,
             header_timeout: Duration::from_secs(10),
@@ -169,6 +175,13 @@ pub fn memory_bytes_default() -> u64 {
     let machine = machine_bytes().unwrap_or(u64::MAX);
     let cgroup = Groups::own().memory_bytes_max().unwrap_or(u64::MAX);
     (machine.min(cgroup) / 2).min(MEMORY_BYTES_DEFAULT_MAX)
+}
+
+/// An eighth of the memory, so that one value never makes more than about an eighth of the others
+/// go; but from 32 up to 256 MiB.
+#[must_use]
+pub fn value_bytes_default(memory_bytes_max: u64) -> u64 {
+    (memory_bytes_max / VALUE_SHARE).clamp(VALUE_BYTES_DEFAULT_MIN, VALUE_BYTES_DEFAULT_MAX)
 }
 
 fn machine_bytes() -> Option<u64> {

@@ -40,7 +40,7 @@ pub mod net;
 mod server;
 pub mod store;
 
-pub use config::{Config, memory_bytes_default};
+pub use config::{Config, memory_bytes_default, value_bytes_default};
 pub use invalid::Invalid;
 pub use net::Cores;
 pub use server::Server;

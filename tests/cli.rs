@@ -20,7 +20,7 @@ const FLAGS: [(&str, Option<&str>); 20] = [
     ("--admin", None),
     ("--host", None),
     ("--key-bytes-max", Some("1KiB")),
-    ("--value-bytes-max", Some("32MiB")),
+    ("--value-bytes-max", Some("256MiB")),
     ("--header-bytes-max", Some("16KiB")),
     ("--connections-max", Some("65536")),
     ("--header-timeout", Some("10s")),

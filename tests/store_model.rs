@@ -36,6 +36,24 @@ fn operation(keys: u64) -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// Lengths of which a few fill a store of 4 MiB.
+fn large_len() -> impl Strategy<Value = usize> {
+    prop_oneof![2 => len(), 3 => 100_000..300_000usize, 1 => 900_000..1_100_000usize]
+}
+
+fn large_operation() -> impl Strategy<Value = Operation> {
+    let key = 0..12u64;
+    prop_oneof![
+        4 => key.clone().prop_map(Operation::Get),
+        5 => (key.clone(), large_len(), seconds())
+            .prop_map(|(key, len, seconds)| Operation::Upload { key, len, piece: 50_000, seconds }),
+        1 => (key.clone(), large_len()).prop_map(|(key, len)| Operation::Abort { key, len }),
+        1 => key.prop_map(Operation::Remove),
+        1 => (0..20u32).prop_map(Operation::Pass),
+        1 => Just(Operation::Maintain),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
 
@@ -58,5 +76,13 @@ proptest! {
         operations in prop::collection::vec(operation(100), 1..800),
     ) {
         compare(&operations, 3, 640 << 10, true);
+    }
+
+    #[test]
+    fn a_few_large_values_share_a_small_memory(
+        operations in prop::collection::vec(large_operation(), 1..60),
+        partitions in prop_oneof![Just(1usize), Just(2), Just(4)],
+    ) {
+        compare(&operations, partitions, 4 << 20, true);
     }
 }

@@ -15,22 +15,24 @@ const LENGTHS: [usize; 8] = [0, 7, 8, 4072, 4088, 8192, 8193, 65_536];
 
 fuzz_target!(|data: &[u8]| {
     let [room, operations @ ..] = data else { return };
-    let operations: Vec<Operation> =
-        operations.as_chunks::<6>().0.iter().map(|bytes| operation(*bytes)).collect();
-    let (partitions, bytes_max, may_evict) = match room % 3 {
-        0 => (2, 256 << 20, false),
-        1 => (1, 320 << 10, true),
-        _ => (3, 640 << 10, true),
+    // In the last of them, some four of the longest values fit.
+    let (partitions, bytes_max, may_evict, scale) = match room % 4 {
+        0 => (2, 256 << 20, false, 1),
+        1 => (1, 320 << 10, true, 1),
+        2 => (3, 640 << 10, true, 1),
+        _ => (4, 4 << 20, true, 16),
     };
+    let operations: Vec<Operation> =
+        operations.as_chunks::<6>().0.iter().map(|bytes| operation(*bytes, scale)).collect();
     compare(&operations, partitions, bytes_max, may_evict);
 });
 
-fn operation([kind, key, high, low, seconds, piece]: [u8; 6]) -> Operation {
+fn operation([kind, key, high, low, seconds, piece]: [u8; 6], scale: usize) -> Operation {
     let key = u64::from(key);
     let number = u16::from_be_bytes([high, low]);
     let len = match LENGTHS.get(usize::from(high)) {
         Some(len) => len + usize::from(low % 4),
-        None => usize::from(number),
+        None => usize::from(number) * scale,
     };
     let choice = seconds;
     let seconds = match seconds {
@@ -41,7 +43,7 @@ fn operation([kind, key, high, low, seconds, piece]: [u8; 6]) -> Operation {
     match kind % 16 {
         0..=4 => Operation::Get(key),
         5..=9 => Operation::Put { key, len, seconds },
-        10..=11 => Operation::Upload { key, len, piece: 1 + 120 * usize::from(piece), seconds },
+        10..=11 => Operation::Upload { key, len, piece: 1 + 120 * scale * usize::from(piece), seconds },
         12 => Operation::Abort { key, len },
         13 if choice < 64 => Operation::Crowd(u64::from(number) % 4096),
         13 if choice < 128 => Operation::Thin(u64::from(number) % 1024),

@@ -13,8 +13,9 @@
 //!
 //! This is S3-FIFO (SOSP '23) over pages of a log, but for the small queue's share, which changes
 //! (see [`super::steering`]). While it is large, marks count once, whatever their height. A step
-//! walks the oldest page of one queue and ends as soon as it has freed something, so that its
-//! length is bounded by a page's entries.
+//! walks the oldest page of one queue and ends as soon as it has freed something, which a large
+//! value does by itself, so that its length is bounded by a page's entries. Which partition's queue
+//! it is, is for [`super::policy`] to say.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -24,17 +25,24 @@ use super::entry::Entry;
 use super::index::{Found, Sighting, tag_of};
 use super::pages::{Kind, place_in};
 use super::partition::Writer;
+use super::policy::Choice;
 
 /// Free pages that are kept for moving entries. One is enough: a step moves at most a page's
 /// entries, to one queue, and then frees that page.
 pub(super) const RESERVE_PAGES: u32 = 1;
 
-/// Steps that one write takes at most before it gives up.
-const STEPS_MAX: u32 = 128;
+/// Entries that one write looks at at most before it gives up.
+const EFFORT_MAX: u32 = 16_384;
 
-/// Steps after which marks save nobody any more, so that a write need not wait until the marks
+/// What emptying a page of its last live entries counts.
+const SQUEEZE_EFFORT: u32 = 64;
+
+/// Entries after which marks save nobody any more, so that a write need not wait until the marks
 /// of a whole store have been worn down.
-const STEPS_WITH_MARKS_MAX: u32 = 64;
+const EFFORT_WITH_MARKS_MAX: u32 = 8_192;
+
+/// Evictions that a partition counts for itself before it tells the policy.
+const EVICTIONS_PER_TALLY: u64 = 16;
 
 /// A key moves from the small queue to the main one when it was hit so often.
 const PROMOTE_MARK: u8 = 1;
@@ -46,6 +54,7 @@ const BATCH: usize = 32;
 pub(super) struct Batch {
     entries: [(u64, u64); BATCH],
     len: usize,
+    ends_with_large: bool,
 }
 
 impl Batch {
@@ -58,30 +67,28 @@ impl<'a> Writer<'a> {
     /// Sees to it that an entry of so many words can be appended to the queue and put into the
     /// index.
     pub(super) fn make_room(&mut self, kind: Kind, words: usize) -> Result<(), Shortage> {
-        for step in 0..STEPS_MAX {
+        loop {
             if self.index_has_room() {
                 if self.keeper.log.has_room(&self.partition.pages, kind, words) {
                     return Ok(());
                 }
                 if let Some(page) = self.take_page() {
-                    self.keeper.log.open(&self.partition.pages, kind, page);
+                    self.open_page(kind, page);
                     return Ok(());
                 }
             }
-            self.reclaim(step)?;
+            self.reclaim()?;
         }
-        Err(Shortage::Full)
     }
 
     /// A page for a large value, evicting for it as needed.
     pub(super) fn make_page(&mut self) -> Result<u32, Shortage> {
-        for step in 0..STEPS_MAX {
+        loop {
             if let Some(page) = self.take_page() {
                 return Ok(page);
             }
-            self.reclaim(step)?;
+            self.reclaim()?;
         }
-        Err(Shortage::Full)
     }
 
     /// A page that may be used now, other than the reserve.
@@ -116,91 +123,112 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// One step towards a free page.
-    fn reclaim(&mut self, step: u32) -> Result<(), Shortage> {
-        // A partition that has less than its share takes from those that have more.
-        if step == 0 && self.asks_elsewhere && self.partition.is_below_share() {
-            return Err(Shortage::Elsewhere);
+    /// One step towards a free page, here or elsewhere.
+    fn reclaim(&mut self) -> Result<(), Shortage> {
+        if self.effort >= EFFORT_MAX {
+            return Err(Shortage::Full);
         }
-        self.reclaim_here(step >= STEPS_WITH_MARKS_MAX)
-    }
-
-    fn reclaim_here(&mut self, hasty: bool) -> Result<(), Shortage> {
-        if let Some(page) = self.keeper.log.sparsest() {
-            self.compact(page);
+        if self.squeeze() {
             return Ok(());
         }
-        let (small, main) = (self.keeper.log.queue(Kind::Small), self.keeper.log.queue(Kind::Main));
-        let small_first = self.keeper.steering.small_is_first(small.weight(), main.weight());
-        let (kind, page) = match (small.oldest(), main.oldest()) {
-            (Some(page), None) => (Kind::Small, page),
-            (Some(page), _) if small_first => (Kind::Small, page),
-            (_, Some(page)) => (Kind::Main, page),
-            (None, None) => return Err(Shortage::Full),
+        let number = self.partition.number;
+        let choice = if self.partition.policy.is_shared() {
+            self.show();
+            self.partition.policy.choose(number)
+        } else {
+            let weights =
+                [Kind::Small, Kind::Main].map(|kind| self.keeper.log.queue(kind).weight());
+            let small = self.partition.policy.share().small_is_first(weights);
+            let kind = if small { Kind::Small } else { Kind::Main };
+            Some(Choice { partition: number, kind })
         };
-        self.evict_from(kind, page, hasty);
-        self.grow_ghost();
-        Ok(())
+        match choice {
+            Some(choice) if choice.partition != number => Err(Shortage::Elsewhere(choice)),
+            Some(choice) if self.evict_from(choice.kind) => Ok(()),
+            _ => Err(Shortage::Full),
+        }
     }
 
-    /// Gives up to so many pages back to the kernel and the budget; how many.
-    pub(super) fn give_up(&mut self, count: u32) -> u32 {
-        let partition = self.partition;
-        for given in 0..count {
-            for step in 0..STEPS_MAX {
-                if self.keeper.stock.free_pages() > RESERVE_PAGES {
-                    break;
-                }
-                if self.reclaim_here(step >= STEPS_WITH_MARKS_MAX).is_err() {
-                    return given;
-                }
-            }
-            let is_huge = self.keeper.stock.is_next_huge(&partition.pages);
-            if self.keeper.stock.free_pages() <= RESERVE_PAGES
-                || !self.keeper.stock.give_back(&partition.pages, &partition.budget)
+    /// Empties the page with the most dead words, if that is worth it and nobody has to go for it.
+    fn squeeze(&mut self) -> bool {
+        if self.keeper.stock.free_pages() < RESERVE_PAGES {
+            return false;
+        }
+        let Some(page) = self.keeper.log.sparsest() else { return false };
+        self.effort += SQUEEZE_EFFORT;
+        self.compact(page);
+        true
+    }
+
+    /// Gives up to so many pages back to the kernel and the budget. If there are none, room is made
+    /// for as long as it is to be made here.
+    pub(super) fn give_up(&mut self, kind: Kind, count: u32) {
+        let policy = &self.partition.policy;
+        let mut next = (kind != Kind::Free).then_some(kind);
+        while self.keeper.stock.free_pages() <= RESERVE_PAGES
+            && self.effort < EFFORT_MAX
+            && let Some(kind) = next
+            && (self.squeeze() || self.evict_from(kind))
+        {
+            self.show();
+            // What comes next may be younger than what others have.
+            let choice = policy.choose(self.partition.number);
+            next =
+                choice.filter(|choice| choice.partition == self.partition.number).map(|c| c.kind);
+        }
+        for _ in 0..count {
+            let stock = &mut self.keeper.stock;
+            let is_huge = stock.is_next_huge(&self.partition.pages);
+            if stock.free_pages() <= RESERVE_PAGES
+                || !stock.give_back(&self.partition.pages, &self.partition.budget)
+                // To split a huge page has taken long enough for one lock.
+                || is_huge
             {
-                return given;
-            }
-            if is_huge {
-                // To split it has taken long enough for one lock.
-                return given + 1;
+                return;
             }
         }
-        count
     }
 
-    /// Walks a page from where the last walk ended until something became free.
-    fn evict_from(&mut self, kind: Kind, page: u32, hasty: bool) {
+    /// Walks the oldest page of a queue, or of the other if that one is empty, from where the last
+    /// walk ended, until something became free or a large value was looked at: what comes next may
+    /// be in another queue then. False if both are empty.
+    fn evict_from(&mut self, kind: Kind) -> bool {
+        let other = if kind == Kind::Main { Kind::Small } else { Kind::Main };
+        let oldest = |kind| Some((kind, self.keeper.log.queue(kind).oldest()?));
+        let Some((kind, page)) = oldest(kind).or_else(|| oldest(other)) else { return false };
         let pages = &self.partition.pages;
-        if self.keeper.log.is_open(kind, page) {
-            self.keeper.log.close(pages, kind);
-        }
+        self.effort += 1;
+        self.keeper.log.unclassify(pages, page);
+        self.keeper.log.moved_on = true;
         let free_before = self.keeper.stock.free_pages();
         let record = pages.record(page);
-        while record.kind() == kind {
+        while record.kind() == kind && self.keeper.stock.free_pages() <= free_before {
             let mut hand = usize::from(record.hand.load(Relaxed));
             let batch = self.gather(page, &mut hand, |_| true);
             record.hand.store(hand as u16, Relaxed);
             if batch.entries().is_empty() {
                 debug_assert!(false, "a page without live entries is freed by the last one");
-                return;
+                break;
             }
+            self.effort += batch.entries().len() as u32;
             for &(place, hash) in batch.entries() {
-                self.evict_or_keep(kind, place, hash, hasty);
+                self.evict_or_keep(kind, place, hash);
             }
-            if self.keeper.stock.free_pages() > free_before {
-                return;
+            if batch.ends_with_large {
+                break;
             }
         }
+        self.tell();
+        true
     }
 
-    fn evict_or_keep(&mut self, kind: Kind, place: u64, hash: u64, hasty: bool) {
+    fn evict_or_keep(&mut self, kind: Kind, place: u64, hash: u64) {
         let Some((found, entry)) = self.resident(place, hash) else { return };
         let mark = found.slot.mark();
         let stays = if kind == Kind::Main { mark > 0 } else { mark >= PROMOTE_MARK };
         let expired = entry.header.expiry().is_due(self.now);
-        if stays && !hasty && !expired {
-            let is_shifting = self.keeper.steering.is_shifting();
+        if stays && !expired && self.effort < EFFORT_WITH_MARKS_MAX {
+            let is_shifting = self.partition.policy.share().is_shifting();
             let mark = if kind == Kind::Main && !is_shifting { mark - 1 } else { 0 };
             if self.move_to(Kind::Main, found, &entry, hash, mark) {
                 return;
@@ -208,17 +236,24 @@ impl<'a> Writer<'a> {
         }
         self.evict(found, &entry);
         if !expired {
-            let keeper = &mut *self.keeper;
-            keeper.ghost.remember(hash, kind);
-            keeper.steering.count_eviction(keeper.keys, keeper.ghost.remembered());
+            let tally = &mut self.keeper.tally;
+            tally.evictions += 1;
+            self.partition.policy.ghost.remember(hash, kind, &mut tally.remembered);
         }
     }
 
-    /// The queue that a key starts in that is not in the store.
-    pub(super) fn queue_for_new(&mut self, hash: u64) -> Kind {
-        let Some(kind) = self.keeper.ghost.recall(hash) else { return Kind::Small };
-        self.keeper.steering.count_return(kind);
-        Kind::Main
+    /// The queue that a key starts in that is not in the store, and the one that it was evicted
+    /// from if that is remembered.
+    pub(super) fn queue_for_new(&self, hash: u64) -> (Kind, Option<Kind>) {
+        let left = self.partition.policy.ghost.recall(hash);
+        (if left.is_some() { Kind::Main } else { Kind::Small }, left)
+    }
+
+    /// A key is back that was evicted from a queue.
+    pub(super) fn count_return(&mut self, hash: u64, left: Kind) {
+        let tally = &mut self.keeper.tally;
+        tally.returned[left.queue()] += 1;
+        self.partition.policy.ghost.forget(hash, &mut tally.remembered);
     }
 
     /// Moves a page's live entries to the youngest page of its queue.
@@ -241,7 +276,8 @@ impl<'a> Writer<'a> {
     }
 
     /// The next live entries of a page that are `wanted`, from a word of it on, which is moved
-    /// behind them. Their index lines are on the way when it returns.
+    /// behind them. Their index lines are on the way when it returns. A batch ends with a large
+    /// value, whose pages may be all that is needed.
     pub(super) fn gather(
         &self,
         page: u32,
@@ -250,8 +286,8 @@ impl<'a> Writer<'a> {
     ) -> Batch {
         let partition = self.partition;
         let used = usize::from(partition.pages.record(page).used.load(Relaxed));
-        let mut batch = Batch { entries: [(0, 0); BATCH], len: 0 };
-        while *word < used && batch.len < BATCH {
+        let mut batch = Batch { entries: [(0, 0); BATCH], len: 0, ends_with_large: false };
+        while *word < used && batch.len < BATCH && !batch.ends_with_large {
             let place = place_in(page, *word);
             let Some(entry) = Entry::at(partition.pages.words_at(place)) else { break };
             *word += entry.header.words();
@@ -260,6 +296,7 @@ impl<'a> Writer<'a> {
                 partition.index.prefetch(hash);
                 batch.entries[batch.len] = (place, hash);
                 batch.len += 1;
+                batch.ends_with_large = entry.header.is_large();
             }
         }
         batch
@@ -285,7 +322,7 @@ impl<'a> Writer<'a> {
         let (pages, words) = (&self.partition.pages, entry.header.words());
         if !self.keeper.log.has_room(pages, kind, words) {
             let Some(page) = self.keeper.stock.take_free(pages) else { return false };
-            self.keeper.log.open(pages, kind, page);
+            self.open_page(kind, page);
         }
         let place = self.append(kind, words, entry.header.expiry());
         if entry.header.is_large() {
@@ -307,16 +344,21 @@ impl<'a> Writer<'a> {
         self.take_out(found, entry);
     }
 
-    /// Lets the memory of evicted keys follow the number of keys.
-    fn grow_ghost(&mut self) {
+    /// Tells the policy what was counted, and lets the ghosts follow the number of keys.
+    fn tell(&mut self) {
         let Writer { partition, keeper, .. } = self;
-        if !keeper.ghost.is_crowded(keeper.keys) || keeper.ghost.grow(&partition.budget) {
+        if keeper.tally.evictions < EVICTIONS_PER_TALLY {
             return;
         }
-        if keeper.stock.free_pages() > RESERVE_PAGES
+        let policy = &partition.policy;
+        let keys = policy.keys(partition.number, keeper.keys);
+        let remembered = &mut keeper.tally.remembered;
+        if !policy.ghost.follow(keys, &policy.budget, remembered)
+            && keeper.stock.free_pages() > RESERVE_PAGES
             && keeper.stock.give_back(&partition.pages, &partition.budget)
         {
-            keeper.ghost.grow(&partition.budget);
+            policy.ghost.follow(keys, &policy.budget, remembered);
         }
+        policy.hear(&std::mem::take(&mut keeper.tally), keys);
     }
 }

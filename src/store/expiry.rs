@@ -90,8 +90,10 @@ impl Writer<'_> {
     fn shrink_tables(&mut self) -> bool {
         let merged = (0..MERGED_PER_CALL_MAX).take_while(|_| self.shrink_index()).count();
         let Writer { partition, keeper, .. } = self;
+        let policy = &partition.policy;
+        let keys = policy.keys(partition.number, keeper.keys);
         partition.index.give_back(&partition.budget)
-            | keeper.ghost.shrink(keeper.keys, &partition.budget)
+            | policy.ghost.shrink(keys, &policy.budget, &mut keeper.tally.remembered)
             | (merged > 0)
     }
 }

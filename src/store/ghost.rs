@@ -8,7 +8,10 @@
 #![allow(unsafe_code)] // Says that a set may live in zeroed memory.
 
 use std::io;
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU16, AtomicUsize};
 
 use super::budget::Budget;
 use super::mapping::SMALL_BYTES;
@@ -19,6 +22,12 @@ const PRINTS: usize = 31;
 
 /// Sets that are charged to the budget together.
 const SETS_PER_CHARGE: usize = SMALL_BYTES / size_of::<Set>();
+
+/// Keys that are remembered at least.
+const KEYS_MIN: usize = 4;
+
+/// So many times as many sets as there are keys for, and some are given up.
+const SHRINKS_FROM: usize = 2;
 
 /// One cache line of memories.
 #[derive(Debug)]
@@ -35,88 +44,135 @@ const _: () = assert!(size_of::<Set>() == 64);
 // SAFETY: nothing but atomic integers.
 unsafe impl Zeroed for Set {}
 
+/// Memories of all partitions, which share them so that their number can follow the number of
+/// values also where a partition has only a few.
 #[derive(Debug)]
 pub(super) struct Ghost {
     sets: Region<Set>,
-    in_use: usize,
-    /// Keys that are remembered, of the small queue and of the main one.
-    remembered: [u64; 2],
+    /// Sets that are in use, and prints of each.
+    in_use: AtomicUsize,
+    prints: AtomicUsize,
+    /// Who holds the lock changes the numbers above, and how much memory there is.
+    changing: Mutex<()>,
 }
+
+/// How the numbers of keys that are remembered have changed, of the small queue and the main one.
+pub(super) type Change = [i64; 2];
 
 impl Ghost {
     /// Reserves address space for the keys of a store of so many bytes.
     pub(super) fn reserve(bytes_max: u64) -> io::Result<Self> {
         let keys = usize::try_from(bytes_max / 32).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let sets = (keys / PRINTS).next_multiple_of(SETS_PER_CHARGE);
-        Ok(Self { sets: Region::reserve(sets, None)?, in_use: 0, remembered: [0; 2] })
+        let sets = (keys / PRINTS + 1).next_multiple_of(SETS_PER_CHARGE);
+        Ok(Self {
+            sets: Region::reserve(sets, None)?,
+            in_use: AtomicUsize::new(0),
+            prints: AtomicUsize::new(0),
+            changing: Mutex::new(()),
+        })
     }
 
-    /// Whether so many keys call for a larger memory.
-    pub(super) fn is_crowded(&self, keys: u64) -> bool {
-        keys as usize > self.in_use * PRINTS && self.in_use + SETS_PER_CHARGE <= self.sets.len()
+    pub(super) fn charged_bytes(&self) -> u64 {
+        self.sets.charged_bytes()
     }
 
-    /// Remembers more keys from now on, and forgets some of those it did. False if the budget
-    /// does not allow for it.
-    pub(super) fn grow(&mut self, budget: &Budget) -> bool {
-        let granted = self.sets.extend_to(self.in_use + SETS_PER_CHARGE, budget);
-        self.in_use += if granted { SETS_PER_CHARGE } else { 0 };
-        granted
-    }
-
-    /// Forgets the keys of the last sets, and gives their memory back, if there are so few keys that
-    /// half of the others is enough for them. Whether it did.
-    pub(super) fn shrink(&mut self, keys: u64, budget: &Budget) -> bool {
-        let kept = self.in_use.saturating_sub(SETS_PER_CHARGE);
-        if kept == 0 || keys as usize * 2 >= kept * PRINTS {
-            return false;
+    /// Lets the memory follow the number of keys, a step at a time: as many are remembered as
+    /// there are. False if the budget does not allow for it.
+    pub(super) fn follow(&self, keys: u64, budget: &Budget, change: &mut Change) -> bool {
+        // Whoever changes it at the moment does it for all.
+        let Ok(_changing) = self.changing.try_lock() else { return true };
+        let keys = (keys as usize).max(KEYS_MIN);
+        let (in_use, wanted) = (self.in_use.load(Relaxed), keys.div_ceil(PRINTS));
+        let sets = if wanted > in_use {
+            let more = wanted.min(in_use.next_multiple_of(SETS_PER_CHARGE) + SETS_PER_CHARGE);
+            let more = more.min(self.sets.len());
+            if !self.sets.extend_to(more, budget) {
+                return false;
+            }
+            more
+        } else if wanted * SHRINKS_FROM < in_use {
+            wanted.max(in_use.saturating_sub(SETS_PER_CHARGE))
+        } else {
+            in_use
+        };
+        // Only so few sets are walked at once; with more of them, whole ones come and go.
+        let is_few = sets <= SETS_PER_CHARGE;
+        let prints = if is_few { keys.div_ceil(sets).min(PRINTS) } else { PRINTS };
+        let before = self.prints.load(Relaxed);
+        // Small changes are not worth the walk.
+        let prints = if before.abs_diff(prints) * 8 <= before { before } else { prints };
+        // Whoever sees the number may write to the sets: their memory comes first.
+        self.in_use.store(sets, Release);
+        self.prints.store(prints, Relaxed);
+        self.clear(sets..in_use.max(sets), 0, change);
+        if prints < before {
+            self.clear(0..sets, prints, change);
         }
-        let prints = |set: usize| (0..PRINTS).map(move |at| (set, at));
-        for (set, at) in (kept..self.in_use).flat_map(prints) {
-            let print = self.sets[set].prints[at].swap(0, Relaxed);
-            self.forget(print);
+        // Who still writes to a set that is given back writes to fresh memory.
+        self.sets.shrink_to(sets, budget);
+        true
+    }
+
+    /// Gives memory back that is too much for the number of keys, a step at a time. Whether there
+    /// was any.
+    pub(super) fn shrink(&self, keys: u64, budget: &Budget, change: &mut Change) -> bool {
+        let in_use = self.in_use.load(Relaxed);
+        let wanted = (keys as usize).max(KEYS_MIN).div_ceil(PRINTS);
+        let is_too_much = in_use > SETS_PER_CHARGE && wanted * SHRINKS_FROM < in_use;
+        is_too_much && self.follow(keys, budget, change) && self.in_use.load(Relaxed) < in_use
+    }
+
+    /// Forgets the prints of these sets from the one numbered `from` on.
+    fn clear(&self, sets: Range<usize>, from: usize, change: &mut Change) {
+        for print in self.sets[sets].iter().flat_map(|set| &set.prints[from..]) {
+            forget(print.swap(0, Relaxed), change);
         }
-        self.in_use = kept;
-        self.sets.shrink_to(kept, budget)
     }
 
     fn set(&self, hash: u64) -> Option<&Set> {
-        if self.in_use == 0 {
+        let in_use = self.in_use.load(Acquire);
+        if in_use == 0 {
             return None;
         }
         // As in the index, so that growing moves few of the memories out of sight.
-        let mask = self.in_use.next_power_of_two() - 1;
+        let mask = in_use.next_power_of_two() - 1;
         let set = hash as usize & mask;
-        self.sets.get(if set < self.in_use { set } else { set & (mask >> 1) })
+        self.sets.get(if set < in_use { set } else { set & (mask >> 1) })
     }
 
-    /// Keys that are remembered, of the small queue and of the main one.
-    pub(super) fn remembered(&self) -> [u64; 2] {
-        self.remembered
-    }
-
-    pub(super) fn remember(&mut self, hash: u64, kind: Kind) {
+    /// Remembers a key that was evicted from a queue, and forgets another.
+    pub(super) fn remember(&self, hash: u64, kind: Kind, change: &mut Change) {
         let Some(set) = self.set(hash) else { return };
-        let oldest = usize::from(set.oldest.load(Relaxed)) % PRINTS;
+        let prints = self.prints.load(Relaxed).clamp(1, PRINTS);
+        let oldest = usize::from(set.oldest.load(Relaxed)) % prints;
         let forgotten = set.prints[oldest].swap(print_of(hash) | queue_of(kind), Relaxed);
-        set.oldest.store((oldest as u16 + 1) % PRINTS as u16, Relaxed);
-        self.remembered[usize::from(queue_of(kind))] += 1;
-        self.forget(forgotten);
+        set.oldest.store((oldest + 1) as u16, Relaxed);
+        change[usize::from(queue_of(kind))] += 1;
+        forget(forgotten, change);
     }
 
-    /// The queue that the key was evicted from, if it is remembered; from then on it is not.
-    pub(super) fn recall(&mut self, hash: u64) -> Option<Kind> {
-        let (set, print) = (self.set(hash)?, print_of(hash));
-        let is = |stored: &&AtomicU16| stored.load(Relaxed) & !QUEUE_BIT == print;
-        let found = set.prints.iter().find(is)?.swap(0, Relaxed);
-        self.forget(found);
+    fn find(&self, hash: u64) -> Option<&AtomicU16> {
+        let print = print_of(hash);
+        self.set(hash)?.prints.iter().find(|stored| stored.load(Relaxed) & !QUEUE_BIT == print)
+    }
+
+    /// The queue that the key was evicted from, if it is remembered.
+    pub(super) fn recall(&self, hash: u64) -> Option<Kind> {
+        let found = self.find(hash)?.load(Relaxed);
         Some(if found & QUEUE_BIT == 0 { Kind::Small } else { Kind::Main })
     }
 
-    fn forget(&mut self, print: u16) {
-        if print != 0 {
-            self.remembered[usize::from(print & QUEUE_BIT)] -= 1;
+    /// Remembers a key no longer.
+    pub(super) fn forget(&self, hash: u64, change: &mut Change) {
+        if let Some(print) = self.find(hash) {
+            forget(print.swap(0, Relaxed), change);
         }
+    }
+}
+
+fn forget(print: u16, change: &mut Change) {
+    if print != 0 {
+        change[usize::from(print & QUEUE_BIT)] -= 1;
     }
 }
 
@@ -135,24 +191,52 @@ fn print_of(hash: u64) -> u16 {
 mod tests {
     use super::*;
 
+    fn hash(i: u64) -> u64 {
+        i.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ i << 20
+    }
+
+    fn kind(i: u64) -> Kind {
+        if i.is_multiple_of(4) { Kind::Main } else { Kind::Small }
+    }
+
+    /// How many of the keys are remembered, and with their queue.
+    fn recalled(ghost: &Ghost, keys: Range<u64>) -> usize {
+        keys.filter(|&i| ghost.recall(hash(i)) == Some(kind(i))).count()
+    }
+
     #[test]
     fn recent_keys_are_remembered_and_old_ones_forgotten() {
         let budget = Budget::new(1 << 20);
-        let mut ghost = Ghost::reserve(1 << 20).expect("address space");
+        let (ghost, mut change) = (Ghost::reserve(1 << 20).expect("address space"), [0; 2]);
         assert_eq!(ghost.recall(1), None);
-        assert!(ghost.is_crowded(1) && ghost.grow(&budget));
-        let hash = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ i << 20;
-        let kind = |i: u64| if i.is_multiple_of(4) { Kind::Main } else { Kind::Small };
-        (0..20_000).for_each(|i| ghost.remember(hash(i), kind(i)));
-        let [small, main] = ghost.remembered();
-        assert_eq!(small + main, (SETS_PER_CHARGE * PRINTS) as u64);
+        assert!(ghost.follow((SETS_PER_CHARGE * PRINTS) as u64, &budget, &mut change));
+        (0..20_000).for_each(|i| ghost.remember(hash(i), kind(i), &mut change));
+        let [small, main] = change;
+        assert_eq!(small + main, (SETS_PER_CHARGE * PRINTS) as i64);
         assert!(main * 3 < small * 2 && small < main * 5, "{small} and {main}");
-        let recalled = |ghost: &mut Ghost, keys: std::ops::Range<u64>| {
-            keys.filter(|&i| ghost.recall(hash(i)) == Some(kind(i))).count()
-        };
-        assert!(recalled(&mut ghost, 0..1000) < 20);
-        assert!(recalled(&mut ghost, 19_000..20_000) > 950);
-        assert!(recalled(&mut ghost, 19_000..20_000) < 20);
-        assert!(ghost.remembered().into_iter().sum::<u64>() < small + main - 950);
+        assert!(recalled(&ghost, 0..1000) < 20);
+        assert!(recalled(&ghost, 19_000..20_000) > 950);
+        (19_000..20_000).for_each(|i| ghost.forget(hash(i), &mut change));
+        assert!(recalled(&ghost, 19_000..20_000) < 20);
+        assert!(change.into_iter().sum::<i64>() < small + main - 950);
+    }
+
+    #[test]
+    fn as_many_keys_are_remembered_as_there_are() {
+        let budget = Budget::new(1 << 20);
+        let (ghost, mut change) = (Ghost::reserve(1 << 20).expect("address space"), [0; 2]);
+        for (round, keys) in [7, 31, 300, 5000, 100, 31, 7].into_iter().enumerate() {
+            // A step at a time.
+            for _ in 0..100 {
+                assert!(ghost.follow(keys, &budget, &mut change));
+            }
+            let from = round as u64 * 100_000;
+            (from..from + 20_000).for_each(|i| ghost.remember(hash(i), kind(i), &mut change));
+            let remembered = change.into_iter().sum::<i64>() as u64;
+            let least = keys - keys / 8;
+            assert!(least <= remembered && remembered <= keys * 2 + 31, "{remembered} of {keys}");
+            let seen = recalled(&ghost, from..from + 20_000) as u64;
+            assert!(seen.abs_diff(remembered) <= remembered / 10 + 20, "{seen} of {remembered}");
+        }
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Log {
     /// Closed pages by the number of dead words in them; class 0 is not kept.
     sparse: [List; SPARSE_CLASSES],
     dead_words: u64,
+    /// Whether what is next in a queue may be another entry than before.
+    pub(super) moved_on: bool,
 }
 
 impl Queue {
@@ -49,7 +51,7 @@ impl Queue {
 impl Log {
     pub(super) fn new() -> Self {
         let sparse = [List::EMPTY; SPARSE_CLASSES];
-        Self { small: Queue::EMPTY, main: Queue::EMPTY, sparse, dead_words: 0 }
+        Self { small: Queue::EMPTY, main: Queue::EMPTY, sparse, dead_words: 0, moved_on: false }
     }
 
     pub(super) fn queue(&self, kind: Kind) -> &Queue {
@@ -67,8 +69,8 @@ impl Log {
         open != NONE && usize::from(pages.record(open).used.load(Relaxed)) + words <= PAGE_WORDS
     }
 
-    /// Appends to a fresh page from now on.
-    pub(super) fn open(&mut self, pages: &Pages, kind: Kind, page: u32) {
+    /// Appends to a fresh page from now on, which gets the stamp.
+    pub(super) fn open(&mut self, pages: &Pages, kind: Kind, page: u32, stamp: u16) {
         self.close(pages, kind);
         let record = pages.record(page);
         record.set_kind(kind);
@@ -76,6 +78,8 @@ impl Log {
         record.live.store(0, Relaxed);
         record.hand.store(0, Relaxed);
         record.sparse.store(0, Relaxed);
+        record.stamp.store(stamp, Relaxed);
+        self.moved_on = true;
         let queue = self.queue_mut(kind);
         queue.pages.push(pages, Room::Queue, page);
         queue.log_pages += 1;
@@ -83,7 +87,7 @@ impl Log {
     }
 
     /// Appends no more to the queue's open page.
-    pub(super) fn close(&mut self, pages: &Pages, kind: Kind) {
+    fn close(&mut self, pages: &Pages, kind: Kind) {
         let queue = self.queue_mut(kind);
         let page = std::mem::replace(&mut queue.open, NONE);
         if page != NONE {
@@ -91,7 +95,7 @@ impl Log {
         }
     }
 
-    pub(super) fn is_open(&self, kind: Kind, page: u32) -> bool {
+    fn is_open(&self, kind: Kind, page: u32) -> bool {
         self.queue(kind).open == page
     }
 
@@ -104,10 +108,14 @@ impl Log {
         self.sparse[class_min..].iter().rev().find_map(List::first)
     }
 
-    /// Puts a closed page on the list for its number of dead words.
+    /// Puts a closed page on the list for its number of dead words, unless eviction is about to
+    /// empty it anyway.
     #[inline]
     fn classify(&mut self, pages: &Pages, page: u32) {
         let record = pages.record(page);
+        if record.hand.load(Relaxed) > 0 {
+            return;
+        }
         let dead = usize::from(record.used.load(Relaxed) - record.live.load(Relaxed));
         let class = (dead * SPARSE_CLASSES / PAGE_WORDS).min(SPARSE_CLASSES - 1);
         if class != usize::from(record.sparse.load(Relaxed)) {
@@ -119,7 +127,8 @@ impl Log {
         }
     }
 
-    fn unclassify(&mut self, pages: &Pages, page: u32) {
+    /// Takes a page off the list that it is on, if any.
+    pub(super) fn unclassify(&mut self, pages: &Pages, page: u32) {
         let class = usize::from(pages.record(page).sparse.swap(0, Relaxed));
         if class != 0 {
             self.sparse[class].remove(pages, Room::Sparse, page);
@@ -129,6 +138,7 @@ impl Log {
     /// Takes a page out of the log.
     fn remove(&mut self, pages: &Pages, kind: Kind, page: u32) {
         self.unclassify(pages, page);
+        self.moved_on = true;
         self.dead_words -= u64::from(pages.record(page).used.load(Relaxed));
         let queue = self.queue_mut(kind);
         queue.pages.remove(pages, Room::Queue, page);
@@ -154,10 +164,41 @@ impl Writer<'_> {
         place_in(page, usize::from(used))
     }
 
-    /// Counts a large value towards the queue that its entry is in.
+    /// Opens a page for a queue's entries.
+    pub(super) fn open_page(&mut self, kind: Kind, page: u32) {
+        let policy = &self.partition.policy;
+        let stamp = policy.stamp(policy.pass(1));
+        self.keeper.log.open(&self.partition.pages, kind, page, stamp);
+    }
+
+    /// Counts a large value towards the queue that its entry is in, from now on.
     pub(super) fn count_large(&mut self, kind: Kind, first: u32) {
-        let pages = self.partition.pages.record(first).chain_pages().load(Relaxed);
+        let record = self.partition.pages.record(first);
+        let pages = record.chain_pages().load(Relaxed);
+        record.entered().store(self.partition.policy.pass(pages) as u32, Relaxed);
         self.keeper.log.queue_mut(kind).large_pages += pages;
+    }
+
+    /// When what is next in a queue entered it, by the policy's clock.
+    pub(super) fn entered(&self, kind: Kind) -> Option<u64> {
+        let (pages, policy) = (&self.partition.pages, &self.partition.policy);
+        let page = self.keeper.log.queue(kind).oldest()?;
+        let record = pages.record(page);
+        let (mut word, used) = (record.hand.load(Relaxed), record.used.load(Relaxed));
+        while word < used {
+            let Some(entry) = Entry::at(pages.words_at(place_in(page, usize::from(word)))) else {
+                break;
+            };
+            if !entry.header.is_dead() && entry.header.is_large() {
+                let first = pages.record(entry.large().0);
+                return Some(policy.time_of_bits(first.entered().load(Relaxed)));
+            }
+            if !entry.header.is_dead() {
+                break;
+            }
+            word += entry.header.words() as u16;
+        }
+        Some(policy.time_of_stamp(record.stamp.load(Relaxed)))
     }
 
     /// Lets go of an entry that the index no longer refers to. A page without a live entry is

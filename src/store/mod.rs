@@ -26,6 +26,7 @@ mod numa;
 mod pages;
 mod partition;
 mod partitions;
+mod policy;
 mod prefault;
 mod sequence;
 mod space;
@@ -44,6 +45,7 @@ pub use key::{Hash, Key};
 pub use large::{LargeValue, Upload};
 use partition::{Content, Partition, Seen, is_small};
 use partitions::Partitions;
+use policy::Choice;
 
 use crate::invalid::{Invalid, check_number};
 
@@ -100,8 +102,8 @@ pub struct Full;
 enum Shortage {
     /// Nothing is left that could be evicted.
     Full,
-    /// Other partitions hold more than their share, and are to give some up first.
-    Elsewhere,
+    /// Room is to be made in another partition.
+    Elsewhere(Choice),
 }
 
 /// A value as [`Store::get`] shows it to its reader.

@@ -44,6 +44,13 @@ pub(super) enum Kind {
     Large = 3,
 }
 
+impl Kind {
+    /// The queue's number, of a piece of the log.
+    pub(super) fn queue(self) -> usize {
+        usize::from(self == Self::Main)
+    }
+}
+
 /// The lists that a page can be on at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -79,6 +86,8 @@ pub(super) struct Record {
     kind: AtomicU8,
     /// The list of sparse pages that the page is on; 0 for none.
     pub(super) sparse: AtomicU8,
+    /// When the page became part of the log, by the policy's clock.
+    pub(super) stamp: AtomicU16,
 }
 
 const _: () = assert!(size_of::<Record>() == 40);
@@ -113,6 +122,11 @@ impl Record {
     /// Number of pages of the large value whose first page this is.
     pub(super) fn chain_pages(&self) -> &AtomicU32 {
         &self.link(Room::Wheel).previous
+    }
+
+    /// When the large value whose first page this is entered its queue, by the policy's clock.
+    pub(super) fn entered(&self) -> &AtomicU32 {
+        &self.due
     }
 
     /// The last page of the large value whose first page this is.

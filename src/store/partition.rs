@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::thread::sched_getcpu;
 
@@ -14,19 +14,19 @@ use super::budget::Budget;
 use super::entry::{
     self, ENTRY_BYTES_MAX, Entry, HEADER_BYTES, Header, KEY_BYTES_MAX, LARGE_BYTES,
 };
-use super::ghost::Ghost;
 use super::glimpse::Glimpse;
 use super::hasher::Hasher;
 use super::index::{Found, Index, Sighting, tag_of};
 use super::large::Chain;
 use super::lines::Lines;
 use super::log::Log;
-use super::pages::{Kind, PAGE_CHARGE, Pages, Stock, page_of};
+use super::pages::{Kind, Pages, Stock, page_of};
+use super::policy::Policy;
 use super::prefault::Prefaulter;
 use super::space::Space;
-use super::steering::Steering;
+use super::steering::Tally;
 use super::wheel::{Wheel, unit_of};
-use super::{Expiry, Key, Settings, Shortage, SmallValue, Statistics, Tick, Written};
+use super::{Expiry, Key, Shortage, SmallValue, Statistics, Tick, Written};
 
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -34,9 +34,10 @@ pub(super) struct Partition {
     pub(super) pages: Pages,
     pub(super) hasher: Hasher,
     pub(super) budget: Budget,
+    pub(super) policy: Arc<Policy>,
+    /// Which of all partitions it is.
+    pub(super) number: usize,
     prefaulter: Option<Prefaulter>,
-    /// Bytes of the budget that are the partition's if all have the same.
-    share_bytes: u64,
     keeper: Mutex<Keeper>,
     /// Keys present, as of the last write, for those who look without the lock.
     keys: AtomicU64,
@@ -51,8 +52,7 @@ pub(super) struct Keeper {
     pub(super) stock: Stock,
     pub(super) log: Log,
     pub(super) wheel: Wheel,
-    pub(super) ghost: Ghost,
-    pub(super) steering: Steering,
+    pub(super) tally: Tally,
     pub(super) keys: u64,
     /// The latest time that any writer knew; some have none of their own.
     now: Tick,
@@ -64,8 +64,8 @@ pub(super) struct Writer<'a> {
     pub(super) partition: &'a Partition,
     pub(super) keeper: &'a mut Keeper,
     pub(super) now: Tick,
-    /// Whether to ask other partitions for memory before evicting here.
-    pub(super) asks_elsewhere: bool,
+    /// Entries that were looked at to make room, for all tries of this write together.
+    pub(super) effort: u32,
 }
 
 /// What a key's value is made of.
@@ -99,26 +99,27 @@ pub(super) fn is_small(key_len: usize, value_len: usize) -> bool {
 
 impl Partition {
     pub(super) fn new(
-        settings: Settings,
         space: Space,
         prefaulter: Option<Prefaulter>,
         hasher: Hasher,
         budget: Budget,
+        policy: Arc<Policy>,
+        number: usize,
     ) -> io::Result<Self> {
         Ok(Self {
             index: Index::reserve(space.entries_bytes_max, prefaulter.as_ref())?,
             pages: Pages::reserve(space.pages_bytes_max, prefaulter.as_ref())?,
             hasher,
             budget,
+            policy,
+            number,
             prefaulter,
-            share_bytes: settings.memory_bytes_max / settings.partitions as u64,
             keeper: Mutex::new(Keeper {
                 lines: Lines::new(),
                 stock: Stock::new(),
                 log: Log::new(),
                 wheel: Wheel::new(),
-                ghost: Ghost::reserve(space.entries_bytes_max)?,
-                steering: Steering::new(),
+                tally: Tally::default(),
                 keys: 0,
                 now: Tick(0),
                 statistics: Statistics::default(),
@@ -144,9 +145,9 @@ impl Partition {
         let keeper = &mut *keeper;
         keeper.now = keeper.now.max(now);
         let now = keeper.now;
-        let mut writer = Writer { partition: self, keeper, now, asks_elsewhere: true };
+        let mut writer = Writer { partition: self, keeper, now, effort: 0 };
         let result = work(&mut writer);
-        self.keys.store(keeper.keys, Relaxed);
+        writer.show();
         result
     }
 
@@ -154,21 +155,9 @@ impl Partition {
         self.keys.load(Relaxed)
     }
 
-    pub(super) fn charged_bytes(&self) -> u64 {
-        self.budget.charged_bytes()
-    }
-
     /// Charged bytes that can't hold values.
     pub(super) fn fixed_bytes(&self) -> u64 {
-        self.charged_bytes().saturating_sub(self.pages.charged_bytes())
-    }
-
-    pub(super) fn is_below_share(&self) -> bool {
-        self.charged_bytes() + PAGE_CHARGE < self.share_bytes
-    }
-
-    pub(super) fn is_above_share(&self) -> bool {
-        self.charged_bytes() >= self.share_bytes
+        self.budget.charged_bytes().saturating_sub(self.pages.charged_bytes())
     }
 
     /// Looks where a key is that hashes to `hash`, and starts loading its entry.
@@ -233,13 +222,35 @@ impl Partition {
         self.write(Tick(0), |writer| {
             let keeper = &*writer.keeper;
             let idle = keeper.stock.idle_bytes(&self.pages) + self.index.lines.ahead_bytes();
-            let bytes = self.charged_bytes() - idle;
+            // What is all partitions' counts as the first one's.
+            let common = if self.number == 0 { self.policy.ghost.charged_bytes() } else { 0 };
+            let bytes = self.budget.charged_bytes() - idle + common;
             Statistics { keys: keeper.keys, bytes, ..keeper.statistics }
         })
     }
 }
 
 impl<'a> Writer<'a> {
+    /// Shows what those need to know of the partition who look without the lock.
+    pub(super) fn show(&mut self) {
+        let (partition, keeper) = (self.partition, &mut *self.keeper);
+        partition.keys.store(keeper.keys, Relaxed);
+        if !partition.policy.is_shared() {
+            return;
+        }
+        let summary = partition.policy.summary(partition.number);
+        summary.keys.store(keeper.keys, Relaxed);
+        summary.free_pages.store(keeper.stock.free_pages(), Relaxed);
+        for (weight, kind) in summary.weights.iter().zip([Kind::Small, Kind::Main]) {
+            weight.store(keeper.log.queue(kind).weight(), Relaxed);
+        }
+        if std::mem::take(&mut keeper.log.moved_on) {
+            for kind in [Kind::Small, Kind::Main] {
+                partition.policy.show_entered(partition.number, kind, self.entered(kind));
+            }
+        }
+    }
+
     /// Finds a key, whether or not it has expired.
     pub(super) fn find(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
         let partition = self.partition;
@@ -267,11 +278,17 @@ impl<'a> Writer<'a> {
             self.overwrite(*found, entry, header, key, value);
             return Ok(self.count_replaced(entry));
         }
-        let kind = match found {
-            Some((found, _)) => self.partition.pages.record(page_of(found.slot.place())).kind(),
+        let (kind, returns) = match found {
+            Some((found, _)) => {
+                (self.partition.pages.record(page_of(found.slot.place())).kind(), None)
+            }
             None => self.queue_for_new(key.hash),
         };
         self.make_room(kind, header.words())?;
+        // Only now: this try may have been in vain, and the next one is to know it as well.
+        if let Some(left) = returns {
+            self.count_return(key.hash, left);
+        }
         let place = self.append(kind, header.words(), expiry);
         self.write_entry(kind, place, header, key, content);
         Ok(self.publish(key, place))

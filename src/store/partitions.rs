@@ -1,17 +1,19 @@
 //! All partitions of a store, and how they share its memory.
 //!
-//! All of them charge the same account. When it is empty, a partition that holds its share or
-//! more evicts its own keys; one that holds less has the others, which then hold more, evict
-//! theirs. In the long run each holds its share, whatever came first.
+//! All of them charge the same account. When it is empty, room is made in the partition that the
+//! [policy](super::policy) chooses. If that is another than the one that needs it, pages go back to
+//! the account there and are charged anew here.
 
 use std::io;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use super::budget::Budget;
 use super::hasher::Hasher;
 use super::mapping::HUGE_BYTES;
 use super::pages::PAGE_CHARGE;
 use super::partition::{Partition, Writer};
+use super::policy::{Choice, Policy};
 use super::prefault::Prefaulter;
 use super::space::{self, Space};
 use super::{Full, Settings, Shortage, Tick};
@@ -19,16 +21,14 @@ use super::{Full, Settings, Shortage, Tick};
 /// Pages that another partition gives up at a time.
 const PAGES_PER_RELIEF: u32 = 16;
 
-/// Times that a write asks other partitions for memory before it makes do with its own.
-const RELIEFS_MAX: u32 = 16;
-
-/// Times that it takes memory from other partitions at most when its own is not enough.
-const TRIES_MAX: u32 = 64;
+/// What asking another partition for them counts of the effort that a write may make.
+const RELIEF_EFFORT: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct Partitions {
     list: Box<[Partition]>,
     budget: Budget,
+    policy: Arc<Policy>,
 }
 
 impl Partitions {
@@ -37,12 +37,16 @@ impl Partitions {
         let budget = Budget::new(settings.memory_bytes_max);
         let threads = may_be_huge(settings).then(|| Prefaulter::start(settings.partitions));
         let prefaulter = threads.flatten();
-        let partition = |_| {
+        let policy = Policy::new(settings.partitions, budget.for_partition());
+        let policy = Arc::new(policy.map_err(|error| space::refused(&error, settings))?);
+        let partition = |number| {
             let prefaulter = prefaulter.as_ref().map(Prefaulter::for_partition);
-            Partition::new(settings, space, prefaulter, hasher.clone(), budget.for_partition())
+            let (budget, policy) = (budget.for_partition(), Arc::clone(&policy));
+            Partition::new(space, prefaulter, hasher.clone(), budget, policy, number)
         };
         let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>();
-        Ok(Self { list: list.map_err(|error| space::refused(&error, settings))?, budget })
+        let list = list.map_err(|error| space::refused(&error, settings))?;
+        Ok(Self { list, budget, policy })
     }
 
     /// Bytes that one large value can have at most, pages and records included.
@@ -50,7 +54,8 @@ impl Partitions {
         // Each partition keeps a page in reserve and may have two open; a last one is slack. Page 0 is
         // none.
         let kept = |partition: &Partition| partition.fixed_bytes() + 4 * PAGE_CHARGE;
-        let affordable = self.budget.bytes_max().saturating_sub(self.list.iter().map(kept).sum());
+        let kept = self.list.iter().map(kept).sum::<u64>() + self.policy.ghost.charged_bytes();
+        let affordable = self.budget.bytes_max().saturating_sub(kept);
         affordable.min(self.list[0].pages.bytes_max().saturating_sub(5 * PAGE_CHARGE))
     }
 
@@ -61,40 +66,29 @@ impl Partitions {
         now: Tick,
         mut work: impl FnMut(&mut Writer<'_>) -> Result<R, Shortage>,
     ) -> Result<R, Full> {
-        let mut reliefs = 0;
+        let mut effort = 0;
         loop {
-            let asks_elsewhere = reliefs < RELIEFS_MAX;
             let result = self.list[partition].write(now, |writer| {
-                writer.asks_elsewhere = asks_elsewhere;
-                work(writer)
+                writer.effort = effort;
+                let result = work(writer);
+                effort = writer.effort;
+                result
             });
-            let shortage = match result {
+            match result {
                 Ok(result) => return Ok(result),
-                Err(shortage) => shortage,
-            };
-            let relieved = match shortage {
-                Shortage::Elsewhere => self.relieve(partition, now, true),
-                // With nothing of its own left to evict, a partition may take others' share.
-                Shortage::Full => reliefs < TRIES_MAX && self.relieve(partition, now, false),
-            };
-            match shortage {
-                _ if relieved => reliefs += 1,
-                Shortage::Elsewhere => reliefs = RELIEFS_MAX,
-                Shortage::Full => return Err(Full),
+                Err(Shortage::Full) => return Err(Full),
+                Err(Shortage::Elsewhere(choice)) => self.relieve(choice, now, &mut effort),
             }
         }
     }
 
-    /// Has the partition that holds most give some up, if it is above its share or may go below;
-    /// whether it had something to give.
-    fn relieve(&self, needy: usize, now: Tick, keeps_share: bool) -> bool {
-        let others = self.list.iter().enumerate().filter(|&(at, _)| at != needy);
-        let mut others: Vec<&Partition> = others.map(|(_, partition)| partition).collect();
-        others.sort_unstable_by_key(|partition| std::cmp::Reverse(partition.charged_bytes()));
-        others.into_iter().any(|partition| {
-            (!keeps_share || partition.is_above_share())
-                && partition.write(now, |writer| writer.give_up(PAGES_PER_RELIEF)) > 0
-        })
+    /// Has the chosen partition give some pages back to the account, or do a step towards it.
+    fn relieve(&self, choice: Choice, now: Tick, effort: &mut u32) {
+        self.list[choice.partition].write(now, |writer| {
+            writer.effort = *effort + RELIEF_EFFORT;
+            writer.give_up(choice.kind, PAGES_PER_RELIEF);
+            *effort = writer.effort;
+        });
     }
 }
 

@@ -166,10 +166,10 @@ mod tests {
         let (prefaulter, _requests) = prefaulter(9);
         let mapping = Arc::new(Mapping::reserve(3 * HUGE_BYTES).expect("address space"));
         let growth = Growth::new(&prefaulter, &mapping);
-        assert_eq!(fill(&growth, 0..3, QUARTER_TIME_MIN), [], "it is too early");
+        assert!(fill(&growth, 0..3, QUARTER_TIME_MIN).is_empty(), "it is too early");
         assert_eq!(fill(&growth, 3..4, QUARTER_TIME_MIN), [HUGE_BYTES], "a page is nearly used");
         let fast = QUARTER_TIME_MIN - Duration::from_nanos(1);
-        assert_eq!(fill(&growth, 4..8, fast), [], "it grows too fast");
+        assert!(fill(&growth, 4..8, fast).is_empty(), "it grows too fast");
         growth.retreat(HUGE_BYTES);
         assert_eq!(fill(&growth, 4..8, QUARTER_TIME_MIN), [2 * HUGE_BYTES], "it has grown again");
     }

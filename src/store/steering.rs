@@ -12,7 +12,7 @@
 //! is. What is compared is returns per remembered key and eviction, and not the numbers of returns,
 //! so that it does not matter how many keys each queue gives up, nor that their returns come later.
 
-use super::pages::Kind;
+use super::ghost::Change;
 
 /// Parts that the log is shared out in.
 const PARTS: u64 = 20;
@@ -31,6 +31,10 @@ const SHIFTING_PARTS_MIN: u64 = 8;
 const JUDGED_SHARE: u64 = 16;
 const JUDGED_EVICTIONS_MIN: u64 = 1024;
 
+/// With few values, the number is theirs but not less than this one, so that it does not take dozens
+/// of turnovers until the queues fit.
+const JUDGED_EVICTIONS_LEAST: u64 = 256;
+
 /// Fewer returns than that are no evidence: some are false memories.
 const RETURNS_MIN: u64 = 32;
 
@@ -46,12 +50,43 @@ struct Chance {
     returned: u64,
 }
 
+/// What one partition has to tell since it did last.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) evictions: u64,
+    /// Keys that came back, by the queue that had given them up.
+    pub(super) returned: [u64; 2],
+    /// How the numbers of keys that are remembered have changed.
+    pub(super) remembered: Change,
+}
+
+/// One for all partitions.
 #[derive(Debug)]
 pub(super) struct Steering {
     small_parts: u64,
     small: Chance,
     main: Chance,
     evictions: u64,
+    /// Keys that are remembered, of the small queue and of the main one.
+    remembered: Change,
+}
+
+/// What share of the log is the small queue's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) small_parts: u64,
+}
+
+impl Share {
+    /// Whether the small queue has more than its share.
+    pub(super) fn small_is_first(self, [small, main]: [u64; 2]) -> bool {
+        small * PARTS > (small + main) * self.small_parts
+    }
+
+    /// Whether the working set is moving on.
+    pub(super) fn is_shifting(self) -> bool {
+        self.small_parts >= SHIFTING_PARTS_MIN
+    }
 }
 
 impl Steering {
@@ -59,33 +94,31 @@ impl Steering {
     /// whose keys have not had the time to be asked for again.
     pub(super) const fn new() -> Self {
         let none = Chance { remembered: 0, returned: 0 };
-        Self { small_parts: SMALL_PARTS_MAX, small: none, main: none, evictions: 0 }
-    }
-
-    /// Whether the small queue has more than its share.
-    pub(super) fn small_is_first(&self, small: u64, main: u64) -> bool {
-        small * PARTS > (small + main) * self.small_parts
-    }
-
-    /// Whether the working set is moving on.
-    pub(super) fn is_shifting(&self) -> bool {
-        self.small_parts >= SHIFTING_PARTS_MIN
-    }
-
-    /// An evicted key was asked for again that the queue had given up.
-    pub(super) fn count_return(&mut self, kind: Kind) {
-        match kind {
-            Kind::Main => self.main.returned += 1,
-            _ => self.small.returned += 1,
+        Self {
+            small_parts: SMALL_PARTS_MAX,
+            small: none,
+            main: none,
+            evictions: 0,
+            remembered: [0; 2],
         }
     }
 
-    /// A key was evicted from a store of so many keys, and so many of each queue's are remembered.
-    pub(super) fn count_eviction(&mut self, keys: u64, [small, main]: [u64; 2]) {
-        self.small.remembered += small;
-        self.main.remembered += main;
-        self.evictions += 1;
-        if self.evictions >= (keys / JUDGED_SHARE).max(JUDGED_EVICTIONS_MIN) {
+    pub(super) fn share(&self) -> Share {
+        Share { small_parts: self.small_parts }
+    }
+
+    /// Hears what happened in a partition of a store of so many keys.
+    pub(super) fn hear(&mut self, tally: &Tally, keys: u64) {
+        for (sum, change) in self.remembered.iter_mut().zip(tally.remembered) {
+            *sum += change;
+        }
+        let [small, main] = self.remembered.map(|count| count.max(0) as u64);
+        self.small.remembered += small * tally.evictions;
+        self.main.remembered += main * tally.evictions;
+        self.small.returned += tally.returned[0];
+        self.main.returned += tally.returned[1];
+        self.evictions += tally.evictions;
+        if self.evictions >= judged_evictions(keys) {
             self.judge();
         }
     }
@@ -111,15 +144,21 @@ impl Steering {
     }
 }
 
+/// Evictions between one judgement and the next.
+fn judged_evictions(keys: u64) -> u64 {
+    (keys / JUDGED_SHARE).max(keys.clamp(JUDGED_EVICTIONS_LEAST, JUDGED_EVICTIONS_MIN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn after(steering: &mut Steering, small_returns: u64, main_returns: u64) -> u64 {
+    fn after(steering: &mut Steering, small: u64, main: u64) -> u64 {
         for _ in 0..40 {
-            (0..small_returns).for_each(|_| steering.count_return(Kind::Small));
-            (0..main_returns).for_each(|_| steering.count_return(Kind::Main));
-            (0..JUDGED_EVICTIONS_MIN).for_each(|_| steering.count_eviction(5000, [4000, 1000]));
+            let returned = [small, main];
+            steering.hear(&Tally { returned, ..Tally::default() }, 5000);
+            let evictions = JUDGED_EVICTIONS_MIN;
+            steering.hear(&Tally { evictions, ..Tally::default() }, 5000);
         }
         steering.small_parts
     }
@@ -127,14 +166,16 @@ mod tests {
     #[test]
     fn the_queue_whose_keys_come_back_grows() {
         let mut steering = Steering::new();
-        assert!(steering.is_shifting());
+        steering.hear(&Tally { remembered: [4000, 1000], ..Tally::default() }, 5000);
+        assert!(steering.share().is_shifting());
         // 50 of 4,000 against 25 of 1,000.
         assert_eq!(after(&mut steering, 50, 25), SMALL_PARTS_MIN);
-        assert!(!steering.is_shifting());
+        assert!(!steering.share().is_shifting());
         // One queue's chance is about as high as the other's.
         assert_eq!(after(&mut steering, 44, 10), SMALL_PARTS_MIN);
         assert_eq!(after(&mut steering, 60, 10), SMALL_PARTS_MAX);
         assert_eq!(after(&mut steering, 0, 0), SMALL_PARTS_MAX);
-        assert!(steering.small_is_first(71, 29) && !steering.small_is_first(69, 31));
+        let share = steering.share();
+        assert!(share.small_is_first([71, 29]) && !share.small_is_first([69, 31]));
     }
 }

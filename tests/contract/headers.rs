@@ -113,7 +113,7 @@ fn errors_say_what_was_wrong() {
         ),
         ("PUT /k HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", 400, &["chunk"]),
         (
-            "PUT /k HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999\r\n\r\n",
+            "PUT /k HTTP/1.1\r\nHost: t\r\nContent-Length: 999999999\r\n\r\n",
             413,
             &["value-bytes-max"],
         ),

@@ -88,7 +88,7 @@ fn a_shorter_value_leaves_nothing_of_the_longer_one() {
 
 #[test]
 fn the_largest_value_fits() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--value-bytes-max", "32MiB"]);
     let mut client = server.connect();
     let value = Numbers::new(4).bytes(VALUE_BYTES_MAX);
     assert_eq!(client.put("/largest", &value).status, 201);
@@ -100,7 +100,7 @@ fn the_largest_value_fits() {
 
 #[test]
 fn a_value_over_the_limit_is_refused_before_it_is_read() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--value-bytes-max", "32MiB"]);
     let mut other = server.connect();
     assert_eq!(other.put("/kept", "old").status, 201);
     for head in [
@@ -118,7 +118,7 @@ fn a_value_over_the_limit_is_refused_before_it_is_read() {
 
 #[test]
 fn a_client_that_sends_on_after_413_can_read_the_error() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--value-bytes-max", "32MiB"]);
     for (head, piece) in [
         ("PUT /big HTTP/1.1\r\nHost: t\r\nContent-Length: 40000000\r\n\r\n", vec![0; 65_536]),
         (

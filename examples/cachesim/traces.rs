@@ -1,0 +1,176 @@
+//! Traces: which key is asked for, and how long its value is.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub(crate) fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// From a standard normal distribution, by Box and Muller.
+    fn normal(&mut self) -> f64 {
+        let (radius, angle) = (1.0 - self.fraction(), self.fraction());
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+    }
+}
+
+/// Ranks by Zipf's law.
+struct Zipf(Vec<f64>);
+
+impl Zipf {
+    fn new(keys: usize, exponent: f64) -> Self {
+        let mut sum = 0.0;
+        let weights = (1..=keys).map(|rank| {
+            sum += (rank as f64).powf(-exponent);
+            sum
+        });
+        Self(weights.collect())
+    }
+
+    fn next(&self, random: &mut Random) -> usize {
+        let at = random.fraction() * self.0[self.0.len() - 1];
+        self.0.partition_point(|&sum| sum < at).min(self.0.len() - 1)
+    }
+}
+
+/// Which of the keys are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Popularity {
+    Zipf(f64),
+    /// One request in five belongs to a scan over keys that nobody asks for again.
+    Scans,
+    /// What is popular moves on by a tenth of the keys again and again.
+    Shifting,
+}
+
+impl Popularity {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Zipf(0.8), Self::Zipf(0.99), Self::Zipf(1.2), Self::Scans, Self::Shifting];
+
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Zipf(exponent) => format!("Zipf {exponent}"),
+            Self::Scans => "with scans".to_owned(),
+            Self::Shifting => "shifting".to_owned(),
+        }
+    }
+
+    pub(crate) fn requests(self, keys: usize, requests: usize) -> Vec<u32> {
+        match self {
+            Self::Zipf(exponent) => {
+                let (zipf, mut random) = (Zipf::new(keys, exponent), Random::new(42));
+                (0..requests).map(|_| zipf.next(&mut random) as u32).collect()
+            }
+            Self::Scans => scans(keys, requests),
+            Self::Shifting => {
+                let (zipf, mut random) = (Zipf::new(keys, 0.99), Random::new(44));
+                let shift = |at: usize| at * 10 / (6 * keys) * (keys / 10);
+                let key = |at: usize| (zipf.next(&mut random) + shift(at)) % keys;
+                (0..requests).map(key).map(|key| key as u32).collect()
+            }
+        }
+    }
+}
+
+fn scans(keys: usize, requests: usize) -> Vec<u32> {
+    let (zipf, mut random) = (Zipf::new(keys, 0.99), Random::new(43));
+    let (period, scan) = ((keys / 10).max(5), (keys / 50).max(1));
+    let mut scanned = keys as u32;
+    let request = |at: usize| {
+        if at % period < scan {
+            scanned += 1;
+            scanned
+        } else {
+            zipf.next(&mut random) as u32
+        }
+    };
+    (0..requests).map(request).collect()
+}
+
+/// Bytes of values, whoever asks for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sizes {
+    Equal(u64),
+    /// Log-normal, as a build cache has them, divided by four: 468,997 files of a Bazel cache had
+    /// 1.7 TB, 3.6 MB on the average (github.com/glukasiknuro/bazel-cache-chunking), half of which
+    /// are taken to be below 64 KiB.
+    Build,
+    /// As many of each order of magnitude.
+    Uniform,
+}
+
+const SIZE_MIN: f64 = 8.0;
+const SIZE_MAX: f64 = (8 << 20) as f64;
+
+impl Sizes {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Equal(_) => "equal",
+            Self::Build => "build cache",
+            Self::Uniform => "log-uniform",
+        }
+    }
+
+    /// Sizes of so many keys.
+    pub(crate) fn draw(self, keys: usize) -> Vec<u64> {
+        let mut random = Random::new(4711);
+        let mut size = || match self {
+            Self::Equal(bytes) => bytes as f64,
+            Self::Build => 16_384.0 * (2.83 * random.normal()).exp(),
+            Self::Uniform => SIZE_MIN * (SIZE_MAX / SIZE_MIN).powf(random.fraction()),
+        };
+        (0..keys).map(|_| size().clamp(SIZE_MIN, SIZE_MAX) as u64).collect()
+    }
+}
+
+/// Requests and the keys' sizes.
+pub(crate) struct Trace {
+    pub(crate) requests: Vec<u32>,
+    pub(crate) sizes: Vec<u64>,
+}
+
+impl Trace {
+    pub(crate) fn draw(popularity: Popularity, sizes: Sizes, keys: usize, requests: usize) -> Self {
+        let requests = popularity.requests(keys, requests);
+        let all = *requests.iter().max().expect("a trace has requests") as usize + 1;
+        Self { sizes: sizes.draw(all), requests }
+    }
+
+    /// Reads a CSV file, whose columns of key and size are counted from 1. A key whose size
+    /// changes counts as another key.
+    pub(crate) fn read(path: &str, key: usize, size: usize) -> io::Result<Self> {
+        let mut numbers = HashMap::new();
+        let mut trace = Self { requests: Vec::new(), sizes: Vec::new() };
+        for line in BufReader::new(File::open(path)?).lines() {
+            let line = line?;
+            let column = |at: usize| line.split(',').nth(at - 1).map(str::trim);
+            let (Some(key), Some(Ok(size))) = (column(key), column(size).map(str::parse::<u64>))
+            else {
+                continue;
+            };
+            let size = size.clamp(1, SIZE_MAX as u64);
+            let next = trace.sizes.len() as u32;
+            let number = *numbers.entry((key.to_owned(), size)).or_insert(next);
+            if number == next {
+                trace.sizes.push(size);
+            }
+            trace.requests.push(number);
+        }
+        Ok(trace)
+    }
+}

@@ -1,0 +1,174 @@
+//! What all partitions decide by when room is to be made: which queue gives up keys next, and in
+//! which partition.
+//!
+//! With many values a partition, all of them hold keys of about the same age, and each makes room
+//! by itself. A partition with a few large ones does not: by chance it holds none, or nothing but
+//! those that everybody asks for. So each shows how much its queues hold and how long what is next
+//! in them has been there, and room is made where that is longest.
+
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use super::budget::Budget;
+use super::eviction::RESERVE_PAGES;
+use super::ghost::Ghost;
+use super::pages::{Kind, PAGE_BYTES};
+use super::steering::{Share, Steering, Tally};
+
+/// Free pages that another partition has beyond that are taken before anything is evicted, as a
+/// number and as a share of the memory.
+const FREE_PAGES_MAX: u64 = 16;
+const FREE_SHARE: u64 = 128;
+
+/// A partition evicts its own keys if they have been there for so many eighths of the time that
+/// the oldest have: moving memory from one to another has its cost.
+const OWN_AGE_EIGHTHS: u64 = 7;
+
+/// Units of age that a log page's stamp can tell apart within one turnover of the memory.
+const STAMPS_PER_TURNOVER: u64 = 256;
+
+/// Nothing is in a queue.
+const EMPTY: u64 = u64::MAX;
+
+/// What a partition shows of itself to those who don't hold its lock.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Summary {
+    pub(super) keys: AtomicU64,
+    pub(super) free_pages: AtomicU32,
+    /// Pages of the small and the main queue, those of large values included.
+    pub(super) weights: [AtomicU64; 2],
+    /// When what is next in each queue entered it, by the policy's clock; or [`EMPTY`].
+    entered: [AtomicU64; 2],
+}
+
+/// Where room is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) partition: usize,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) ghost: Ghost,
+    /// What the ghosts are charged to.
+    pub(super) budget: Budget,
+    steering: Mutex<Steering>,
+    small_parts: AtomicU64,
+    /// Pages that entries and values were put into since the start.
+    clock: AtomicU64,
+    /// The clock's bits that a log page's stamp leaves out.
+    stamp_shift: u32,
+    /// Free pages that a partition keeps to itself at most.
+    free_pages_max: u32,
+    summaries: Box<[Summary]>,
+}
+
+impl Policy {
+    pub(super) fn new(partitions: usize, budget: Budget) -> io::Result<Self> {
+        let bytes_max = budget.bytes_max();
+        let steering = Steering::new();
+        let pages = bytes_max / PAGE_BYTES as u64;
+        let summaries: Box<[Summary]> = (0..partitions).map(|_| Summary::default()).collect();
+        for entered in summaries.iter().flat_map(|summary| &summary.entered) {
+            entered.store(EMPTY, Relaxed);
+        }
+        let spare = (pages / (FREE_SHARE * partitions as u64)).min(FREE_PAGES_MAX);
+        Ok(Self {
+            free_pages_max: RESERVE_PAGES + spare as u32,
+            ghost: Ghost::reserve(bytes_max)?,
+            budget,
+            small_parts: AtomicU64::new(steering.share().small_parts),
+            steering: Mutex::new(steering),
+            clock: AtomicU64::new(0),
+            stamp_shift: (pages / STAMPS_PER_TURNOVER).max(1).ilog2(),
+            summaries,
+        })
+    }
+
+    pub(super) fn share(&self) -> Share {
+        Share { small_parts: self.small_parts.load(Relaxed) }
+    }
+
+    /// Whether there is more than one partition.
+    pub(super) fn is_shared(&self) -> bool {
+        self.summaries.len() > 1
+    }
+
+    pub(super) fn summary(&self, partition: usize) -> &Summary {
+        &self.summaries[partition]
+    }
+
+    /// Moves the clock on by so many pages; the time before.
+    pub(super) fn pass(&self, pages: u32) -> u64 {
+        self.clock.fetch_add(u64::from(pages), Relaxed)
+    }
+
+    /// What is kept of a time in a log page's record.
+    pub(super) fn stamp(&self, time: u64) -> u16 {
+        (time >> self.stamp_shift) as u16
+    }
+
+    /// The latest time that has this stamp.
+    pub(super) fn time_of_stamp(&self, stamp: u16) -> u64 {
+        let now = self.clock.load(Relaxed) >> self.stamp_shift;
+        let age = (now as u16).wrapping_sub(stamp);
+        now.saturating_sub(u64::from(age)) << self.stamp_shift
+    }
+
+    /// The latest time that ends in these 32 bits.
+    pub(super) fn time_of_bits(&self, bits: u32) -> u64 {
+        let now = self.clock.load(Relaxed);
+        now.saturating_sub(u64::from((now as u32).wrapping_sub(bits)))
+    }
+
+    /// Shows since when what is next in a partition's queue has been there.
+    pub(super) fn show_entered(&self, partition: usize, kind: Kind, time: Option<u64>) {
+        let entered = &self.summaries[partition].entered[kind.queue()];
+        entered.store(time.unwrap_or(EMPTY), Relaxed);
+    }
+
+    /// Where to make room for a partition: its own, unless another has pages to spare or keys that
+    /// are clearly older. `None` if there is nothing left to evict.
+    pub(super) fn choose(&self, own: usize) -> Option<Choice> {
+        let mut weights = [0; 2];
+        let mut oldest = [(EMPTY, own); 2];
+        for (at, summary) in self.summaries.iter().enumerate() {
+            if at != own && summary.free_pages.load(Relaxed) > self.free_pages_max {
+                return Some(Choice { partition: at, kind: Kind::Free });
+            }
+            for queue in 0..2 {
+                weights[queue] += summary.weights[queue].load(Relaxed);
+                let entered = summary.entered[queue].load(Relaxed);
+                oldest[queue] = oldest[queue].min((entered, at));
+            }
+        }
+        let small =
+            oldest[0].0 != EMPTY && (oldest[1].0 == EMPTY || self.share().small_is_first(weights));
+        let kind = if small { Kind::Small } else { Kind::Main };
+        let (entered, partition) = oldest[kind.queue()];
+        if entered == EMPTY {
+            return None;
+        }
+        let now = self.clock.load(Relaxed);
+        let age = |time: u64| now.saturating_sub(time);
+        let mine = self.summaries[own].entered[kind.queue()].load(Relaxed);
+        let is_near = mine != EMPTY && age(mine) * 8 >= age(entered) * OWN_AGE_EIGHTHS;
+        Some(Choice { partition: if is_near { own } else { partition }, kind })
+    }
+
+    /// Keys of all partitions, of which one has so many now.
+    pub(super) fn keys(&self, partition: usize, keys: u64) -> u64 {
+        let others = self.summaries.iter().enumerate().filter(|&(at, _)| at != partition);
+        keys + others.map(|(_, summary)| summary.keys.load(Relaxed)).sum::<u64>()
+    }
+
+    /// Hears what a partition of a store of so many keys has counted.
+    pub(super) fn hear(&self, tally: &Tally, keys: u64) {
+        let mut steering = self.steering.lock().unwrap_or_else(PoisonError::into_inner);
+        steering.hear(tally, keys);
+        self.small_parts.store(steering.share().small_parts, Relaxed);
+    }
+}

@@ -1,0 +1,155 @@
+//! What a full store keeps, whatever the sizes of its values and the number of its partitions.
+
+mod store_util;
+
+use std::sync::Arc;
+
+use corekv::store::{Expiry, Store, Tick};
+use store_util::*;
+
+const NOW: Tick = Tick(0);
+const PARTITIONS: [usize; 3] = [1, 2, 8];
+
+/// What a full store may have unused beside the room of one value: each partition's page in reserve,
+/// and pages that another one gives up ahead.
+fn slack_bytes(partitions: usize) -> u64 {
+    (partitions as u64 * 24 + 32) * 8232
+}
+
+/// Stores values under new keys, and looks how much of the memory is in use at any time after the
+/// first one had to go; the least.
+fn least_used(store: &Arc<Store>, lens: impl Iterator<Item = usize>) -> u64 {
+    let bytes = value(1, 1, 64 << 10);
+    let mut least = u64::MAX;
+    for (key, len) in (0u64..).zip(lens) {
+        let name = key.to_le_bytes();
+        let mut upload = store.upload(store.key(&name));
+        let mut left = len;
+        while left > 0 {
+            let now = left.min(bytes.len());
+            upload.append(&bytes[..now]).expect("room");
+            left -= now;
+            let counts = statistics(store);
+            if counts.evicted > 0 {
+                least = least.min(counts.bytes);
+            }
+        }
+        store.put_upload(store.key(&name), upload, Expiry::NEVER, NOW).expect("room");
+        let seen = store.get(store.key(&name), NOW, |_| ()).is_some();
+        assert!(seen, "a value of {len} bytes that was just stored is there");
+    }
+    assert!(statistics(store).evicted > 0, "the store was full");
+    least
+}
+
+#[test]
+fn a_full_store_of_large_values_stays_full() {
+    const MEMORY: u64 = 32 << 20;
+    for partitions in PARTITIONS {
+        for len in [5000, 8192, 100_000, 1 << 20, 7 << 20] {
+            let store = store(partitions, MEMORY);
+            let values = 4 * MEMORY as usize / len;
+            let least = least_used(&store, std::iter::repeat_n(len, values));
+            let pages = (len as u64).div_ceil(8192) * 8232;
+            let bound = MEMORY - pages - slack_bytes(partitions);
+            assert!(least >= bound, "{partitions} partitions, {len} bytes: {least} in use");
+            // Without the share of one value and of the partitions' own pages, that is 95 %.
+            assert!(len > 1 << 20 || partitions > 2 || least * 20 >= MEMORY * 19, "{len}: {least}");
+        }
+    }
+}
+
+#[test]
+fn a_full_store_of_mixed_values_stays_full() {
+    const MEMORY: u64 = 64 << 20;
+    const LEN_MAX: u64 = 8 << 20;
+    for partitions in PARTITIONS {
+        let store = store(partitions, MEMORY);
+        let mut state = 88_172_645_463_325_252u64;
+        let lens = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            // As many of each order of magnitude.
+            8 + (state % (1 << (state >> 32) % 24)).min(LEN_MAX) as usize
+        });
+        let least = least_used(&store, lens.take(1000));
+        let bound = MEMORY - LEN_MAX - LEN_MAX / 200 - slack_bytes(partitions);
+        assert!(least >= bound, "{partitions} partitions: {least} in use");
+    }
+}
+
+#[test]
+fn eviction_stops_as_soon_as_enough_is_free() {
+    const LEN: usize = 1 << 20;
+    for partitions in PARTITIONS {
+        let store = store(partitions, 16 << 20);
+        let bytes = value(1, 1, LEN);
+        let mut before = 0;
+        for key in 0..200u64 {
+            put(&store, &key.to_le_bytes(), &bytes, Expiry::NEVER, NOW).expect("room");
+            let evicted = statistics(&store).evicted;
+            assert!(evicted - before <= 2, "one value takes the room of one");
+            before = evicted;
+        }
+        let keys = statistics(&store).keys;
+        assert!(keys >= 14, "{partitions} partitions: {keys} values of a sixteenth");
+    }
+}
+
+/// A key's place among those of the main queue shows in how long it stays: as long as nobody asks
+/// for others twice, keys that are new make room for each other.
+#[test]
+fn a_key_that_returns_is_remembered_also_if_its_write_is_tried_again() {
+    const LEN: usize = 1 << 20;
+    let store = store(2, 8 << 20);
+    let bytes = value(1, 1, LEN);
+    // All in one partition, so that the other has to ask for memory for the key that returns.
+    let of = |partition| {
+        let store = Arc::clone(&store);
+        (0u64..).filter(move |key| store.partition_of(store.key(&key.to_le_bytes())) == partition)
+    };
+    let key = of(0).next().expect("a key of the first partition").to_le_bytes();
+    let mut others = of(1);
+    let mut flood = |count: usize| {
+        for other in others.by_ref().take(count) {
+            put(&store, &other.to_le_bytes(), &bytes, Expiry::NEVER, NOW).expect("room");
+        }
+    };
+    let is_there = || store.get(store.key(&key), NOW, |_| ()).is_some();
+    flood(20);
+    put(&store, &key, &bytes, Expiry::NEVER, NOW).expect("room");
+    // Nobody has asked for it, so that it goes, and is forgotten only after as many again.
+    flood(8);
+    assert!(!is_there(), "the key was evicted");
+    put(&store, &key, &bytes, Expiry::NEVER, NOW).expect("room");
+    flood(30);
+    assert!(is_there(), "the key came back soon and is in the main queue");
+}
+
+#[test]
+fn a_few_large_values_that_are_asked_for_stay() {
+    const LEN: usize = 1 << 20;
+    for partitions in PARTITIONS {
+        let store = store(partitions, 16 << 20);
+        let bytes = value(1, 1, LEN);
+        let (mut hits, mut asked) = (0, 0);
+        // The queues take a while until they fit.
+        for new in 1000..3000u64 {
+            if new == 2500 {
+                (hits, asked) = (0, 0);
+            }
+            put(&store, &new.to_le_bytes(), &bytes, Expiry::NEVER, NOW).expect("room");
+            for popular in 0..6u64 {
+                let name = popular.to_le_bytes();
+                asked += 1;
+                if store.get(store.key(&name), NOW, |_| ()).is_some() {
+                    hits += 1;
+                } else {
+                    put(&store, &name, &bytes, Expiry::NEVER, NOW).expect("room");
+                }
+            }
+        }
+        assert!(hits * 100 >= asked * 97, "{partitions} partitions: {hits} of {asked}");
+    }
+}
