@@ -14,6 +14,9 @@ use crate::store;
 /// Memory for the store where the machine has enough.
 const MEMORY_BYTES_DEFAULT_MAX: u64 = 1 << 30;
 
+/// Least memory that is worth a server, in bytes.
+const MEMORY_BYTES_MIN: u64 = 1 << 20;
+
 /// A server's settings; [`Config::default`] is what the command line defaults to.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -107,6 +110,9 @@ impl Config {
         }
         if self.value_bytes_max == 0 {
             return Err(Invalid::new("value_bytes_max", "must be at least 1"));
+        }
+        if self.memory_bytes_max < MEMORY_BYTES_MIN {
+            return Err(Invalid::new("memory_bytes_max", "must be at least 1MiB"));
         }
         self.http().validate()?;
         self.cache().validate()?;
