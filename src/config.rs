@@ -18,6 +18,8 @@ const MEMORY_BYTES_DEFAULT_MAX: u64 = 1 << 30;
 const VALUE_SHARE: u64 = 8;
 const VALUE_BYTES_DEFAULT_MIN: u64 = 32 << 20;
 const VALUE_BYTES_DEFAULT_MAX: u64 = 256 << 20;
+/// Least memory that is worth a server, in bytes.
+const MEMORY_BYTES_MIN: u64 = 1 << 20;
 
 /// A server's settings; [`Config::default`] is what the command line defaults to.
 #[derive(Debug, Clone)]
@@ -116,6 +118,9 @@ impl Config {
         }
         if self.value_bytes_max == 0 {
             return Err(Invalid::new("value_bytes_max", "must be at least 1"));
+        }
+        if self.memory_bytes_max < MEMORY_BYTES_MIN {
+            return Err(Invalid::new("memory_bytes_max", "must be at least 1MiB"));
         }
         self.http().validate()?;
         self.cache().validate()?;

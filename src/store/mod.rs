@@ -61,9 +61,6 @@ pub struct Settings {
 /// Partitions that a store can have.
 const PARTITIONS_MAX: usize = 1 << 16;
 
-/// Least memory that a store can work with, in bytes.
-const MEMORY_BYTES_MIN: u64 = 1 << 20;
-
 /// Most memory that page numbers are enough for, in bytes.
 const MEMORY_BYTES_MAX: u64 = 1 << 44;
 
@@ -74,13 +71,7 @@ impl Settings {
     /// When a setting is out of its range.
     pub fn validate(&self) -> Result<(), Invalid> {
         check_number("partitions", self.partitions, 1..=PARTITIONS_MAX)?;
-        if self.memory_bytes_max < MEMORY_BYTES_MIN {
-            return Err(Invalid::new("memory_bytes_max", "must be at least 1MiB"));
-        }
-        if self.memory_bytes_max > MEMORY_BYTES_MAX {
-            return Err(Invalid::new("memory_bytes_max", "must be at most 16384GiB"));
-        }
-        Ok(())
+        check_number("memory_bytes_max", self.memory_bytes_max, 1..=MEMORY_BYTES_MAX)
     }
 }
 
