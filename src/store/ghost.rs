@@ -239,4 +239,24 @@ mod tests {
             assert!(seen.abs_diff(remembered) <= remembered / 10 + 20, "{seen} of {remembered}");
         }
     }
+
+    #[test]
+    fn memory_that_few_keys_need_is_given_back() {
+        let budget = Budget::new(1 << 20);
+        let mut ghost = Ghost::reserve(1 << 20).expect("address space");
+        assert!((0..4).all(|_| ghost.grow(&budget)));
+        let hash = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ i << 20;
+        (0..20_000).for_each(|i| ghost.remember(hash(i), Kind::Small));
+        let half = (2 * SETS_PER_CHARGE * PRINTS) as u64;
+        assert!(!ghost.shrink(half, &budget), "there are as many keys as half of it is for");
+        assert!(ghost.shrink(100, &budget) && ghost.shrink(100, &budget));
+        assert_eq!(ghost.remembered(), [half, 0], "what was forgotten does not count");
+        assert!(ghost.shrink(100, &budget) && !ghost.shrink(100, &budget), "some is kept");
+        assert_eq!(budget.charged_bytes(), SMALL_BYTES as u64);
+        assert_eq!(
+            (0..20_000).filter(|&i| ghost.recall(hash(i)).is_some()).count() as u64,
+            half / 2
+        );
+        assert_eq!(ghost.remembered(), [0, 0]);
+    }
 }
