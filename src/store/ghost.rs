@@ -97,7 +97,9 @@ impl Ghost {
         } else {
             in_use
         };
-        let prints = keys.div_ceil(sets).min(PRINTS);
+        // Only so few sets are walked at once; with more of them, whole ones come and go.
+        let is_few = sets <= SETS_PER_CHARGE;
+        let prints = if is_few { keys.div_ceil(sets).min(PRINTS) } else { PRINTS };
         let before = self.prints.load(Relaxed);
         // Small changes are not worth the walk.
         let prints = if before.abs_diff(prints) * 8 <= before { before } else { prints };
