@@ -191,7 +191,7 @@ struct Setup {
 
 impl Setup {
     fn new() -> Self {
-        let server = Server::start(&[]);
+        let server = Server::start(&["--value-bytes-max", "32MiB"]);
         // Consecutive connections are dealt to different cores.
         let mut cores: Vec<_> = (0..server.cores()).map(|_| server.connect()).collect();
         assert_eq!(cores[0].put("/hit", "value").status, 201);
