@@ -95,6 +95,30 @@ fn with_tokens_every_request_needs_one() {
 }
 
 #[test]
+fn a_remembered_head_does_not_let_in_one_that_differs_in_the_credentials() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tokens");
+    let token = "0123456789abcdefghijklmnopqrstuvwxyz";
+    fs::write(&file, format!("{token}\n")).expect("the file");
+    let server = Server::start(&["--auth-file", file.to_str().expect("text")]);
+    let mut client = server.connect();
+    let head = |token: &str| {
+        format!("GET /k HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {token}\r\nX: y\r\n\r\n")
+    };
+    for at in 0..token.len() {
+        // Twice: the second time it is a remembered head.
+        assert_eq!(client.exchange(head(token)).status, 404);
+        assert_eq!(client.exchange(head(token)).status, 404);
+        let mut other = token.as_bytes().to_vec();
+        other[at] = b'_';
+        let other = String::from_utf8(other).expect("text");
+        assert_eq!(client.exchange(head(&other)).status, 401, "{other}");
+        assert_eq!(client.exchange(head(&token[..at])).status, 401, "{}", &token[..at]);
+    }
+    assert_eq!(client.exchange(head(&format!("{token}0"))).status, 401);
+}
+
+#[test]
 fn a_body_without_a_token_is_not_stored_nor_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tokens");

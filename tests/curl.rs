@@ -177,3 +177,21 @@ fn every_method() {
     );
     assert_eq!(body(&["--path-as-is", &format!("{}/a/../b", server.address())]), "x");
 }
+
+#[test]
+fn an_upload_that_is_resumed_does_not_replace_the_value_by_its_tail() {
+    if !is_installed() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("value");
+    fs::write(&file, "0123456789").expect("the file");
+    let file = file.to_str().expect("text");
+    let target = format!("http://{}/k", server.address());
+    assert_eq!(status(&["-T", file, &target]), "201");
+    let output = curl(&["-w", "%{http_code}", "-C", "5", "-T", file, &target]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.ends_with("400") && text.contains("Content-Range"), "{output:?}");
+    assert_eq!(body(&[&target]), "0123456789");
+}

@@ -441,3 +441,32 @@ fn a_pipeline_is_one_batch_or_few() {
     // Each pipeline was one write of 300 bytes, which arrives whole on the loopback.
     assert!((20..=42).contains(&grown), "200 requests in {grown} batches");
 }
+
+#[test]
+fn a_refused_body_is_counted_under_its_method() {
+    let server = Server::start(&["--memory", "16MiB", "--value-bytes-max", "64MiB"]);
+    let too_long = "Content-Length: 67108865\r\n\r\n";
+    let chunk_too_long = "Transfer-Encoding: chunked\r\n\r\n4000001\r\n";
+    let no_chunk = "Transfer-Encoding: chunked\r\n\r\nx";
+    for (method, rest, status) in [
+        ("PUT", too_long, 413),
+        ("POST", too_long, 413),
+        ("GET", too_long, 413),
+        ("PUT", chunk_too_long, 413),
+        ("POST", no_chunk, 400),
+        ("PUT", "Expect: 100-continue\r\nContent-Length: 60000000\r\n\r\n", 507),
+    ] {
+        let mut client = server.connect();
+        let head = format!("{method} /k HTTP/1.1\r\nHost: t\r\n{rest}");
+        assert_eq!(client.exchange(head).status, status, "{method} {rest}");
+    }
+    let families = scrape(&mut server.connect());
+    let requests = |method: &str, status: &str| {
+        sum(&families, "corekv_requests_total", &[("method", method), ("status", status)])
+    };
+    assert_eq!(requests("PUT", "4xx"), 2);
+    assert_eq!(requests("PUT", "5xx"), 1);
+    assert_eq!(requests("POST", "4xx"), 2);
+    assert_eq!(requests("GET", "4xx"), 1);
+    assert_eq!(requests("unknown", "4xx"), 0);
+}

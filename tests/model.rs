@@ -156,13 +156,8 @@ impl Model {
             ),
             Operation::Patch => Expected::Error(405),
             Operation::Unknown => Expected::Error(501),
-            Operation::Store { value, expect, framing, max_age, .. } => {
-                let had = if *max_age == Some(0) {
-                    self.values.remove(&key);
-                    true
-                } else {
-                    self.values.insert(key, value.clone()).is_some()
-                };
+            Operation::Store { value, expect, framing, .. } => {
+                let had = self.values.insert(key, value.clone()).is_some();
                 let final_answer = if had { no_content() } else { created() };
                 let has_body = !value.is_empty() || matches!(framing, Framing::Chunked(_));
                 match final_answer {
@@ -284,7 +279,7 @@ fn head(
     lines.push(more.to_owned());
     match body {
         Some((len, Framing::Length)) if step.fields & 8 != 0 => {
-            lines.push(format!("content-length: {len}, 0{len}\r\n"));
+            lines.push(format!("content-length: \t0{len} \r\n"));
         }
         Some((len, Framing::Length)) => lines.push(format!("Content-Length: {len}\r\n")),
         Some((_, Framing::Chunked(_))) => lines.push("Transfer-Encoding: Chunked\r\n".to_owned()),

@@ -1,12 +1,13 @@
 //! Bugs that were found once. Each test says what it guards.
 
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corekv::http::{
     Batch, Error, Handler, HeadParser, Hosts, Protocol, Requests, Responses, Settings, Status,
 };
-use corekv::net::{Class, Dismissal, Flow, Output, Reach, Service, Wake};
+use corekv::net::{Class, Dismissal, Flow, Outlet, Output, Payload, Reach, Service, Transfer, Wake};
 
 /// What a parser makes of bytes that arrive in pieces that end at these places.
 fn parse(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Result<bool, Error> {
@@ -87,5 +88,69 @@ fn the_date_of_a_timeout_is_not_that_of_the_last_request() {
     while dismissal() == first {
         assert!(start.elapsed() < Duration::from_secs(30), "it is the same second for ever");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Takes whatever comes.
+#[derive(Default)]
+struct Sink(std::cell::RefCell<Vec<u8>>);
+
+impl Outlet for Sink {
+    fn send(&self, bytes: &[u8]) -> io::Result<Transfer> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(Transfer::Done(bytes.len()))
+    }
+
+    fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<Transfer> {
+        let bytes = pieces.iter().flat_map(|piece| piece.to_vec()).collect::<Vec<_>>();
+        self.send(&bytes)
+    }
+}
+
+/// A payload of these pieces, whatever length is said.
+#[derive(Debug)]
+struct Pieces(&'static [&'static [u8]]);
+
+impl Payload for Pieces {
+    fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool) {
+        let mut skip = from;
+        for piece in self.0 {
+            let part = &piece[skip.min(piece.len())..];
+            skip -= piece.len() - part.len();
+            if !each(part) {
+                return;
+            }
+        }
+    }
+}
+
+/// What an outlet gets of a payload of this length between two texts.
+fn sent(pieces: &'static [&'static [u8]], len: usize) -> (io::Result<(usize, bool)>, Vec<u8>) {
+    let (sink, mut output) = (Sink::default(), Output::default());
+    output.bytes().extend_from_slice(b"before ");
+    output.insert(Box::new(Pieces(pieces)), len);
+    output.bytes().extend_from_slice(b" behind");
+    let result = output.send(&sink, usize::MAX);
+    (result, sink.0.into_inner())
+}
+
+#[test]
+fn a_payload_that_is_shorter_than_announced_is_an_error_and_not_an_endless_loop() {
+    let too_short: [&'static [&'static [u8]]; 3] = [&[], &[b""], &[b"", b"four", b""]];
+    for pieces in too_short {
+        let (result, bytes) = sent(pieces, 5);
+        assert!(result.is_err(), "{pieces:?}");
+        assert!(!bytes.ends_with(b"behind"), "{pieces:?}: {}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn a_payload_that_is_longer_than_announced_is_cut() {
+    let long_enough: [&'static [&'static [u8]]; 3] =
+        [&[b"12345"], &[b"123456"], &[b"", b"123", b"", b"4567", b"8"]];
+    for pieces in long_enough {
+        let (result, bytes) = sent(pieces, 5);
+        assert_eq!(result.expect("it is sent"), (19, false));
+        assert_eq!(bytes, b"before 12345 behind");
     }
 }

@@ -58,7 +58,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// Ways for a body to go on to its end from wherever it stopped.
-const COMPLETIONS: [&[u8]; 12] = [
+const COMPLETIONS: [&[u8]; 24] = [
     b"\r\n\r\n",
     b"\n\r\n",
     b"\n",
@@ -71,4 +71,16 @@ const COMPLETIONS: [&[u8]; 12] = [
     b"\nx\r\n0\r\n\r\n",
     b":\r\n\r\n",
     b"x:\r\n\r\n",
+    b"x\r\n\r\n",
+    b"x\r\nx\r\n0\r\n\r\n",
+    b"\"\r\n\r\n",
+    b"\"\r\nx\r\n0\r\n\r\n",
+    b"x\"\r\n\r\n",
+    b"x\"\r\nx\r\n0\r\n\r\n",
+    b"=x\r\n\r\n",
+    b"=x\r\nx\r\n0\r\n\r\n",
+    b";x\r\n\r\n",
+    b";x\r\nx\r\n0\r\n\r\n",
+    b"=\"x\"\r\n\r\n",
+    b"=\"x\"\r\nx\r\n0\r\n\r\n",
 ];

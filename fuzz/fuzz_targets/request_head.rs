@@ -6,7 +6,7 @@
 
 #![no_main]
 
-use corekv::http::{Fields, Framing, HeadParser, MaxAge, Method, Parsed, Persistence, Target};
+use corekv::http::{Fields, Framing, HeadParser, Method, Parsed, Persistence, Target, Unstorable};
 use corekv_fuzz::head::{self, Head, Outcome};
 use corekv_fuzz::pieces;
 use libfuzzer_sys::fuzz_target;
@@ -72,7 +72,7 @@ fn compare(parsed: &Parsed, head: &Head) {
         head::Target::Authority => Target::Authority,
     };
     assert_eq!(parsed.target, target);
-    let Fields { framing, persistence, expects_continue, max_age, .. } = parsed.fields;
+    let Fields { framing, persistence, expects_continue, max_age, unstorable, .. } = parsed.fields;
     let expected = match head.framing {
         head::Framing::Length(n) => Framing::Length(n),
         head::Framing::Chunked => Framing::Chunked,
@@ -86,10 +86,21 @@ fn compare(parsed: &Parsed, head: &Head) {
     };
     assert_eq!(persistence, expected);
     assert_eq!(expects_continue, head.expects_continue);
-    match head.max_age {
-        head::MaxAge::Absent => assert_eq!(max_age, MaxAge::Absent),
-        head::MaxAge::Seconds(n) => assert_eq!(max_age, MaxAge::Seconds(n as u32)),
-        head::MaxAge::Malformed => assert_eq!(max_age, MaxAge::Malformed),
-        head::MaxAge::Unsure => {}
+    let malformed = match head.max_age {
+        head::MaxAge::Absent | head::MaxAge::Seconds(0) => {
+            assert_eq!(max_age, None);
+            false
+        }
+        head::MaxAge::Seconds(n) => {
+            assert_eq!(max_age, Some(n as u32));
+            false
+        }
+        head::MaxAge::Malformed => true,
+        head::MaxAge::Unsure => return,
+    };
+    match unstorable {
+        None => assert!(!malformed && !head.part),
+        Some(Unstorable::MaxAge) => assert!(malformed),
+        Some(Unstorable::Part) => assert!(head.part),
     }
 }

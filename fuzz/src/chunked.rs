@@ -73,7 +73,7 @@ fn line(bytes: &[u8]) -> Option<&[u8]> {
     bytes.iter().position(|&byte| byte == b'\n').map(|at| &bytes[..at])
 }
 
-/// The size that a line gives: 1 to 16 digits, then white space only before a `;`.
+/// The size that a line gives: 1 to 16 digits, then extensions.
 fn size(line: &[u8]) -> Option<u64> {
     let line = line.strip_suffix(b"\r").filter(|line| line.len() <= 1024)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
@@ -81,14 +81,39 @@ fn size(line: &[u8]) -> Option<u64> {
     if !(1..=16).contains(&digits) {
         return None;
     }
-    let blanks = rest.iter().take_while(|byte| b" \t".contains(byte)).count();
-    rest = &rest[blanks..];
-    match rest {
-        [] if blanks == 0 => {}
-        [b';', extension @ ..] if extension.iter().all(is_text) => {}
-        _ => return None,
+    while !rest.is_empty() {
+        rest = extension(rest)?;
     }
     u64::from_str_radix(std::str::from_utf8(&line[..digits]).ok()?, 16).ok()
+}
+
+/// What follows the extension (RFC 9112 §7.1.1) that `bytes` begin with.
+fn extension(bytes: &[u8]) -> Option<&[u8]> {
+    let bytes = blanks(blanks(bytes).strip_prefix(b";")?);
+    let rest = token(bytes)?;
+    let Some(value) = blanks(rest).strip_prefix(b"=").map(blanks) else { return Some(rest) };
+    let Some(mut quoted) = value.strip_prefix(b"\"") else { return token(value) };
+    loop {
+        match quoted {
+            [b'"', rest @ ..] => return Some(rest),
+            [b'\\', byte, rest @ ..] if is_text(byte) => quoted = rest,
+            [byte, rest @ ..] if is_text(byte) && *byte != b'\\' => quoted = rest,
+            _ => return None,
+        }
+    }
+}
+
+fn blanks(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// What follows the token that `bytes` begin with.
+fn token(bytes: &[u8]) -> Option<&[u8]> {
+    let length = bytes.iter().take_while(|byte| is_token(**byte)).count();
+    (length > 0).then(|| &bytes[length..])
 }
 
 fn is_text(byte: &u8) -> bool {

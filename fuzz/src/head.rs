@@ -21,6 +21,7 @@ pub enum Framing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxAge {
     Absent,
+    /// 0 counts as none.
     Seconds(u64),
     Malformed,
     /// The field has quoted commas, on which lenient and strict readers differ.
@@ -46,6 +47,8 @@ pub struct Head {
     pub keep_alive: bool,
     pub expects_continue: bool,
     pub max_age: MaxAge,
+    /// It has a Content-Range.
+    pub part: bool,
     pub authorization: Option<Vec<u8>>,
 }
 
@@ -65,23 +68,27 @@ const FIELDS_MAX: usize = 100;
 /// Reads the head at the start of `input`, in which no empty line stands before it.
 pub fn read(input: &[u8], header_bytes_max: usize) -> Outcome {
     let mut lines: Vec<&[u8]> = Vec::new();
-    let mut early = Vec::new();
     let mut at = 0;
     loop {
         // A line counts when it is complete within the limit, its line end included.
         let within = &input[at..input.len().min(header_bytes_max)];
         let Some(length) = within.iter().position(|&byte| byte == b'\n') else {
+            let faults = if lines.is_empty() { start_faults(within) } else { rest_faults(within) };
             if input.len() > header_bytes_max {
-                early.push(if lines.is_empty() { 414 } else { 431 });
-                return Outcome::Refused(early);
+                let too_long = if lines.is_empty() { 414 } else { 431 };
+                return Outcome::Refused([faults, vec![too_long]].concat());
             }
-            return Outcome::Incomplete(early);
+            // A field's line need not be looked at before it is complete, but for bytes that no
+            // head has.
+            return if faults.is_empty() {
+                Outcome::Incomplete(Vec::new())
+            } else {
+                Outcome::Refused([faults, line_faults(lines.len(), within)].concat())
+            };
         };
         let line = &within[..length];
         let Some(line) = line.strip_suffix(b"\r") else {
-            early.push(400);
-            early.extend(line_faults(lines.len(), line));
-            return Outcome::Refused(early);
+            return Outcome::Refused([vec![400], line_faults(lines.len(), line)].concat());
         };
         at += length + 1;
         if line.is_empty() {
@@ -89,15 +96,46 @@ pub fn read(input: &[u8], header_bytes_max: usize) -> Outcome {
         }
         let faults = line_faults(lines.len(), line);
         if !faults.is_empty() {
-            early.extend(faults);
-            return Outcome::Refused(early);
+            return Outcome::Refused(faults);
         }
         if lines.is_empty() && request_line(line).is_none() {
-            early.push(400);
+            return Outcome::Refused(vec![400]);
         }
         lines.push(line);
     }
-    whole(&lines, at, early)
+    whole(&lines, at)
+}
+
+/// What is wrong with the start of a request line: whether it can be completed to one.
+fn start_faults(start: &[u8]) -> Statuses {
+    // A CR may belong to an empty line, or end the line.
+    if start.is_empty() || start == b"\r" {
+        return Vec::new();
+    }
+    let parts: Vec<&[u8]> = start.split(|&byte| byte == b' ').collect();
+    let version: &[u8] = match parts[..] {
+        [_] | [_, _] => b"",
+        [_, _, version] => version,
+        _ => return vec![400],
+    };
+    let target = parts.get(1).copied().unwrap_or(b"/");
+    let bad = !parts[0].iter().all(|&byte| is_token(byte))
+        || !target.iter().all(|&byte| (0x21..=0x7e).contains(&byte) && byte != b'#')
+        || (parts.len() > 1 && parts[0].is_empty())
+        || (parts.len() > 2 && target.is_empty())
+        || !b"HTTP/0.0\r".iter().zip(version).all(|(expected, byte)| match expected {
+            b'0' => byte.is_ascii_digit(),
+            _ => byte == expected,
+        })
+        || version.len() > 9;
+    if bad { vec![400] } else { Vec::new() }
+}
+
+/// What is wrong with the start of a field's line as far as single bytes can tell.
+fn rest_faults(start: &[u8]) -> Statuses {
+    let start = start.strip_suffix(b"\r").unwrap_or(start);
+    let bad = |&byte: &u8| byte != b'\t' && (byte < b' ' || byte == 0x7f);
+    if start.iter().any(bad) { vec![400] } else { Vec::new() }
 }
 
 /// What is wrong with a line by itself; line 0 is the request line.
@@ -121,12 +159,12 @@ fn line_faults(number: usize, line: &[u8]) -> Statuses {
             faults.push(400);
         }
         let version = parts.get(2).copied().unwrap_or_default();
-        if !matches!(version, b"HTTP/1.0" | b"HTTP/1.1") {
-            let named = version.len() == 8
-                && version.starts_with(b"HTTP/")
-                && version[5].is_ascii_digit()
-                && version[6] == b'.'
-                && version[7].is_ascii_digit();
+        let named = version.len() == 8
+            && version.starts_with(b"HTTP/")
+            && version[5].is_ascii_digit()
+            && version[6] == b'.'
+            && version[7].is_ascii_digit();
+        if !named || version[5] != b'1' {
             faults.push(if named && parts.len() == 3 { 505 } else { 400 });
             let target = parts.get(1).copied().unwrap_or_default();
             if target.iter().any(|&byte| byte >= 0x7f || byte == b'#') {
@@ -183,7 +221,8 @@ fn read_target(method: &[u8], target: &[u8]) -> Option<Target> {
 }
 
 /// What a complete head of well-formed lines means.
-fn whole(lines: &[&[u8]], bytes: usize, mut faults: Statuses) -> Outcome {
+fn whole(lines: &[&[u8]], bytes: usize) -> Outcome {
+    let mut faults = Vec::new();
     let Some((method, target, minor)) = lines.first().and_then(|line| request_line(line)) else {
         faults.push(400);
         return Outcome::Refused(faults);
@@ -214,11 +253,11 @@ fn whole(lines: &[&[u8]], bytes: usize, mut faults: Statuses) -> Outcome {
     let codings = values("transfer-encoding");
     let lengths = values("content-length");
     let mut length = None;
-    for element in lengths.iter().flat_map(|value| value.split(|&byte| byte == b',')) {
-        let text = std::str::from_utf8(trim(element)).unwrap_or("x");
+    for value in &lengths {
+        let text = std::str::from_utf8(value).unwrap_or("x");
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse::<u64>() {
-            Ok(n) if digits && length.is_none_or(|other| other == n) => length = Some(n),
+            Ok(n) if digits && length.is_none() => length = Some(n),
             _ => faults.push(400),
         }
     }
@@ -227,6 +266,10 @@ fn whole(lines: &[&[u8]], bytes: usize, mut faults: Statuses) -> Outcome {
         framing = Framing::Chunked;
         let names: Vec<Vec<u8>> = elements(&codings);
         if !lengths.is_empty() || minor == 0 || names.last().is_none_or(|last| last != b"chunked") {
+            faults.push(400);
+        }
+        let is_empty = |element: &[u8]| trim(element).is_empty();
+        if codings.join(&b","[..]).split(|&byte| byte == b',').any(is_empty) {
             faults.push(400);
         }
         if names.iter().filter(|name| *name == b"chunked").count() > 1 {
@@ -252,8 +295,9 @@ fn whole(lines: &[&[u8]], bytes: usize, mut faults: Statuses) -> Outcome {
         framing,
         close: options.iter().any(|option| option == b"close"),
         keep_alive: options.iter().any(|option| option == b"keep-alive"),
-        expects_continue: minor > 0 && !expectations.is_empty(),
+        expects_continue: (minor > 0 && !expectations.is_empty()) || method == b"CONNECT",
         max_age: max_age(&values("cache-control")),
+        part: !values("content-range").is_empty(),
         authorization: authorizations.first().map(|value| value.to_vec()),
     })
 }

@@ -45,6 +45,9 @@ pub struct Answers {
     pub may_follow: Statuses,
     /// The contract leaves open what follows.
     pub open: bool,
+    /// A body that is of no use is announced with Expect and there: had it come later, the
+    /// connection would have been closed.
+    pub split_matters: bool,
     /// The whole of the connection's requests are answered, and it stays open.
     pub complete: bool,
 }
@@ -86,12 +89,23 @@ pub fn answer(input: &[u8], limits: &Limits) -> Answers {
             return out;
         }
         if head.expects_continue && head.has_body() {
-            if !verdict.statuses.is_empty() {
+            let stores = matches!(&head.method[..], b"PUT" | b"POST");
+            let body = read_body(&head, &input[at..], limits);
+            if matches!(body, Body::Open) {
+                out.open = true;
+                return out;
+            }
+            let arrived = matches!(body, Body::Whole { .. });
+            if !verdict.statuses.is_empty() || (!stores && !arrived) {
+                if verdict.statuses.is_empty() {
+                    act(&head, Vec::new(), limits, &mut values, &mut verdict);
+                }
                 verdict.close = true;
                 out.answers.push(verdict);
                 return out;
             }
-            verdict.interim = true;
+            out.split_matters |= !stores;
+            verdict.interim = stores;
         }
         let body = match read_body(&head, &input[at..], limits) {
             Body::Whole { bytes, data } => {
@@ -217,6 +231,9 @@ fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
         }
     }
     if matches!(method, b"PUT" | b"POST") {
+        if head.part {
+            statuses.push(400);
+        }
         match head.max_age {
             MaxAge::Malformed => statuses.push(400),
             MaxAge::Unsure => return None,
@@ -256,10 +273,6 @@ fn act(
             }
             None => limits.miss_status,
         },
-        b"PUT" | b"POST" if head.max_age == MaxAge::Seconds(0) => {
-            values.remove(&key);
-            204
-        }
         b"PUT" | b"POST" => match values.insert(key, body) {
             Some(_) => 204,
             None => 201,

@@ -12,7 +12,7 @@ pub struct Script {
 struct Exchange {
     method: Method,
     target: Target,
-    old: bool,
+    minor: u8,
     fields: Vec<Field>,
     body: Body,
     /// Which of several credentials it has, where tokens are needed.
@@ -58,6 +58,7 @@ enum Field {
     Expectation,
     MaxAge(u8),
     BadMaxAge,
+    Part,
     Host,
     Length(u8),
     Coding(u8),
@@ -162,9 +163,10 @@ impl Exchange {
             Target::Broken => "/%4".to_owned(),
             Target::Server => "*".to_owned(),
         };
-        let version = if self.old { "1.0" } else { "1.1" };
+        // Mostly 1.1, some 1.0, and a few that are served as 1.1.
+        let minor = [1, 0, 1, 1, 1, 2, 9, 1][usize::from(self.minor % 8)];
         out.extend_from_slice(
-            format!("{method} {target} HTTP/{version}\r\nHost: h\r\n").as_bytes(),
+            format!("{method} {target} HTTP/1.{minor}\r\nHost: h\r\n").as_bytes(),
         );
         if tokens {
             let line =
@@ -182,11 +184,19 @@ impl Exchange {
                 Field::Expectation => "Expect: x".to_owned(),
                 Field::MaxAge(n) => format!("Cache-Control: max-age={n}"),
                 Field::BadMaxAge => "Cache-Control: public, max-age=-1".to_owned(),
+                Field::Part => "Content-Range: bytes 0-1/2".to_owned(),
                 Field::Host => "Host: i".to_owned(),
                 Field::Length(n) => format!("Content-Length: {n}"),
                 Field::Coding(n) => {
-                    let codings = ["chunked", "gzip, chunked", "identity", "chunked, chunked"];
-                    format!("Transfer-Encoding: {}", codings[usize::from(n % 4)])
+                    let codings = [
+                        "chunked",
+                        "gzip, chunked",
+                        "identity",
+                        "chunked, chunked",
+                        "",
+                        ",chunked",
+                    ];
+                    format!("Transfer-Encoding: {}", codings[usize::from(n % 6)])
                 }
                 Field::Other(n) => format!("X-{n}: {n}"),
                 Field::Long(n) => format!("X: {}", "v".repeat(usize::from(*n) * 4)),
@@ -231,7 +241,8 @@ impl Body {
                 out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
                 for size in sizes.iter().take(8) {
                     let size = usize::from(size % 1024).max(1);
-                    out.extend_from_slice(format!("{size:x};e\r\n").as_bytes());
+                    let extension = ["", ";e", " ; e = \"\\\"\"", ";e=v;f", ";"][size % 5];
+                    out.extend_from_slice(format!("{size:x}{extension}\r\n").as_bytes());
                     out.extend(data(size));
                     out.extend_from_slice(b"\r\n");
                 }

@@ -162,11 +162,10 @@ impl Cache {
             (Name::Refused(refusal), _) => Err(refusal),
             (Name::Page(_), _) if writes => Err(name.method_not_allowed()),
             _ if writes && access != Access::Write => Err(&READ_ONLY),
-            (_, Method::Put | Method::Post) => match request.fields.unstorable {
-                None => Ok(()),
-                Some(Unstorable::MaxAge) => Err(&MALFORMED_MAX_AGE),
-                Some(Unstorable::Part) => Err(&PART),
-            },
+            (_, Method::Put | Method::Post) if request.fields.unstorable.is_some() => {
+                let is_part = request.fields.unstorable == Some(Unstorable::Part);
+                Err(if is_part { &PART } else { &MALFORMED_MAX_AGE })
+            }
             _ => Ok(()),
         }
     }

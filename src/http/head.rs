@@ -23,6 +23,9 @@ use super::target::{self, Target};
 /// Header fields in one request.
 const HEADERS_MAX: usize = 100;
 
+/// Header fields that most requests do with.
+const HEADERS_COMMON: usize = 16;
+
 /// Longest field block that is remembered, in bytes.
 const MEMO_BYTES_MAX: usize = 1024;
 
@@ -110,12 +113,42 @@ impl HeadParser {
             *scanned = 0;
             return Ok(Some(end));
         }
+        if let Some(end) = self.recall_secret(input, at, into) {
+            *scanned = 0;
+            return Ok(Some(end));
+        }
         self.parse_in_full(input, at, scanned, into)
     }
 
     /// The fast way: a plain path, and a field block that was accepted before.
     #[inline]
     fn recall(&self, input: &[u8], at: usize, into: &mut Vec<Parsed>) -> Option<usize> {
+        self.recall_from(&self.memos, |block, memo| block.starts_with(&memo.block), input, at, into)
+    }
+
+    /// The same for a block with credentials. How long the comparison takes tells nothing of them:
+    /// they come last, and are compared as a whole.
+    #[inline(never)]
+    fn recall_secret(&self, input: &[u8], at: usize, into: &mut Vec<Parsed>) -> Option<usize> {
+        let same = |rest: &[u8], memo: &Memo| {
+            let Some(block) = rest.get(..memo.block.len()) else { return false };
+            let Range { start, end } = memo.secret;
+            block[..start] == memo.block[..start]
+                && block[end..] == memo.block[end..]
+                && access::equal(&block[start..end], &memo.block[start..end])
+        };
+        self.recall_from(&self.secret_memos, same, input, at, into)
+    }
+
+    #[inline(always)] // Into both of them.
+    fn recall_from(
+        &self,
+        memos: &[Memos; 5],
+        same: impl Fn(&[u8], &Memo) -> bool,
+        input: &[u8],
+        at: usize,
+        into: &mut Vec<Parsed>,
+    ) -> Option<usize> {
         let head = &input[at..];
         // Prefixes of constant length are compared as words.
         let (method, start) = match head.first()? {
@@ -128,11 +161,8 @@ impl HeadParser {
         };
         let (path, escaped, end) = target::scan(input, start)?;
         let rest = &input[end..];
-        let memos = &self.memos[method as usize].memos;
-        let memo = memos
-            .iter()
-            .find(|memo| rest.starts_with(&memo.block))
-            .or_else(|| self.recall_secret(method, rest))?;
+        let memos = &memos[method as usize].memos;
+        let memo = memos.iter().find(|memo| same(rest, memo))?;
         let head_end = end + memo.block.len();
         if head_end - at > self.header_bytes_max {
             return None;
@@ -147,19 +177,6 @@ impl HeadParser {
             body_len: 0,
         });
         Some(head_end)
-    }
-
-    /// A block with credentials that `rest` starts with. How long the comparison takes tells
-    /// nothing of them: they come last, and are compared as a whole.
-    #[inline(never)]
-    fn recall_secret(&self, method: Method, rest: &[u8]) -> Option<&Memo> {
-        self.secret_memos[method as usize].memos.iter().find(|memo| {
-            let Some(block) = rest.get(..memo.block.len()) else { return false };
-            let Range { start, end } = memo.secret;
-            block[..start] == memo.block[..start]
-                && block[end..] == memo.block[end..]
-                && access::equal(&block[start..end], &memo.block[start..end])
-        })
     }
 
     #[cold]
@@ -197,11 +214,20 @@ impl HeadParser {
         *scanned = 0;
         let head = &input[..end];
         let Some(line) = request_line::read(head, at, 0)? else { return Err(Error::RequestLine) };
-        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-        let headers = match httparse::parse_headers(&head[line.end..], &mut headers) {
-            Ok(Status::Complete((_, headers))) => headers,
-            Ok(Status::Partial) => return Err(Error::HeaderField),
-            Err(error) => return Err(explain(error)),
+        let lines = &head[line.end..];
+        // Most heads have few fields; room for all that there may be takes longer to prepare than
+        // they take to be read.
+        let (mut few, mut many);
+        few = [EMPTY_HEADER; HEADERS_COMMON];
+        let result = match httparse::parse_headers(lines, &mut few) {
+            Err(httparse::Error::TooManyHeaders) => {
+                many = [EMPTY_HEADER; HEADERS_MAX];
+                httparse::parse_headers(lines, &mut many)
+            }
+            result => result,
+        };
+        let Status::Complete((_, headers)) = result.map_err(explain)? else {
+            return Err(Error::HeaderField);
         };
         let mut fields = Fields::read(&line, headers, self.tokens.as_deref(), &self.hosts)?;
         // Who asks for a tunnel sends nothing before the answer (RFC 9110 §9.3.6).

@@ -124,3 +124,28 @@ fn the_miss_status_can_be_chosen_for_reads() {
         assert_eq!(client.get("/k1").text(), miss);
     }
 }
+
+#[test]
+fn a_part_of_a_value_is_not_stored_for_the_whole() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.put("/k", "whole value");
+    for method in ["PUT", "POST"] {
+        for body in [
+            "Content-Length: 5\r\n\r\nGET /",
+            "Transfer-Encoding: chunked\r\n\r\n5\r\nGET /\r\n0\r\n\r\n",
+        ] {
+            let error = client.exchange(format!(
+                "{method} /k HTTP/1.1\r\nHost: t\r\nContent-Range: bytes 6-10/11\r\n{body}"
+            ));
+            error.assert_soft_error(400);
+            assert!(error.line().contains("Content-Range"), "{:?}", error.line());
+        }
+    }
+    assert_eq!(client.get("/k").line(), "whole value");
+    // It means nothing to the other methods.
+    let get = "GET /k HTTP/1.1\r\nHost: t\r\nContent-Range: bytes 6-10/11\r\n\r\n";
+    assert_eq!(client.exchange(get).line(), "whole value");
+    let delete = "DELETE /k HTTP/1.1\r\nHost: t\r\nContent-Range: bytes 6-10/11\r\n\r\n";
+    assert_eq!(client.exchange(delete).status, 204);
+}
