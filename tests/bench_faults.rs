@@ -169,7 +169,10 @@ fn a_server_that_floods_does_not_outlast_an_interrupt() {
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let begin = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        assert!(begin.elapsed() < Duration::from_secs(30), "the first Ctrl-C does not end it");
+        if begin.elapsed() > Duration::from_secs(30) {
+            child.kill().unwrap();
+            panic!("the first Ctrl-C does not end it");
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use util::{PATIENCE, Server, command, eventually};
+use util::{Killed, PATIENCE, Server, command, eventually};
 
 /// Every flag that takes a value, with the text of its default where it has one.
 const FLAGS: [(&str, Option<&str>); 20] = [
@@ -470,13 +470,13 @@ fn a_log_that_nobody_reads_or_that_is_closed_hangs_and_ends_nothing() {
     let broken = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
     for stderr in [Stdio::from(full), Stdio::from(broken)] {
         let mut command = command(&["--listen", "127.0.0.1:0", "--log-level", "debug"]);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the program starts");
-        let mut said = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
+        let mut child = Killed(child.expect("the program starts"));
+        let mut said = std::io::BufReader::new(child.0.stdout.take().expect("piped"));
         let mut line = String::new();
         std::io::BufRead::read_line(&mut said, &mut line).expect("a line");
         let address = line.trim_end().strip_prefix("listening on http://").expect("an address");
-        let pid = rustix::process::Pid::from_child(&child);
+        let pid = rustix::process::Pid::from_child(&child.0);
         // Each makes the server say something.
         for _ in 0..3 {
             rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
@@ -484,11 +484,11 @@ fn a_log_that_nobody_reads_or_that_is_closed_hangs_and_ends_nothing() {
         }
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
         let deadline = Instant::now() + PATIENCE;
-        while child.try_wait().expect("it can be waited for").is_none() {
+        while child.0.try_wait().expect("it can be waited for").is_none() {
             assert!(Instant::now() < deadline, "it does not end");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        assert_eq!(child.wait().expect("it ended").code(), Some(0));
+        assert_eq!(child.0.wait().expect("it ended").code(), Some(0));
     }
     drop(reader);
 }

@@ -108,11 +108,13 @@ impl Acceptor<'_> {
                 _ => {}
             }
             for event in &events {
-                if let Some(listener) = self.listeners.get_mut(event.token().0) {
-                    listener.pending = true;
+                match event.token() {
+                    STOP => {}
+                    SIGNAL => self.signals.iter_mut().for_each(Signals::drain),
+                    Token(i) => self.listeners[i].pending = true,
                 }
             }
-            if self.signals.as_mut().is_some_and(Signals::ask_for_end) || self.stopper.has_stopped()
+            if self.signals.as_ref().is_some_and(Signals::ask_for_end) || self.stopper.has_stopped()
             {
                 return Ok(());
             }

@@ -44,9 +44,13 @@ impl Signals {
         self.stream.as_raw_fd()
     }
 
-    /// Whether the process was asked to end.
-    pub(super) fn ask_for_end(&mut self) -> bool {
+    /// Empties the stream after an event.
+    pub(super) fn drain(&mut self) {
         while matches!(self.stream.read(&mut [0; 64]), Ok(1..)) {}
+    }
+
+    /// Whether the process was asked to end.
+    pub(super) fn ask_for_end(&self) -> bool {
         if self.hangup.swap(false, Ordering::Relaxed) {
             log::info!("SIGHUP: nothing to do; SIGTERM ends the server");
         }

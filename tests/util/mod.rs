@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::Client;
 pub(crate) use response::{Response, error_line, is_imf_fixdate, normalise, parse};
-pub(crate) use server::{Server, command};
+pub(crate) use server::{Killed, Server, command};
 
 /// How long anything may take before a test calls it a hang. Never a statement on speed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -24,6 +24,17 @@ pub(crate) fn command(flags: &[&str]) -> Command {
     command
 }
 
+/// A child that is killed with the value, so that a test that fails leaves none behind.
+#[derive(Debug)]
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running server; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct Server {
