@@ -9,7 +9,7 @@ use super::access::{Access, Tokens};
 use super::error::Error;
 use super::hosts::Hosts;
 use super::method::Method;
-use super::origin::{Origin, Testimony};
+use super::origin::{Sender, Testimony};
 use super::target::is_authority;
 
 /// How the length of a body is known (RFC 9112 §6.3).
@@ -66,10 +66,8 @@ pub struct Fields {
     pub max_age: MaxAge,
     /// What the credentials allow.
     pub access: Access,
-    /// Whether a browser sent it, and for whom.
-    pub origin: Origin,
-    /// Whether it addresses the server by a name that is none of its own.
-    pub host_is_foreign: bool,
+    /// Who sends it and whom it means.
+    pub sender: Sender,
 }
 
 /// The fields while they are being collected.
@@ -119,8 +117,10 @@ impl Fields {
             expects_continue: collected.expects_continue && minor > 0,
             max_age: collected.max_age.unwrap_or(MaxAge::Absent),
             access: tokens.map_or(Access::Write, |tokens| tokens.check(collected.authorization)),
-            origin: collected.testimony.judge(method, host),
-            host_is_foreign: host.is_some_and(|host| hosts.are_foreign(host)),
+            sender: Sender::new(
+                collected.testimony.judge(method, host),
+                host.is_some_and(|host| hosts.are_foreign(host)),
+            ),
         })
     }
 }

@@ -139,7 +139,8 @@ impl<H: Handler> Protocol<H> {
         output: &'a mut Output,
         wake: &Wake,
     ) -> Responses<'a> {
-        Responses { output, heads: heads.of(to_browser), counters, now: wake.now }
+        let heads = heads.of(to_browser);
+        Responses { output, heads, whole: heads.whole.as_ref(), counters, now: wake.now }
     }
 
     /// Answers the batch that was parsed.
@@ -154,7 +155,7 @@ impl<H: Handler> Protocol<H> {
         if batch.parsed.is_empty() {
             return;
         }
-        let heads = (&self.heads, batch.is_browsers);
+        let heads = (&self.heads, batch.sender.is_browser());
         let mut responses = Self::responses(heads, &self.counters, output, wake);
         let requests = Requests { input, parsed: &batch.parsed, class };
         self.handler.handle(requests, &mut batch.work, &mut responses);
@@ -170,7 +171,7 @@ impl<H: Handler> Protocol<H> {
         wake: &Wake,
     ) -> bool {
         let fields = parsed.fields;
-        let is_browsers = fields.origin.is_browser();
+        let is_browsers = fields.sender.is_browser();
         let begun = match parsed.refusal(session.checks_host) {
             Some(refusal) => Err(refusal),
             None => self.handler.begin(Request::new(input, parsed, session.class)),
@@ -380,7 +381,7 @@ impl<H: Handler> Service for Protocol<H> {
                 }
                 End::TooLarge(parsed) => {
                     answered += 1;
-                    self.fail(Error::BodyTooLarge, parsed.fields.origin.is_browser(), output, wake);
+                    self.fail(Error::BodyTooLarge, parsed.fields.sender.is_browser(), output, wake);
                     break Flow::Close;
                 }
                 End::Error(error) => {
