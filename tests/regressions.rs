@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use corekv::http::{
     Batch, Error, Handler, HeadParser, Hosts, Protocol, Requests, Responses, Settings, Status,
 };
-use corekv::net::{Class, Dismissal, Flow, Outlet, Output, Payload, Reach, Service, Transfer, Wake};
+use corekv::net::{
+    Class, Dismissal, Flow, Outlet, Output, Payload, Reach, Room, Service, Transfer, Wake,
+};
 
 /// What a parser makes of bytes that arrive in pieces that end at these places.
 fn parse(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Result<bool, Error> {
@@ -125,7 +127,7 @@ impl Payload for Pieces {
 }
 
 /// What an outlet gets of a payload of this length between two texts.
-fn sent(pieces: &'static [&'static [u8]], len: usize) -> (io::Result<(usize, bool)>, Vec<u8>) {
+fn sent(pieces: &'static [&'static [u8]], len: usize) -> (io::Result<(usize, Room)>, Vec<u8>) {
     let (sink, mut output) = (Sink::default(), Output::default());
     output.bytes().extend_from_slice(b"before ");
     output.insert(Box::new(Pieces(pieces)), len);
@@ -150,7 +152,7 @@ fn a_payload_that_is_longer_than_announced_is_cut() {
         [&[b"12345"], &[b"123456"], &[b"", b"123", b"", b"4567", b"8"]];
     for pieces in long_enough {
         let (result, bytes) = sent(pieces, 5);
-        assert_eq!(result.expect("it is sent"), (19, false));
+        assert_eq!(result.expect("it is sent"), (19, Room::Left));
         assert_eq!(bytes, b"before 12345 behind");
     }
 }

@@ -15,8 +15,10 @@ use std::time::Instant;
 use arbitrary::{Arbitrary, Unstructured};
 use corekv::cache::{self, Cache, MissStatus, Names, Pages};
 use corekv::http::access::Tokens;
-use corekv::http::{self, Batch, Protocol};
-use corekv::net::{Class, Dismissal, Flow, Outlet, Output, Room, Service, Transfer, Wait, Wake};
+use corekv::http::{self, Batch, Hosts, Protocol};
+use corekv::net::{
+    Class, Dismissal, Flow, Outlet, Output, Reach, Room, Service, Transfer, Wait, Wake,
+};
 use corekv::store::{self, Clock, Store};
 use corekv_fuzz::model::{self, Limits};
 use corekv_fuzz::script::Script;
@@ -86,6 +88,7 @@ fn limits(choice: u8) -> Limits {
         miss_status: [404, 204, 200, 404][usize::from(choice >> 2 & 3)],
         pages: choice & 16 == 0,
         tokens: choice & 64 != 0,
+        loopback: choice & 128 == 0,
     }
 }
 
@@ -165,7 +168,8 @@ fn drive(
     let peer = Peer::new(seed);
     let share = if seed == 0 { usize::MAX } else { 1 + usize::from(seed) % 9000 };
     let mut protocol = protocol(limits);
-    let mut session = protocol.open(Class::Data);
+    let mut session =
+        protocol.open(Class::Data(if limits.loopback { Reach::Loopback } else { Reach::Network }));
     let mut batch = Batch::default();
     let mut output = Output::default();
     let mut held = Vec::new();
@@ -232,6 +236,7 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
         body_bytes_max: limits.body_bytes_max,
         date: false,
         tokens: limits.tokens.then(|| Arc::clone(&TOKENS)),
+        hosts: Hosts::default(),
     };
     let counters = Arc::clone(&pages.http[0]);
     Protocol::new(Cache::new(store, 0, Clock::start(), settings, pages), http, counters)

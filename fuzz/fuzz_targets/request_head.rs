@@ -6,9 +6,11 @@
 
 #![no_main]
 
-use corekv::http::{Fields, Framing, HeadParser, Method, Parsed, Persistence, Target, Unstorable};
+use corekv::http::{
+    Fields, Framing, HeadParser, Hosts, Method, Origin, Parsed, Persistence, Target, Unstorable,
+};
 use corekv_fuzz::head::{self, Head, Outcome};
-use corekv_fuzz::pieces;
+use corekv_fuzz::{origin, pieces};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -16,10 +18,15 @@ fuzz_target!(|data: &[u8]| {
     let header_bytes_max = [64, 256, 1024, 16 << 10][usize::from(limit % 4)];
     let sizes = pieces(u16::from_le_bytes([*seed_low, *seed_high]), input.len());
     // Cold: it has seen nothing. Warm: it has seen every head of this input.
-    let mut warm = HeadParser::new(header_bytes_max, None);
+    let mut warm = HeadParser::new(header_bytes_max, None, Hosts::default());
     walk(input, &[input.len()], &mut warm, header_bytes_max);
     walk(input, &sizes, &mut warm, header_bytes_max);
-    walk(input, &sizes, &mut HeadParser::new(header_bytes_max, None), header_bytes_max);
+    walk(
+        input,
+        &sizes,
+        &mut HeadParser::new(header_bytes_max, None, Hosts::default()),
+        header_bytes_max,
+    );
 });
 
 /// Parses heads until one is refused or the input is used up.
@@ -72,7 +79,8 @@ fn compare(parsed: &Parsed, head: &Head) {
         head::Target::Authority => Target::Authority,
     };
     assert_eq!(parsed.target, target);
-    let Fields { framing, persistence, expects_continue, max_age, unstorable, .. } = parsed.fields;
+    let Fields { framing, persistence, expects_continue, max_age, unstorable, sender, .. } =
+        parsed.fields;
     let expected = match head.framing {
         head::Framing::Length(n) => Framing::Length(n),
         head::Framing::Chunked => Framing::Chunked,
@@ -86,6 +94,14 @@ fn compare(parsed: &Parsed, head: &Head) {
     };
     assert_eq!(persistence, expected);
     assert_eq!(expects_continue, head.expects_continue);
+    let expected = match (head.browser_fields.is_empty(), origin::is_foreign(head)) {
+        (true, _) => Origin::Program,
+        (false, false) => Origin::Browser,
+        (false, true) => Origin::Foreign,
+    };
+    assert_eq!(sender.origin(), expected);
+    let host = head.host.as_deref().unwrap_or_default();
+    assert_eq!(sender.host_is_foreign(), origin::is_another_host(host));
     let malformed = match head.max_age {
         head::MaxAge::Absent | head::MaxAge::Seconds(0) => {
             assert_eq!(max_age, None);

@@ -43,7 +43,9 @@ fn operation([kind, key, high, low, seconds, piece]: [u8; 6], scale: usize) -> O
     match kind % 16 {
         0..=4 => Operation::Get(key),
         5..=9 => Operation::Put { key, len, seconds },
-        10..=11 => Operation::Upload { key, len, piece: 1 + 120 * scale * usize::from(piece), seconds },
+        10..=11 => {
+            Operation::Upload { key, len, piece: 1 + 120 * scale * usize::from(piece), seconds }
+        }
         12 => Operation::Abort { key, len },
         13 if choice < 64 => Operation::Crowd(u64::from(number) % 4096),
         13 if choice < 128 => Operation::Thin(u64::from(number) % 1024),

@@ -50,6 +50,10 @@ pub struct Head {
     /// It has a Content-Range.
     pub part: bool,
     pub authorization: Option<Vec<u8>>,
+    /// The authority of an absolute target, or else the Host.
+    pub host: Option<Vec<u8>>,
+    /// Names in lower case and values of the fields that browsers alone send.
+    pub browser_fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Head {
@@ -299,7 +303,30 @@ fn whole(lines: &[&[u8]], bytes: usize) -> Outcome {
         max_age: max_age(&values("cache-control")),
         part: !values("content-range").is_empty(),
         authorization: authorizations.first().map(|value| value.to_vec()),
+        host: authority(lines[0]).or_else(|| hosts.first().map(|host| host.to_vec())),
+        browser_fields: browser_fields(&lines[1..]),
     })
+}
+
+/// The authority of an absolute target.
+fn authority(request_line: &[u8]) -> Option<Vec<u8>> {
+    let mut parts = request_line.split(|&byte| byte == b' ');
+    let (method, target) = (parts.next()?, parts.next()?);
+    if method == b"CONNECT" || !target.first()?.is_ascii_alphabetic() {
+        return None;
+    }
+    let start = target.windows(3).position(|three| three == b"://")? + 3;
+    let rest = &target[start..];
+    let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
+    Some(rest[..end].to_vec())
+}
+
+fn browser_fields(lines: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let fields = lines.iter().map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':').unwrap();
+        (line[..colon].to_ascii_lowercase(), trim(&line[colon + 1..]).to_vec())
+    });
+    fields.filter(|(name, _)| name == b"origin" || name.starts_with(b"sec-fetch-")).collect()
 }
 
 fn max_age(values: &[&[u8]]) -> MaxAge {

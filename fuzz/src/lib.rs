@@ -8,6 +8,7 @@ pub mod access;
 pub mod chunked;
 pub mod head;
 pub mod model;
+pub mod origin;
 pub mod reader;
 pub mod response;
 pub mod script;

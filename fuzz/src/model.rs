@@ -6,6 +6,7 @@ use crate::Statuses;
 use crate::access::{Access, access};
 use crate::chunked;
 use crate::head::{self, Framing, Head, MaxAge, Target};
+use crate::origin;
 
 /// The settings that answers depend on.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,8 @@ pub struct Limits {
     pub pages: bool,
     /// Whether requests need a token.
     pub tokens: bool,
+    /// Whether the connection came in on a loopback address.
+    pub loopback: bool,
 }
 
 /// One answer.
@@ -31,6 +34,8 @@ pub struct Answer {
     pub head: bool,
     /// The connection closes after it.
     pub close: bool,
+    /// It goes to a browser.
+    pub browser: bool,
     /// The version was 1.0, so that a closing response says nothing of it.
     pub old: bool,
     /// The body, where it is known.
@@ -43,6 +48,8 @@ pub struct Answers {
     pub answers: Vec<Answer>,
     /// What may follow them, when the bytes end where a fault may but need not be seen already.
     pub may_follow: Statuses,
+    /// What may follow goes to a browser.
+    pub browser: bool,
     /// The contract leaves open what follows.
     pub open: bool,
     /// A body that is of no use is announced with Expect and there: had it come later, the
@@ -80,6 +87,7 @@ pub fn answer(input: &[u8], limits: &Limits) -> Answers {
         };
         verdict.head = head.method == b"HEAD";
         verdict.old = head.minor == 0;
+        verdict.browser = !head.browser_fields.is_empty();
         verdict.close = head.closes();
         if matches!(head.framing, Framing::Length(n) if n > limits.body_bytes_max) {
             verdict.statuses = vec![413];
@@ -125,6 +133,7 @@ pub fn answer(input: &[u8], limits: &Limits) -> Answers {
                 if verdict.interim {
                     out.answers.push(verdict);
                 }
+                out.browser = !head.browser_fields.is_empty();
                 if head.framing == Framing::Chunked {
                     out.may_follow = vec![400, 413, 431];
                 }
@@ -196,6 +205,13 @@ fn is_page(key: &[u8], limits: &Limits) -> bool {
 fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
     let mut statuses = Vec::new();
     let method = &head.method[..];
+    let host = head.host.as_deref().unwrap_or_default();
+    if limits.loopback && !limits.tokens && origin::is_another_host(host) {
+        return Some(Answer { statuses: vec![421], ..Answer::default() });
+    }
+    if origin::is_foreign(head) {
+        return Some(Answer { statuses: vec![403], ..Answer::default() });
+    }
     let access = if limits.tokens { access(head.authorization.as_deref()) } else { Access::Write };
     let health = matches!(&head.target, Target::Path(path)
         if limits.pages && decode(path).is_some_and(|key| key == b"healthz"));

@@ -6,6 +6,7 @@ use crate::model::{Answer, Answers};
 struct Response<'a> {
     status: u16,
     connection: Option<&'a str>,
+    browser: bool,
     body: &'a [u8],
     rest: &'a [u8],
 }
@@ -21,6 +22,7 @@ fn next(bytes: &[u8], head: bool) -> Response<'_> {
     let mut length = None;
     let mut connection = None;
     let mut challenged = false;
+    let mut browser = 0;
     for line in lines {
         let (name, value) = line.split_once(": ").expect("a field has a name");
         match name {
@@ -30,17 +32,21 @@ fn next(bytes: &[u8], head: bool) -> Response<'_> {
             }
             "Connection" => connection = Some(value),
             "WWW-Authenticate" => challenged = true,
+            "X-Content-Type-Options" if value == "nosniff" => browser += 1,
+            "Content-Security-Policy" if value == "sandbox" => browser += 1,
             "Content-Type" | "Allow" => {}
             _ => panic!("unexpected field {line}"),
         }
     }
     assert_eq!(challenged, status == 401, "WWW-Authenticate in {status_line}");
+    assert!(browser == 0 || browser == 2, "one field of two in {status_line}");
     let rest = &bytes[end + 4..];
     let bodiless = status == 204 || status < 200;
     assert_eq!(length.is_none(), bodiless, "Content-Length in {status_line}");
     let length = if bodiless || head { 0 } else { length.unwrap_or(0) };
     assert!(length <= rest.len(), "a body is cut short");
-    Response { status, connection, body: &rest[..length], rest: &rest[length..] }
+    let (body, rest) = rest.split_at(length);
+    Response { status, connection, browser: browser == 2, body, rest }
 }
 
 /// Checks a connection's output against the answers. Returns the number of responses, interim
@@ -65,7 +71,8 @@ pub fn check(mut bytes: &[u8], expected: &Answers, closed: bool) -> usize {
     if !close && !bytes.is_empty() {
         let statuses = expected.may_follow.clone();
         assert!(!statuses.is_empty(), "unexpected {}", bytes.escape_ascii());
-        bytes = check_one(bytes, &Answer { statuses, close: true, ..Answer::default() });
+        let browser = expected.browser;
+        bytes = check_one(bytes, &Answer { statuses, close: true, browser, ..Answer::default() });
         count += 1;
         close = true;
     }
@@ -90,6 +97,7 @@ fn check_one<'a>(bytes: &'a [u8], answer: &Answer) -> &'a [u8] {
         _ => None,
     };
     assert_eq!(response.connection, connection, "Connection");
+    assert_eq!(response.browser, answer.browser, "fields for a browser");
     match &answer.body {
         Some(body) if !answer.head => assert!(response.body == body, "body"),
         _ => {}

@@ -100,6 +100,22 @@ const CREDENTIALS: [&str; 16] = [
     "Authorization: Bearer secret\r\nAuthorization: Bearer secret\r\n",
 ];
 
+/// What browsers say of their requests.
+const BROWSER_FIELDS: [&str; 12] = [
+    "Sec-Fetch-Site: same-origin",
+    "sec-fetch-site: none",
+    "Sec-Fetch-Site: cross-site",
+    "Sec-Fetch-Site: same-site",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Mode: no-cors",
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Dest: iframe",
+    "Origin: http://h",
+    "Origin: https://H:443",
+    "Origin: http://other.example",
+    "origin: null",
+];
+
 impl Script {
     /// The bytes; with credentials where `tokens` says so.
     pub fn render(&self, tokens: bool) -> Vec<u8> {
@@ -155,7 +171,10 @@ impl Exchange {
             Target::Key(n) => format!("/{}", n % 8),
             Target::Escaped(n) => format!("/%{n:02x}"),
             Target::Query(n) => format!("/{}?{n}", n % 8),
-            Target::Absolute(n) => format!("http://h/{}", n % 8),
+            Target::Absolute(n) => {
+                let host = if n < 192 { "h" } else { "other.example" };
+                format!("http://{host}/{}", n % 8)
+            }
             Target::Page(n) => {
                 format!("/{}", ["", "size", "healthz", "metrics"][usize::from(n % 4)])
             }
@@ -198,6 +217,7 @@ impl Exchange {
                     ];
                     format!("Transfer-Encoding: {}", codings[usize::from(n % 6)])
                 }
+                Field::Other(n @ 128..) => BROWSER_FIELDS[usize::from(n % 12)].to_owned(),
                 Field::Other(n) => format!("X-{n}: {n}"),
                 Field::Long(n) => format!("X: {}", "v".repeat(usize::from(*n) * 4)),
             };

@@ -3,14 +3,15 @@
 use super::error::Error;
 use super::fields::Framing;
 use super::head::{HeadParser, Parsed};
+use super::origin::Sender;
 
 /// Requests that were parsed and not answered yet, with what the handler has worked out about
 /// them. Kept for its capacity.
 #[derive(Debug, Default)]
 pub struct Batch<B> {
     pub(super) parsed: Vec<Parsed>,
-    /// Whether they are browsers' requests: all of a batch or none.
-    pub(super) is_browsers: bool,
+    /// Who sends them and whom they mean, the same for all of a batch.
+    pub(super) sender: Sender,
     /// Why it ended, and where in the input; `None` if nothing was parsed since the last answer.
     pub(super) end: Option<(End, usize)>,
     /// The handler's part.
@@ -57,6 +58,7 @@ impl<B> Batch<B> {
         mut each: impl FnMut(&Parsed, &mut B),
     ) {
         self.parsed.clear();
+        self.sender = Sender::default();
         let end = loop {
             if self.parsed.len() == limits.requests_max {
                 break End::Batch;
@@ -67,35 +69,27 @@ impl<B> Batch<B> {
                 at += 2;
                 *scanned = 0;
             }
-            let start = at;
             match parser.parse(input, at, scanned, &mut self.parsed) {
                 Ok(Some(head_end)) => at = head_end,
                 Ok(None) => break End::Input,
                 Err(error) => break End::Error(error),
             }
-            let is_first = self.parsed.len() == 1;
-            let Some(parsed) = self.parsed.last_mut() else { break End::Input };
-            let is_browsers = parsed.fields.origin.is_browser();
-            if is_browsers != self.is_browsers {
-                if !is_first {
+            let [before @ .., parsed] = &mut self.parsed[..] else { break End::Input };
+            if parsed.fields.sender != self.sender {
+                if let Some((end, end_at)) = turns(before.last(), parsed, &limits) {
                     self.parsed.pop();
-                    at = start;
-                    break End::Batch;
+                    at = end_at;
+                    break end;
                 }
-                self.is_browsers = is_browsers;
+                self.sender = parsed.fields.sender;
             }
             match parsed.fields.framing {
+                Framing::Length(0) => {}
                 Framing::Length(n) if n > limits.body_bytes_max => {
                     let parsed = *parsed;
                     self.parsed.pop();
                     break End::TooLarge(parsed);
                 }
-                _ if parsed.refusal(limits.checks_host).is_some() => {
-                    let parsed = *parsed;
-                    self.parsed.pop();
-                    break End::Body(parsed);
-                }
-                Framing::Length(0) => {}
                 Framing::Length(n)
                     if n <= (input.len() - at) as u64 && !parsed.fields.expects_continue =>
                 {
@@ -114,5 +108,21 @@ impl<B> Batch<B> {
             }
         };
         self.end = Some((end, at));
+    }
+}
+
+/// How a batch ends, and where in the input, with a request whose sender is not that of those
+/// `before` it, or which is refused. `None`: it is the first, and may stay.
+#[cold]
+fn turns(before: Option<&Parsed>, parsed: &Parsed, limits: &Limits) -> Option<(End, usize)> {
+    if let Some(before) = before {
+        // It is read once more, as the first of a batch.
+        return Some((End::Batch, (before.body_at + before.body_len) as usize));
+    }
+    parsed.refusal(limits.checks_host)?;
+    let at = parsed.body_at as usize;
+    match parsed.fields.framing {
+        Framing::Length(n) if n > limits.body_bytes_max => Some((End::TooLarge(*parsed), at)),
+        _ => Some((End::Body(*parsed), at)),
     }
 }

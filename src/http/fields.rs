@@ -8,7 +8,7 @@ use httparse::Header;
 use super::access::{Access, Tokens};
 use super::error::Error;
 use super::hosts::Hosts;
-use super::origin::{Origin, Testimony};
+use super::origin::{Sender, Testimony};
 use super::request_line::RequestLine;
 use super::target::is_authority;
 
@@ -69,10 +69,8 @@ pub struct Fields {
     pub unstorable: Option<Unstorable>,
     /// What the credentials allow.
     pub access: Access,
-    /// Whether a browser sent it, and for whom.
-    pub origin: Origin,
-    /// Whether it addresses the server by a name that is none of its own.
-    pub host_is_foreign: bool,
+    /// Who sends it and whom it means.
+    pub sender: Sender,
 }
 
 /// The fields while they are being collected.
@@ -125,8 +123,10 @@ impl Fields {
             max_age: collected.max_age.filter(|&seconds| seconds > 0),
             unstorable: collected.unstorable,
             access: tokens.map_or(Access::Write, |tokens| tokens.check(collected.authorization)),
-            origin: collected.testimony.judge(line.method, host),
-            host_is_foreign: host.is_some_and(|host| hosts.are_foreign(host)),
+            sender: Sender::new(
+                collected.testimony.judge(line.method, host),
+                host.is_some_and(|host| hosts.are_foreign(host)),
+            ),
         })
     }
 }

@@ -50,12 +50,12 @@ pub struct Parsed {
 impl Parsed {
     /// The answer to a request that is refused whatever it is about, because of where it comes
     /// from, or where `checks_host` is set because of whom it means.
-    #[inline]
     pub(super) fn refusal(&self, checks_host: bool) -> Option<Refusal> {
-        if self.fields.host_is_foreign && checks_host {
+        let sender = self.fields.sender;
+        if checks_host && sender.host_is_foreign() {
             return Some(hosts::MISDIRECTED);
         }
-        (self.fields.origin == Origin::Foreign).then(|| origin::refusal(self.method))
+        (sender.origin() == Origin::Foreign).then(|| origin::refusal(self.method))
     }
 }
 

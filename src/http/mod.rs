@@ -35,7 +35,7 @@ pub use handler::{Handler, Refusal};
 pub use head::{HeadParser, Parsed};
 pub use hosts::{Host, HostError, Hosts};
 pub use method::{METHODS, Method};
-pub use origin::Origin;
+pub use origin::{Origin, Sender};
 pub use protocol::{Protocol, Session, Settings};
 pub use request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
 pub use response::Responses;

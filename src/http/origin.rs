@@ -4,12 +4,58 @@
 //! change something at least that page's origin (RFC 6454 §7). It lets no page set these fields.
 //! The rule for writes is that of Go's `http.CrossOriginProtection`.
 
+use std::fmt;
+
 use super::handler::Refusal;
 use super::method::Method;
 use super::status::Status;
 
+/// Who sends a request, and whom it means. One byte, since each request of a batch is compared with
+/// the one before.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sender(u8);
+
+impl Sender {
+    const ORIGIN: u8 = 0b011;
+    const HOST_IS_FOREIGN: u8 = 0b100;
+
+    pub(super) fn new(origin: Origin, host_is_foreign: bool) -> Self {
+        Self(origin as u8 | if host_is_foreign { Self::HOST_IS_FOREIGN } else { 0 })
+    }
+
+    /// Whether a browser sends it, and for whom.
+    #[must_use]
+    pub fn origin(self) -> Origin {
+        match self.0 & Self::ORIGIN {
+            0 => Origin::Program,
+            1 => Origin::Browser,
+            _ => Origin::Foreign,
+        }
+    }
+
+    /// Whether a browser sends it.
+    #[must_use]
+    #[inline]
+    pub fn is_browser(self) -> bool {
+        self.0 & Self::ORIGIN != 0
+    }
+
+    /// Whether it addresses the server by a name that is none of its own.
+    #[must_use]
+    pub fn host_is_foreign(self) -> bool {
+        self.0 & Self::HOST_IS_FOREIGN != 0
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sender").field(&self.origin()).field(&self.host_is_foreign()).finish()
+    }
+}
+
 /// Who a request comes from, by its `Sec-Fetch-*` and `Origin` fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Origin {
     /// A program: it has none of these fields.
     Program,
@@ -17,15 +63,6 @@ pub enum Origin {
     Browser,
     /// A browser, for a page of another origin that may not do this.
     Foreign,
-}
-
-impl Origin {
-    /// Whether the answer goes to a browser.
-    #[must_use]
-    #[inline]
-    pub fn is_browser(self) -> bool {
-        self != Self::Program
-    }
 }
 
 /// What these fields say, while they are being collected.

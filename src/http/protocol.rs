@@ -96,14 +96,14 @@ struct Body<U> {
     is_browsers: bool,
 }
 
-/// Who sent a request that is answered with an error.
+/// Who gets an error that ends the connection: the sender of which request.
 #[derive(Debug, Clone, Copy)]
-struct Sender {
+struct Recipient {
     method: Method,
     is_browser: bool,
 }
 
-impl Sender {
+impl Recipient {
     /// That of a request whose head could not be read.
     const UNKNOWN: Self = Self { method: Method::Unknown, is_browser: false };
 
@@ -182,7 +182,8 @@ impl<H: Handler> Protocol<H> {
         output: &'a mut Output,
         wake: &Wake,
     ) -> Responses<'a> {
-        Responses { output, heads: heads.of(to_browser), counters, now: wake.now }
+        let heads = heads.of(to_browser);
+        Responses { output, heads, whole: heads.whole.as_ref(), counters, now: wake.now }
     }
 
     /// Answers the batch that was parsed.
@@ -197,7 +198,7 @@ impl<H: Handler> Protocol<H> {
         if batch.parsed.is_empty() {
             return;
         }
-        let heads = (&self.heads, batch.is_browsers);
+        let heads = (&self.heads, batch.sender.is_browser());
         let mut responses = Self::responses(heads, &self.counters, output, wake);
         let requests = Requests { input, parsed: &batch.parsed, class };
         self.handler.handle(requests, &mut batch.work, &mut responses);
@@ -218,7 +219,7 @@ impl<H: Handler> Protocol<H> {
     ) -> bool {
         let fields = parsed.fields;
         let (method, mut persistence) = (parsed.method, fields.persistence);
-        let is_browsers = fields.origin.is_browser();
+        let is_browsers = fields.sender.is_browser();
         let begun = match parsed.refusal(session.checks_host) {
             Some(refusal) => Err(refusal),
             None => self.handler.begin(Request::new(input, parsed, session.class)),
@@ -300,14 +301,14 @@ impl<H: Handler> Protocol<H> {
 
     /// The answer to a request that can't be framed. The connection is closed after it.
     #[cold]
-    fn fail(&mut self, error: Error, sender: Sender, output: &mut Output, wake: &Wake) {
-        let heads = (&self.heads, sender.is_browser);
+    fn fail(&mut self, error: Error, recipient: Recipient, output: &mut Output, wake: &Wake) {
+        let heads = (&self.heads, recipient.is_browser);
         let mut responses = Self::responses(heads, &self.counters, output, wake);
         let mut refusal = Refusal::new(error.status(), error.reason());
         if error == Error::TooManyConnections {
             refusal.field = Some(("Retry-After", "1"));
         }
-        responses.refuse(sender.method, Persistence::Close, refusal);
+        responses.refuse(recipient.method, Persistence::Close, refusal);
     }
 
     /// Goes on with the body under way. `None` if it needs more input.
@@ -334,7 +335,7 @@ impl<H: Handler> Protocol<H> {
                 closes.then_some(Flow::Close)
             }
             Err(error) => {
-                self.fail(error, Sender::of(&body), output, wake);
+                self.fail(error, Recipient::of(&body), output, wake);
                 Some(Flow::Close)
             }
         }
@@ -431,14 +432,14 @@ impl<H: Handler> Service for Protocol<H> {
                 }
                 End::TooLarge(parsed) => {
                     answered += 1;
-                    let (method, is_browser) = (parsed.method, parsed.fields.origin.is_browser());
-                    let sender = Sender { method, is_browser };
-                    self.fail(Error::BodyTooLarge, sender, output, wake);
+                    let (method, is_browser) = (parsed.method, parsed.fields.sender.is_browser());
+                    let recipient = Recipient { method, is_browser };
+                    self.fail(Error::BodyTooLarge, recipient, output, wake);
                     break Flow::Close;
                 }
                 End::Error(error) => {
                     answered += 1;
-                    self.fail(error, Sender::UNKNOWN, output, wake);
+                    self.fail(error, Recipient::UNKNOWN, output, wake);
                     break Flow::Close;
                 }
             }
@@ -455,7 +456,7 @@ impl<H: Handler> Service for Protocol<H> {
     }
 
     fn dismiss(&mut self, session: &mut Self::Session, why: Dismissal, output: &mut Output) {
-        let sender = session.body.take().map_or(Sender::UNKNOWN, |body| Sender::of(&body));
+        let recipient = session.body.take().map_or(Recipient::UNKNOWN, |body| Recipient::of(&body));
         let error = match why {
             Dismissal::Refused => Error::TooManyConnections,
             Dismissal::HeadTimeout => Error::HeadTimeout,
@@ -463,7 +464,7 @@ impl<H: Handler> Service for Protocol<H> {
         };
         let now = std::time::Instant::now();
         self.heads.refresh(now);
-        self.fail(error, sender, output, &Wake { now, last: false, pressed: false });
+        self.fail(error, recipient, output, &Wake { now, last: false, pressed: false });
     }
 
     fn turn(&mut self, wake: &Wake) -> bool {

@@ -72,12 +72,12 @@ pub(super) struct Rendered {
     /// A 200 up to its Content-Length's digits.
     ok: Vec<u8>,
     /// Left out for browsers, which don't pipeline.
-    whole: Option<WholeHeads>,
+    pub(super) whole: Option<WholeHeads>,
 }
 
 /// The commonest heads as a whole.
 #[derive(Debug)]
-struct WholeHeads {
+pub(super) struct WholeHeads {
     /// Whole heads of a 200 by the body's length.
     ok_short: [Head; SHORT_BODY_BYTES],
     created: Head,
@@ -159,6 +159,8 @@ fn says_nothing(persistence: Persistence) -> bool {
 pub struct Responses<'a> {
     pub(super) output: &'a mut Output,
     pub(super) heads: &'a Rendered,
+    /// The whole ones of `heads`, if there are any.
+    pub(super) whole: Option<&'a WholeHeads>,
     pub(super) counters: &'a Counters,
     pub(super) now: Instant,
 }
@@ -186,12 +188,9 @@ impl Responses<'_> {
     /// take it back by truncating [`bytes`](Self::bytes).
     #[inline]
     pub fn ok_head(&mut self, persistence: Persistence, length: usize) {
-        match &self.heads.whole {
-            Some(WholeHeads { ok_short, .. })
-                if length < SHORT_BODY_BYTES && says_nothing(persistence) =>
-            {
-                ok_short[length].append_to(self.output.bytes());
-            }
+        let Some(whole) = self.whole else { return self.ok_head_in_full(persistence, length) };
+        match whole.ok_short.get(length) {
+            Some(head) if says_nothing(persistence) => head.append_to(self.output.bytes()),
             _ => self.ok_head_in_full(persistence, length),
         }
     }
@@ -248,7 +247,7 @@ impl Responses<'_> {
     #[inline]
     pub fn empty(&mut self, method: Method, persistence: Persistence, status: Status) {
         self.count(method, status);
-        let Some(whole) = self.heads.whole.as_ref().filter(|_| says_nothing(persistence)) else {
+        let Some(whole) = self.whole.filter(|_| says_nothing(persistence)) else {
             return self.empty_in_full(persistence, status);
         };
         let head = match status {

@@ -242,7 +242,7 @@ fn an_answer_to_a_browser_has_two_fields_more_and_no_other_has_them() {
             let [answer, plain] = [(&browsers, format!("{line}\r\n")), (&others, String::new())]
                 .map(|(server, line)| {
                     // Twice: the second head is recognised.
-                    let request = request.replacen('B', &line, 1);
+                    let request = request.replacen("\nB", &format!("\n{line}"), 1);
                     let mut client = server.connect();
                     let before = client.exchange(request.replacen("/k ", "/other ", 1));
                     if before.field("Connection") == Some("close") {

@@ -963,8 +963,13 @@ fn origins() -> Vec<Row> {
         .keeps(b"v"),
         open("a refused write", "Web pages", put(&length, smuggled!()), slice::from_ref(&write))
             .keeps_nothing(),
-        open("a refused chunked write", "Web pages", put(&chunked, chunks), &[write.clone()])
-            .keeps_nothing(),
+        open(
+            "a refused chunked write",
+            "Web pages",
+            put(&chunked, chunks),
+            slice::from_ref(&write),
+        )
+        .keeps_nothing(),
         closes(
             "a refused write that expects",
             "Web pages",
