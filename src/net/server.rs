@@ -14,7 +14,7 @@ use super::address::Address;
 use super::affinity::{self, Cores};
 use super::connection::Limits;
 use super::counters::{Counter, Counters};
-use super::event_loop::{EventLoop, LoopSettings};
+use super::event_loop::{EventLoop, LoopSettings, held_bytes_max};
 use super::mailbox::{self, Orders};
 use super::output::Output;
 use super::service::{Class, Service};
@@ -22,6 +22,12 @@ use super::signals;
 
 /// How long a peer gets to read the last response and close.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// How long a message waits for its turn, when slow peers hold the memory that it needs.
+const TURN: Duration = Duration::from_secs(10);
+
+/// How long they may stand still meanwhile.
+const STALL: Duration = Duration::from_secs(5);
 
 /// How a server runs.
 #[derive(Debug, Clone)]
@@ -203,7 +209,7 @@ impl Server {
                 let (make, stopper, mailbox) = (&make, &self.stopper, &mailboxes[index]);
                 let (orders, counters) = (&orders, &self.counters[index]);
                 let core = self.settings.pin.then_some(self.cores[index]);
-                let settings = loop_settings(&self.settings);
+                let settings = loop_settings(&self.settings, self.cores.len());
                 let body = move || {
                     core.map_or(Ok(()), affinity::pin)?;
                     EventLoop::new(poll, mailbox, orders, counters, settings, make(index)).run()
@@ -224,16 +230,19 @@ impl Server {
     }
 }
 
-fn loop_settings(settings: &Settings) -> LoopSettings {
+fn loop_settings(settings: &Settings, loops: usize) -> LoopSettings {
     LoopSettings {
         limits: Limits {
             idle: settings.idle_timeout,
             head: settings.header_timeout,
             body: settings.body_timeout,
             linger: LINGER,
+            turn: TURN,
+            stall: STALL,
         },
         input_bytes_max: settings.input_bytes_max,
         busy_poll: settings.busy_poll,
+        held_bytes_max: held_bytes_max(loops),
     }
 }
 

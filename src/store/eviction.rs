@@ -130,7 +130,11 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let (small, main) = (self.keeper.log.queue(Kind::Small), self.keeper.log.queue(Kind::Main));
-        let small_first = self.keeper.steering.small_is_first(small.weight(), main.weight());
+        // What is pinned weighs in its queue, but can't be evicted: then it is the other one's turn.
+        let small_first = match self.pinned_in.take() {
+            Some(kind) => kind == Kind::Main,
+            None => self.keeper.steering.small_is_first(small.weight(), main.weight()),
+        };
         let (kind, page) = match (small.oldest(), main.oldest()) {
             (Some(page), None) => (Kind::Small, page),
             (Some(page), _) if small_first => (Kind::Small, page),
@@ -192,6 +196,14 @@ impl<'a> Writer<'a> {
         let mark = found.slot.mark();
         let stays = if kind == Kind::Main { mark > 0 } else { mark >= PROMOTE_MARK };
         let expired = entry.header.expiry().is_due(self.now);
+        let is_pinned = self.is_pinned(&entry);
+        if is_pinned {
+            self.pinned_in = Some(kind);
+        }
+        let is_spared = is_pinned || (self.spared == Some(hash) && !hasty);
+        if is_spared && !expired && self.move_to(Kind::Main, found, &entry, hash, mark) {
+            return;
+        }
         if stays && !hasty && !expired {
             let is_shifting = self.keeper.steering.is_shifting();
             let mark = if kind == Kind::Main && !is_shifting { mark - 1 } else { 0 };

@@ -66,6 +66,10 @@ pub(super) struct Writer<'a> {
     pub(super) now: Tick,
     /// Whether to ask other partitions for memory before evicting here.
     pub(super) asks_elsewhere: bool,
+    /// The hash of a key whose value is evicted last, since it is to stay if the write fails.
+    pub(super) spared: Option<u64>,
+    /// The queue in which the last step of eviction met a value that readers have pinned.
+    pub(super) pinned_in: Option<Kind>,
 }
 
 /// What a key's value is made of.
@@ -145,7 +149,9 @@ impl Partition {
         let keeper = &mut *keeper;
         keeper.now = keeper.now.max(now);
         let now = keeper.now;
-        let mut writer = Writer { partition: self, keeper, now, asks_elsewhere: true };
+        let (spared, pinned_in) = (None, None);
+        let mut writer =
+            Writer { partition: self, keeper, now, asks_elsewhere: true, spared, pinned_in };
         let result = work(&mut writer);
         self.publish(keeper);
         result
@@ -281,6 +287,7 @@ impl<'a> Writer<'a> {
             Some((found, _)) => self.partition.pages.record(page_of(found.slot.place())).kind(),
             None => self.queue_for_new(key.hash),
         };
+        self.spared = Some(key.hash);
         self.make_room(kind, header.words())?;
         let place = self.append(kind, header.words(), expiry);
         self.write_entry(kind, place, header, key, content);

@@ -9,6 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::claims::Claims;
 use super::hasher::Hasher;
 use super::memory::HUGE_BYTES;
 use super::pages::PAGE_CHARGE;
@@ -29,6 +30,7 @@ const TRIES_MAX: u32 = 64;
 pub(super) struct Partitions {
     list: Box<[Partition]>,
     budget: Arc<Budget>,
+    claims: Claims,
 }
 
 impl Partitions {
@@ -41,7 +43,12 @@ impl Partitions {
             Partition::new(settings, prefaulter, hasher.clone(), Arc::clone(&budget))
         };
         let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>()?;
-        Ok(Self { list, budget })
+        Ok(Self { list, budget, claims: Claims::new(settings.memory_bytes_max) })
+    }
+
+    /// What readers and uploads hold.
+    pub(super) fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// Bytes that one large value can have at most, pages and records included.

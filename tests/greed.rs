@@ -1,0 +1,204 @@
+//! What one client may take of the memory that all share: large values that it asks for and does
+//! not read, and values that it sends and does not finish.
+
+mod util;
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
+
+use util::{Client, Server, eventually};
+
+const MIB: usize = 1 << 20;
+
+/// A number that the server shows at /metrics, summed over its labels.
+fn metric(client: &mut Client, name: &str) -> u64 {
+    let page = client.get("/metrics").line();
+    let values = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix("corekv_")?.strip_prefix(name)?;
+        rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+    });
+    let values: Vec<f64> = values.collect();
+    assert!(!values.is_empty(), "no metric {name}");
+    values.iter().sum::<f64>() as u64
+}
+
+/// A connection that takes as few bytes as can be while it does not read.
+fn small_window(server: &Server) -> Client {
+    let address: std::net::SocketAddr = server.address().parse().expect("an address");
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
+    socket.connect(&address.into()).expect("a connection");
+    Client::from_stream(TcpStream::from(socket))
+}
+
+fn ask_for(client: &mut Client, fields: &str, keys: impl IntoIterator<Item = usize>) {
+    let requests: String = keys
+        .into_iter()
+        .map(|key| format!("GET /large{key} HTTP/1.1\r\nHost: t\r\n{fields}\r\n"))
+        .collect();
+    client.send(requests);
+}
+
+#[test]
+fn readers_that_do_not_read_evict_nothing_and_refuse_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tokens = directory.path().join("tokens");
+    fs::write(&tokens, "writer\nreader read-only\n").expect("a file");
+    let tokens = tokens.to_str().expect("a path");
+    let server = Server::start(&["--memory", "64MiB", "--cores", "0", "--auth-file", tokens]);
+    let mut writer = server.connect();
+    let token = "Authorization: Bearer writer\r\n";
+    for n in 0..60 {
+        let stored = writer.put_with(&format!("/large{n}"), token, vec![n as u8; MIB]);
+        assert_eq!(stored.status, 201);
+    }
+    for n in 0..1_000 {
+        assert_eq!(writer.put_with(&format!("/small{n}"), token, "v").status, 201);
+    }
+    let mut readers: Vec<Client> = (0..2).map(|_| small_window(&server)).collect();
+    for (n, reader) in readers.iter_mut().enumerate() {
+        ask_for(reader, "Authorization: Bearer reader\r\n", 30 * n..30 * (n + 1));
+    }
+    let get = |client: &mut Client, target: &str| {
+        client.exchange(format!("GET {target} HTTP/1.1\r\nHost: t\r\n{token}\r\n"))
+    };
+    eventually("both are answered", || {
+        let page = get(&mut writer, "/metrics").line();
+        let hits = page.lines().find_map(|line| line.strip_prefix("corekv_hits_total "));
+        hits.and_then(|hits| hits.parse::<u64>().ok()).is_some_and(|hits| hits >= 2)
+    });
+    for n in 0..40 {
+        let stored = writer.put_with(&format!("/new{n}"), token, vec![1; MIB / 4]);
+        assert_eq!(stored.status, 201, "new{n}");
+    }
+    for n in 0..1_000 {
+        assert_eq!(get(&mut writer, &format!("/small{n}")).status, 200, "small{n} was evicted");
+    }
+    // What they asked for arrives, as soon as they read.
+    for (n, reader) in readers.iter_mut().enumerate() {
+        let first = reader.response();
+        assert_eq!((first.status, first.body.len()), (200, MIB));
+        assert!(first.body.iter().all(|&byte| byte == 30 * n as u8), "the value of another key");
+        for _ in 1..30 {
+            assert!(matches!(reader.response().status, 200 | 404));
+        }
+    }
+}
+
+/// Replaces a value in pieces, so that several such uploads are under way at once. The status.
+fn replace(mut client: Client, key: usize, len: usize) -> u16 {
+    client.send(format!("PUT /k{key} HTTP/1.1\r\nHost: t\r\nContent-Length: {len}\r\n\r\n"));
+    for _ in 0..len / MIB {
+        client.send(vec![100 + key as u8; MIB]);
+    }
+    client.response().status
+}
+
+#[test]
+fn uploads_at_the_same_time_lose_no_old_value_together_with_a_507() {
+    const CLIENTS: usize = 3;
+    let server = Server::start(&["--memory", "64MiB", "--cores", "0"]);
+    for round in 0..3 {
+        let mut witness = server.connect();
+        for key in 0..CLIENTS {
+            assert!(witness.put(&format!("/k{key}"), vec![key as u8; 20 * MIB]).status < 300);
+        }
+        let clients: Vec<_> = (0..CLIENTS).map(|key| (key, server.connect())).collect();
+        let threads: Vec<_> = clients
+            .into_iter()
+            .map(|(key, client)| thread::spawn(move || replace(client, key, 24 * MIB)))
+            .collect();
+        for (key, thread) in threads.into_iter().enumerate() {
+            let status = thread.join().expect("an answer");
+            let value = witness.get(&format!("/k{key}"));
+            match status {
+                // Evicted since, or the new one.
+                201 | 204 => assert!(value.status == 404 || value.body[0] == 100 + key as u8),
+                507 => {
+                    let kept = (value.status, value.body.len()) == (200, 20 * MIB);
+                    assert!(kept, "round {round}: 507, and the old value of k{key} is lost");
+                }
+                status => panic!("status {status}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_connection_pins_one_value_beyond_its_share_however_deep_it_pipelines() {
+    let server = Server::start(&["--memory", "64MiB", "--cores", "0"]);
+    let mut witness = server.connect();
+    for n in 0..40 {
+        assert_eq!(witness.put(&format!("/large{n}"), vec![n as u8; MIB]).status, 201);
+    }
+    assert_eq!(metric(&mut witness, "pinned_bytes"), 0);
+    let mut reader = small_window(&server);
+    ask_for(&mut reader, "", 0..40);
+    eventually("something is pinned", || metric(&mut witness, "pinned_bytes") > 0);
+    let pinned = metric(&mut witness, "pinned_bytes") as usize;
+    assert!((MIB..MIB + MIB / 2).contains(&pinned), "{pinned} bytes are pinned");
+    for n in 0..40 {
+        let response = reader.response();
+        assert_eq!((response.status, response.body), (200, vec![n as u8; MIB]));
+    }
+    eventually("nothing is pinned", || metric(&mut witness, "pinned_bytes") == 0);
+}
+
+#[test]
+fn readers_together_pin_half_of_the_memory_and_the_next_one_has_its_turn() {
+    let server = Server::start(&["--memory", "64MiB", "--cores", "0"]);
+    let mut witness = server.connect();
+    for n in 0..50 {
+        assert_eq!(witness.put(&format!("/large{n}"), vec![n as u8; MIB]).status, 201);
+    }
+    let mut crowd: Vec<Client> = (0..50).map(|_| small_window(&server)).collect();
+    for (n, reader) in crowd.iter_mut().enumerate() {
+        ask_for(reader, "", [n]);
+    }
+    eventually("the share is used up", || metric(&mut witness, "pinned_bytes") as usize > 30 * MIB);
+    let pinned = metric(&mut witness, "pinned_bytes") as usize;
+    assert!(pinned <= 32 * MIB, "{pinned} bytes are pinned");
+    // Who writes finds room, small and large.
+    for n in 0..100 {
+        assert_eq!(witness.put(&format!("/new{n}"), vec![1; MIB / 2]).status, 201, "new{n}");
+    }
+    // Who reads one of the last values waits until those who don't take theirs are let go.
+    for n in 0..20 {
+        assert_eq!(witness.put(&format!("/last{n}"), vec![2; MIB]).status, 201, "last{n}");
+    }
+    let answer = witness.get("/last19");
+    assert_eq!((answer.status, answer.body), (200, vec![2; MIB]));
+    assert!(metric(&mut witness, "timeouts_total") > 0);
+}
+
+#[test]
+fn unfinished_uploads_leave_room_for_others() {
+    let server = Server::start(&["--memory", "64MiB", "--cores", "0"]);
+    let mut witness = server.connect();
+    for n in 0..1_000 {
+        assert_eq!(witness.put(&format!("/small{n}"), [b'v'; 1_000]).status, 201);
+    }
+    // Each sends all of its value but the last byte, as far as it is taken.
+    let mut crowd: Vec<Client> = (0..30).map(|_| server.connect()).collect();
+    for (n, client) in crowd.iter_mut().enumerate() {
+        client.send(format!("PUT /u{n} HTTP/1.1\r\nHost: t\r\nContent-Length: {MIB}\r\n\r\n"));
+        client.stream.set_nonblocking(true).expect("O_NONBLOCK");
+        let _ = client.stream.write(&vec![3; MIB - 1]);
+    }
+    eventually("the share is used up", || metric(&mut witness, "upload_bytes") as usize > 15 * MIB);
+    let held = metric(&mut witness, "upload_bytes") as usize;
+    assert!(held <= 17 * MIB + MIB / 2, "{held} bytes are held for uploads");
+    for n in 0..1_000 {
+        assert_eq!(witness.get(&format!("/small{n}")).status, 200, "small{n} was evicted");
+    }
+    for n in 0..40 {
+        assert_eq!(witness.put(&format!("/new{n}"), vec![1; 60_000]).status, 201, "new{n}");
+    }
+    // One more large value waits until some of those that stand still are let go.
+    assert_eq!(server.connect().put("/large", vec![4; 8 * MIB]).status, 201);
+    drop(crowd);
+    eventually("nothing is held", || metric(&mut witness, "upload_bytes") == 0);
+}
