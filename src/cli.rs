@@ -7,7 +7,7 @@ use clap::Parser;
 use log::LevelFilter;
 
 use crate::cache::MissStatus;
-use crate::config::{Config, memory_bytes_default};
+use crate::config::{Config, MEMORY_BYTES_MIN, memory_bytes_default};
 use crate::net::{Address, Cores};
 use crate::store::{KEY_BYTES_MAX, TTL_SECONDS_MAX};
 
@@ -58,12 +58,14 @@ pub struct Cli {
     #[arg(long, env = "COREKV_BUSY_POLL")]
     busy_poll: bool,
 
-    /// Limit on the memory of index, keys and values together, in bytes or with KiB, MiB, GiB
+    /// Limit on the memory of index, keys and values together, in bytes or with KiB, MiB, GiB; at
+    /// least 1MiB, and 256KiB for each event loop
     /// [default: 1GiB, or half of the memory there is if that is less]
     #[arg(long, value_name = "SIZE", env = "COREKV_MEMORY", value_parser = memory)]
     memory: Option<u64>,
 
-    /// Life of keys that don't come with a max-age, in whole seconds (60s, 30m, 2h, 1d)
+    /// Life of keys that don't come with a max-age, in whole seconds (60s, 30m, 2h, 1d),
+    /// up to 3650d
     /// [default: none, they stay]
     #[arg(long, value_name = "DURATION", env = "COREKV_TTL", value_parser = ttl)]
     ttl: Option<u32>,
@@ -187,9 +189,6 @@ fn header_size(text: &str) -> Result<usize, String> {
     size_up_to(text, HEADER_BYTES_MAX)
 }
 
-/// Least memory that a store can work with, in bytes.
-const MEMORY_BYTES_MIN: u64 = 1 << 20;
-
 fn memory(text: &str) -> Result<u64, String> {
     match size(text)? {
         bytes if bytes < MEMORY_BYTES_MIN => Err("must be at least 1MiB".to_owned()),
@@ -234,7 +233,7 @@ fn ttl(text: &str) -> Result<u32, String> {
         return Err("must be whole seconds from 1s up".to_owned());
     }
     let seconds = u32::try_from(duration.as_secs()).ok();
-    seconds.filter(|&s| s <= TTL_SECONDS_MAX).ok_or_else(|| "too long".to_owned())
+    seconds.filter(|&s| s <= TTL_SECONDS_MAX).ok_or_else(|| "at most 3650d".to_owned())
 }
 
 fn miss_status(text: &str) -> Result<MissStatus, String> {
@@ -278,6 +277,9 @@ mod tests {
         }
         assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
         assert_eq!(ttl("1d"), Ok(86_400));
+        assert_eq!(ttl("3107d"), Ok(3_107 * 86_400));
+        assert_eq!(ttl("3650d"), Ok(TTL_SECONDS_MAX));
+        assert!(ttl("3651d").is_err());
         for wrong in ["", "60", "s", "1.5s", "500ms", "0s", "99999999999d"] {
             assert!(ttl(wrong).is_err(), "{wrong}");
         }

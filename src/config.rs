@@ -82,6 +82,17 @@ impl Default for Config {
     }
 }
 
+/// Memory that each partition of the store needs at least, to hold something beside its index.
+const MEMORY_BYTES_PER_LOOP_MIN: u64 = 256 << 10;
+
+/// Least memory that a store can work with, in bytes.
+pub(crate) const MEMORY_BYTES_MIN: u64 = 1 << 20;
+
+/// Least memory for the store of so many event loops, in bytes.
+pub(crate) fn memory_bytes_min(loops: usize) -> u64 {
+    (loops as u64 * MEMORY_BYTES_PER_LOOP_MIN).max(MEMORY_BYTES_MIN)
+}
+
 /// 1 GiB, or half of what the machine or the process's cgroup has if that is less.
 #[must_use]
 pub fn memory_bytes_default() -> u64 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cache::{self, Cache, Names, Pages};
-use crate::config::Config;
+use crate::config::{Config, memory_bytes_min};
 use crate::http::access::Tokens;
 use crate::http::{self, Protocol};
 use crate::net::{self, Address, Stopper};
@@ -29,8 +29,8 @@ impl Server {
     /// Binds the addresses and reserves the store's memory.
     ///
     /// # Errors
-    /// When an address can't be bound, a core can't be pinned to, the tokens can't be read, or
-    /// the memory can't be reserved.
+    /// When an address can't be bound, a core can't be pinned to, the tokens can't be read, the
+    /// memory can't be reserved, or is too little for so many event loops.
     pub fn bind(config: &Config) -> io::Result<Self> {
         let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
         let connections_max = config.connections_max.min(descriptors()?);
@@ -51,6 +51,7 @@ impl Server {
         if tokens.is_none() {
             warn_if_open(config);
         }
+        check_memory(config.memory_bytes_max, net.loops())?;
         let store = Store::new(store::Settings {
             partitions: net.loops(),
             memory_bytes_max: config.memory_bytes_max,
@@ -105,6 +106,19 @@ impl Server {
             Protocol::new(cache, http.clone(), counters)
         })
     }
+}
+
+/// Refuses a store that could hold next to nothing.
+fn check_memory(bytes: u64, loops: usize) -> io::Result<()> {
+    let bytes_min = memory_bytes_min(loops);
+    if bytes >= bytes_min {
+        return Ok(());
+    }
+    let least = bytes_min >> 10;
+    let text = format!(
+        "--memory is {bytes} bytes, but {loops} event loops (--cores) need at least {least}KiB"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 fn warn_if_open(config: &Config) {

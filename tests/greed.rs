@@ -4,10 +4,11 @@
 mod util;
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use util::{Client, Server, eventually};
 
 const MIB: usize = 1 << 20;
@@ -182,7 +183,7 @@ fn unfinished_uploads_leave_room_for_others() {
         assert_eq!(witness.put(&format!("/small{n}"), [b'v'; 1_000]).status, 201);
     }
     // Each sends all of its value but the last byte, as far as it is taken.
-    let mut crowd: Vec<Client> = (0..30).map(|_| server.connect()).collect();
+    let mut crowd: Vec<Client> = (0..16).map(|_| server.connect()).collect();
     for (n, client) in crowd.iter_mut().enumerate() {
         client.send(format!("PUT /u{n} HTTP/1.1\r\nHost: t\r\nContent-Length: {MIB}\r\n\r\n"));
         client.stream.set_nonblocking(true).expect("O_NONBLOCK");
@@ -201,4 +202,117 @@ fn unfinished_uploads_leave_room_for_others() {
     assert_eq!(server.connect().put("/large", vec![4; 8 * MIB]).status, 201);
     drop(crowd);
     eventually("nothing is held", || metric(&mut witness, "upload_bytes") == 0);
+}
+
+/// Raises this process's limit on descriptors, which the server inherits. How many connections can
+/// then be open at once.
+fn descriptors_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused the old limit holds, and fewer connections are tried.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(current).unwrap_or(usize::MAX).saturating_sub(500)
+}
+
+/// The total of what is held for connections, and what the allocator may add to it.
+const HELD_MAX: usize = 64 * MIB;
+const ALLOCATOR_MAX: usize = 24 * MIB;
+
+/// A connection with so many bytes of a head that does not end, as far as they are taken.
+fn unfinished(server: &Server, bytes: usize) -> Client {
+    let mut client = server.connect();
+    let mut head = b"GET /k HTTP/1.1\r\nHost: t\r\nX: ".to_vec();
+    head.resize(bytes, b'x');
+    // A part at a time, so that the head is not refused for the rest of it.
+    for part in head.chunks(64 << 10) {
+        if client.stream.write_all(part).is_err() {
+            break;
+        }
+    }
+    client
+}
+
+fn hold_heads(count: usize, bytes: usize, flags: &[&str]) {
+    let server = Server::start(&[&["--cores", "0", "--header-timeout", "60s"], flags].concat());
+    let mut witness = server.connect();
+    assert_eq!(witness.put("/k", "v").status, 201);
+    let before = server.rss_bytes() as usize;
+    let count = count.min(descriptors_max());
+    let mut crowd = Vec::new();
+    while crowd.len() < count {
+        crowd.extend((0..50).map(|_| unfinished(&server, bytes)));
+        assert_eq!(witness.get("/k").line(), "v");
+        let (held, grown) =
+            (metric(&mut witness, "held_bytes") as usize, server.rss_bytes() as usize - before);
+        assert!(held <= HELD_MAX, "{held} bytes are held");
+        assert!(grown <= HELD_MAX + ALLOCATOR_MAX, "grew by {grown} bytes");
+    }
+    println!(
+        "{count} heads of {bytes} bytes: {} held, grown by {}",
+        metric(&mut witness, "held_bytes"),
+        server.rss_bytes() as usize - before
+    );
+    // As long as half of it is held, which those who were refused have just made less.
+    eventually("a long head is refused", || {
+        let mut late = unfinished(&server, 6_000);
+        crowd.extend((0..50).map(|_| unfinished(&server, 4_090)));
+        let refused = late.is_answered();
+        if refused {
+            late.response().assert_closing_error(431);
+        }
+        crowd.push(late);
+        refused
+    });
+    drop(crowd);
+    eventually("nothing is held", || metric(&mut witness, "held_bytes") == 0);
+    let mut late = unfinished(&server, 6_000);
+    assert_eq!(late.exchange("\r\n\r\n").line(), "v", "a long head is welcome again");
+}
+
+#[test]
+fn unfinished_heads_are_held_within_a_limit() {
+    hold_heads(4_000, 16 << 10, &[]);
+}
+
+#[test]
+fn unfinished_heads_of_a_mebibyte_are_held_within_the_same_limit() {
+    hold_heads(400, MIB, &["--header-bytes-max", "1MiB"]);
+}
+
+#[test]
+fn those_that_have_waited_longest_make_room_for_the_others() {
+    let count = descriptors_max().min(12_000);
+    if count < 12_000 {
+        println!("skipped: the limit on descriptors is too low");
+        return;
+    }
+    let server = Server::start(&["--cores", "0", "--header-timeout", "60s"]);
+    let mut witness = server.connect();
+    assert_eq!(witness.put("/k", vec![b'v'; 4_000]).status, 201);
+    let before = server.rss_bytes() as usize;
+    // Responses that nobody reads take the first half, short heads the second.
+    let mut readers: Vec<Client> = (0..500).map(|_| small_window(&server)).collect();
+    for reader in &mut readers {
+        reader.stream.set_nonblocking(true).expect("O_NONBLOCK");
+        let _ = reader.stream.write(&b"GET /k HTTP/1.1\r\nHost: t\r\n\r\n".repeat(100));
+    }
+    eventually("half is held", || metric(&mut witness, "held_bytes") as usize > HELD_MAX / 2);
+    let mut heads = Vec::new();
+    for _ in 0..(count - 500) / 100 {
+        heads.extend((0..100).map(|_| unfinished(&server, 4_090)));
+        let (held, grown) =
+            (metric(&mut witness, "held_bytes") as usize, server.rss_bytes() as usize - before);
+        assert!(held <= HELD_MAX, "{held} bytes are held");
+        assert!(grown <= HELD_MAX + ALLOCATOR_MAX, "grew by {grown} bytes");
+    }
+    let held = metric(&mut witness, "held_bytes");
+    assert!(metric(&mut witness, "connections_shed_total") > 0, "{held} bytes are held");
+    assert_eq!(heads.last_mut().expect("one").exchange("\r\n\r\n").body.len(), 4_000);
+    let gone = |reader: &mut Client| {
+        let end = reader.stream.read_to_end(&mut Vec::new());
+        end.map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |_| true)
+    };
+    assert!(readers.iter_mut().any(gone), "somebody who came before the heads was closed");
+    let newest = heads.len() - 1_000..;
+    assert!(heads[newest].iter().all(|head| !head.is_answered()), "and none of the last ones");
 }

@@ -35,7 +35,8 @@ const CHORE_MAX: Duration = Duration::from_millis(1);
 
 /// What may be held for the connections of all loops together, in bytes: received and not answered
 /// yet, answered and not sent yet, large values not counted. From half of its share on, a loop keeps
-/// each of its connections short; beyond it, those that have waited longest are closed.
+/// each of its connections short. When all of it but a sixteenth is held, which is for the connections
+/// at hand, those that have waited longest are closed.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// A loop's share at least.
@@ -302,12 +303,14 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 self.with(key, 0, Connection::step);
             }
         }
+        self.shed();
     }
 
     /// Closes connections for which memory is held, those first that have waited longest, until it
-    /// is within its limit.
+    /// is within its limit. None of them may be at hand.
     fn shed(&mut self) {
-        while self.held_bytes > self.settings.held_bytes_max {
+        let bytes_max = self.settings.held_bytes_max;
+        while self.held_bytes > bytes_max - bytes_max / 16 {
             if self.holders.is_empty() {
                 self.collect_holders();
             }
