@@ -64,12 +64,14 @@ pub struct Cli {
     #[arg(long, env = "COREKV_BUSY_POLL")]
     busy_poll: bool,
 
-    /// Limit on the memory of index, keys and values together, in bytes or with KiB, MiB, GiB
+    /// Limit on the memory of index, keys and values together, in bytes or with KiB, MiB, GiB; at
+    /// least 1MiB, and 256KiB for each event loop
     /// [default: 1GiB, or half of the memory there is if that is less]
     #[arg(long, value_name = "SIZE", env = "COREKV_MEMORY", value_parser = size)]
     memory: Option<u64>,
 
-    /// Life of keys that don't come with a max-age, in whole seconds (60s, 30m, 2h, 1d)
+    /// Life of keys that don't come with a max-age, in whole seconds (60s, 30m, 2h, 1d),
+    /// up to 3650d
     /// [default: none, they stay]
     #[arg(long, value_name = "DURATION", env = "COREKV_TTL", value_parser = ttl)]
     ttl: Option<u32>,
@@ -306,6 +308,7 @@ mod tests {
         }
         assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
         assert_eq!(ttl("1d"), Ok(86_400));
+        assert_eq!(ttl("3107d"), Ok(3_107 * 86_400));
         for wrong in ["", "60", "s", "1.5s", "500ms", "99999999999d"] {
             assert!(ttl(wrong).is_err(), "{wrong}");
         }

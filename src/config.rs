@@ -21,6 +21,9 @@ const VALUE_BYTES_DEFAULT_MAX: u64 = 256 << 20;
 /// Least memory that is worth a server, in bytes.
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
 
+/// Memory that each partition of the store needs at least, to hold something beside its index.
+const MEMORY_BYTES_PER_LOOP_MIN: u64 = 256 << 10;
+
 /// A server's settings; [`Config::default`] is what the command line defaults to.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -172,6 +175,11 @@ impl Config {
     pub(crate) fn store(&self, partitions: usize) -> store::Settings {
         store::Settings { partitions, memory_bytes_max: self.memory_bytes_max }
     }
+}
+
+/// Least memory for the store of so many event loops, in bytes.
+pub(crate) fn memory_bytes_min(loops: usize) -> u64 {
+    (loops as u64 * MEMORY_BYTES_PER_LOOP_MIN).max(MEMORY_BYTES_MIN)
 }
 
 /// 1 GiB, or half of what the machine or the process's cgroup has if that is less.

@@ -108,6 +108,18 @@ fn store(text: &mut Text, pages: &Pages) {
     let sum = |field: fn(&Statistics) -> u64| partitions.iter().map(field).sum();
     text.single("keys", "gauge", "Keys stored.", sum(|s| s.keys));
     text.single("stored_bytes", "gauge", "Memory in use of --memory.", sum(|s| s.bytes));
+    text.single(
+        "pinned_bytes",
+        "gauge",
+        "Memory of large values that are being sent, which eviction can't free.",
+        pages.store.pinned_bytes(),
+    );
+    text.single(
+        "upload_bytes",
+        "gauge",
+        "Memory in use for large values that are being received.",
+        pages.store.upload_bytes(),
+    );
     let removed: [(&str, &str, u64); 4] = [
         ("evicted_total", "Keys dropped to make room.", sum(|s| s.evicted)),
         ("expired_total", "Keys whose time to live ended.", sum(|s| s.expired)),
@@ -126,6 +138,12 @@ fn connections(text: &mut Text, cores: &[Counters], away: u64) {
         (c.accepted.get() + c.refused.get()).saturating_sub(closed)
     };
     text.per_core("connections_open", "gauge", "Connections open.", cores.iter().map(open));
+    text.per_core(
+        "held_bytes",
+        "gauge",
+        "Memory held for requests and responses under way, large values not counted.",
+        cores.iter().map(|c| c.held_bytes.get()),
+    );
     type Row = (&'static str, &'static str, fn(&Counters) -> u64);
     let rows: [Row; 3] = [
         ("connections_accepted_total", "Connections accepted.", |c| c.accepted.get()),
@@ -136,10 +154,15 @@ fn connections(text: &mut Text, cores: &[Counters], away: u64) {
         text.per_core(name, "counter", help, cores.iter().map(value));
     }
     let sum = |field: fn(&Counters) -> u64| cores.iter().map(field).sum();
-    let totals: [(&str, &str, u64); 4] = [
+    let totals: [(&str, &str, u64); 5] = [
         ("connections_turned_away_total", "Connections refused before a core saw them.", away),
         ("received_bytes_total", "Bytes received from clients.", sum(|c| c.received_bytes.get())),
         ("sent_bytes_total", "Bytes sent to clients.", sum(|c| c.sent_bytes.get())),
+        (
+            "connections_shed_total",
+            "Connections closed to keep held_bytes within its limit.",
+            sum(|c| c.shed.get()),
+        ),
         ("timeouts_total", "Connections that waited too long.", sum(|c| c.timeouts.get())),
     ];
     for (name, help, value) in totals {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cache::{self, Cache, Pages};
-use crate::config::Config;
-use crate::explain::explain;
+use crate::config::{Config, memory_bytes_min};
 use crate::http::access::Tokens;
 use crate::http::{self, Protocol};
 use crate::net::{self, Address, Reach, Stopper};
@@ -31,7 +30,8 @@ impl Server {
     ///
     /// # Errors
     /// When a setting is [out of its range](Config::validate), an address can't be bound, a core
-    /// can't be pinned to, the tokens can't be read, or the memory can't be reserved.
+    /// can't be pinned to, the tokens can't be read, the memory can't be reserved, or is too little
+    /// for so many event loops.
     pub fn bind(config: &Config) -> io::Result<Self> {
         config.validate()?;
         let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
@@ -41,10 +41,8 @@ impl Server {
         if tokens.is_none() {
             warn_if_open(config);
         }
-        let store = Store::new(config.store(net.loops())).map_err(explain(format!(
-            "can't reserve {} bytes for the store (mmap; --memory)",
-            config.memory_bytes_max
-        )))?;
+        check_memory(config.memory_bytes_max, net.loops())?;
+        let store = Store::new(config.store(net.loops()))?;
         let pages = Pages { turned_away: net.turned_away(), ..Pages::new(store, net.counters()) };
         let (http, cache) = (http::Settings { tokens, ..config.http() }, config.cache());
         Ok(Self { net, pages: Arc::new(pages), http, cache, data_addresses: config.listen.len() })
@@ -92,6 +90,19 @@ impl Server {
             Protocol::new(cache, http.clone(), counters)
         })
     }
+}
+
+/// Refuses a store that could hold next to nothing.
+fn check_memory(bytes: u64, loops: usize) -> io::Result<()> {
+    let bytes_min = memory_bytes_min(loops);
+    if bytes >= bytes_min {
+        return Ok(());
+    }
+    let least = bytes_min >> 10;
+    let text = format!(
+        "--memory is {bytes} bytes, but {loops} event loops (--cores) need at least {least}KiB"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 fn warn_if_open(config: &Config) {

@@ -111,6 +111,7 @@ fn a_wrong_value_is_one_line_and_exit_code_2() {
         &["--ttl", "1500ms"],
         &["--ttl", ""],
         &["--ttl", "1y"],
+        &["--ttl", "3651d"],
         &["--miss-status", "403"],
         &["--miss-status", "x"],
         &["--key-bytes-max", "0"],
@@ -205,6 +206,28 @@ fn a_missing_core_is_one_line_and_exit_code_1() {
 }
 
 #[test]
+fn memory_for_fewer_event_loops_is_one_line_and_exit_code_1() {
+    let flags = ["--no-pin", "--cores", "0-63", "--listen", "127.0.0.1:0"];
+    let mut little = command(&flags);
+    little.args(["--memory", "1MiB"]);
+    let error = fails(little, 1);
+    for part in ["--memory", "64 event loops", "--cores", "16384KiB"] {
+        assert!(error.contains(part), "{part} is missing: {error}");
+    }
+    let mut least = command(&flags);
+    least.args(["--memory", "16MiB"]);
+    let server = Server::spawn(least);
+    let mut client = server.connect();
+    // With the least memory, values of all kinds are held in any partition.
+    for n in 0..200 {
+        for len in [5, 3_000, 60_000, 1_000_000] {
+            assert_eq!(client.put(&format!("/k{n}"), vec![b'v'; len]).status / 100, 2, "{len}");
+            assert_eq!(client.get(&format!("/k{n}")).body.len(), len);
+        }
+    }
+}
+
+#[test]
 fn every_flag_is_an_environment_variable() {
     let mut program = command(&["--listen", "127.0.0.1:0"]);
     program
@@ -260,6 +283,8 @@ fn sizes_and_durations_have_units() {
         ("--ttl", "30m"),
         ("--ttl", "2h"),
         ("--ttl", "1d"),
+        ("--ttl", "3107d"),
+        ("--ttl", "3650d"),
     ] {
         let server = Server::start(&[flag, value]);
         assert_eq!(server.connect().get("/k").status, 404, "{flag} {value}");

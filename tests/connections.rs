@@ -197,7 +197,8 @@ fn a_server_out_of_descriptors_tells_all_others_to_come_back() {
     let mut answers = Vec::new();
     eventually("all but those whom 128 descriptors let in have an answer", || {
         assert_eq!(inside.get("/k").line(), "v");
-        let (answered, rest) = std::mem::take(&mut waiting).into_iter().partition(is_answered);
+        let (answered, rest) =
+            std::mem::take(&mut waiting).into_iter().partition(Client::is_answered);
         waiting = rest;
         answers.extend(answered);
         waiting.len() < 64
@@ -234,12 +235,4 @@ fn a_server_out_of_descriptors_tells_all_others_to_come_back() {
         value.and_then(|value| value.trim().parse::<usize>().ok()).expect("a count")
     });
     assert!(counted.iter().sum::<usize>() >= told && counted[1] > 0, "{counted:?}, {told} told");
-}
-
-/// Whether there is something to read.
-fn is_answered(client: &Client) -> bool {
-    client.stream.set_nonblocking(true).expect("O_NONBLOCK");
-    let answered = client.stream.peek(&mut [0]).is_ok();
-    client.stream.set_nonblocking(false).expect("O_NONBLOCK");
-    answered
 }

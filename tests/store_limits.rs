@@ -36,7 +36,7 @@ fn a_value_larger_than_the_store_costs_nobody_anything() {
         }
         let too_large = vec![1; 5 << 20];
         assert_eq!(put(&store, &0u64.to_le_bytes(), &too_large, Expiry::NEVER, NOW), Err(Full));
-        let upload = store.upload(store.key(b"another"));
+        let mut upload = store.upload(store.key(b"another"));
         assert_eq!(upload.expect(5 << 20), Err(Full));
         assert_eq!(upload.expect(1 << 20), Ok(()));
         for key in 0..100u64 {
@@ -93,6 +93,83 @@ fn a_slow_reader_keeps_what_it_holds() {
     let with_it = statistics(&store).bytes;
     drop(held);
     assert!(statistics(&store).bytes + 1_000_000 <= with_it, "its pages are free");
+}
+
+#[test]
+fn a_value_that_is_read_is_not_evicted_in_vain() {
+    let store = store(1, 8 << 20);
+    let name = |key: u64| key.to_le_bytes();
+    for key in 0..7u64 {
+        put(&store, &name(key), &value(key, 0, 1_000_000), Expiry::NEVER, NOW).expect("room");
+    }
+    let held: Vec<LargeValue> = (0..4).map(|key| large(&store, &name(key))).collect();
+    assert!(store.pinned_bytes() >= 4_000_000 && held.iter().all(|value| !value.exceeds_share()));
+    // Many times what is left, and each finds room.
+    for key in 100..140u64 {
+        put(&store, &name(key), &value(key, 0, 500_000), Expiry::NEVER, NOW).expect("room");
+    }
+    for key in 0..4u64 {
+        let still = get(&store, &name(key), NOW);
+        assert_eq!(still, Some(value(key, 0, 1_000_000)), "{key} was evicted, and freed nothing");
+    }
+    // More than half of the memory is too much; for who can't wait it is there.
+    let refusals = store.refusals();
+    let last = large(&store, &name(139));
+    assert!(last.exceeds_share() && store.refusals() == refusals + 1);
+    assert_eq!(bytes_of(&last), value(139, 0, 500_000));
+    let again = large(&store, &name(139));
+    assert!(!again.exceeds_share(), "what is pinned already costs nothing more");
+    drop((held, last, again));
+    assert_eq!(store.pinned_bytes(), 0);
+}
+
+#[test]
+fn who_goes_on_in_a_value_sees_what_who_begins_anew_sees() {
+    let store = store(1, 64 << 20);
+    // Pages of two values alternate, so that no piece is long.
+    let (mut one, mut other) = (store.upload(store.key(b"one")), store.upload(store.key(b"two")));
+    let bytes = value(1, 1, 3_000_000);
+    for part in bytes.chunks(20_000) {
+        one.append(part).expect("room");
+        other.append(part).expect("room");
+    }
+    store.put_upload(store.key(b"one"), one, Expiry::NEVER, NOW).expect("room");
+    let value = large(&store, b"one");
+    for from in (0..bytes.len()).step_by(7_919).chain([0, 8_191, 8_192, 5, 2_999_999, 3_000_000]) {
+        let mut seen = Vec::new();
+        value.pieces(from, |piece| {
+            seen.extend_from_slice(piece);
+            seen.len() < 30_000
+        });
+        let end = (from + seen.len()).min(bytes.len());
+        assert!(seen == bytes[from..end] && (end == bytes.len() || seen.len() >= 30_000), "{from}");
+    }
+}
+
+#[test]
+fn an_upload_waits_as_long_as_others_have_claimed_the_memory() {
+    let store = store(2, 8 << 20);
+    let mut first = store.upload(store.key(b"first"));
+    first.expect(1_500_000).expect("it fits");
+    assert!(first.admit(10_000));
+    let claimed = store.upload_bytes();
+    assert!(claimed >= 1_500_000, "what is expected is claimed at once");
+    let mut second = store.upload(store.key(b"second"));
+    second.expect(1_500_000).expect("it fits");
+    assert!(second.admit(1), "one may exceed the share");
+    let mut third = store.upload(store.key(b"third"));
+    third.expect(1_500_000).expect("it fits");
+    assert!(!third.admit(1) && store.upload_bytes() < 2 * claimed + 10_000);
+    let mut small = store.upload(store.key(b"small"));
+    assert!(small.admit(100), "a small value needs nothing of it");
+    drop(first);
+    assert!(!third.admit(1), "it would be a second one that exceeds the share");
+    drop(second);
+    assert!(third.admit(1));
+    third.append(&[0; 1_500_000]).expect("room");
+    store.put_upload(store.key(b"third"), third, Expiry::NEVER, NOW).expect("room");
+    drop(small);
+    assert_eq!(store.upload_bytes(), 0);
 }
 
 #[test]

@@ -28,7 +28,11 @@ fn operation(keys: u64) -> impl Strategy<Value = Operation> {
         2 => (key.clone(), len(), 1..30_000usize, seconds())
             .prop_map(|(key, len, piece, seconds)| Operation::Upload { key, len, piece, seconds }),
         1 => (key.clone(), len()).prop_map(|(key, len)| Operation::Abort { key, len }),
-        2 => key.prop_map(Operation::Remove),
+        2 => key.clone().prop_map(Operation::Remove),
+        2 => key.clone().prop_map(Operation::Hold),
+        1 => Just(Operation::LetGo),
+        1 => (key, 0..100_000usize).prop_map(|(key, len)| Operation::Begin { key, len }),
+        1 => Just(Operation::Finish),
         1 => prop_oneof![4 => 0..20u32, 1 => 0..100_000u32].prop_map(Operation::Pass),
         1 => Just(Operation::Maintain),
         1 => prop_oneof![(0..800u64).prop_map(Operation::Crowd), Just(Operation::Thin(0))],

@@ -33,7 +33,7 @@ fn values_held(store: &Store) -> u64 {
 
 /// The largest value that an upload may be of, to 64 KiB.
 fn value_bytes_max(store: &std::sync::Arc<Store>) -> usize {
-    let upload = store.upload(store.key(b"large"));
+    let mut upload = store.upload(store.key(b"large"));
     (1..)
         .map(|n: usize| n << 16)
         .take_while(|&bytes| upload.expect(bytes).is_ok())

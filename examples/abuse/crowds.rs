@@ -19,7 +19,7 @@ const P99_MAX: Duration = Duration::from_millis(10);
 const CONNECTIONS_PER_SOURCE: usize = 10_000;
 
 /// Connects from one of several loopback addresses, not blocking any more.
-fn connect(
+pub(crate) fn connect(
     address: SocketAddr,
     number: usize,
     receive_bytes: Option<usize>,
@@ -155,7 +155,7 @@ pub(crate) fn scrapes(path: &str) -> Outcome {
     if p99 < P99_MAX { Ok(text) } else { Err(text) }
 }
 
-fn store(address: SocketAddr, key: &str, bytes: usize) -> Result<(), String> {
+pub(crate) fn store(address: SocketAddr, key: &str, bytes: usize) -> Result<(), String> {
     let mut client = Client::connect(address).map_err(|error| error.to_string())?;
     let response = client.put(key, &vec![b'v'; bytes], "").map_err(|error| error.to_string())?;
     if response.status == 201 { Ok(()) } else { Err(format!("PUT: {}", response.status)) }

@@ -11,6 +11,7 @@
 mod client;
 mod crowds;
 mod data;
+mod greed;
 mod prices;
 mod server;
 
@@ -23,7 +24,7 @@ type Outcome = Result<String, String>;
 
 type Scenario = (&'static str, fn(&str) -> Outcome);
 
-const SCENARIOS: [Scenario; 14] = [
+const SCENARIOS: [Scenario; 16] = [
     ("baseline", crowds::baseline),
     ("slow-heads", crowds::slow_heads),
     ("slow-bodies", crowds::slow_bodies),
@@ -35,6 +36,8 @@ const SCENARIOS: [Scenario; 14] = [
     ("resets", crowds::resets),
     ("descriptors", crowds::descriptors),
     ("never-reads", crowds::never_reads),
+    ("greedy-readers", greed::greedy_readers),
+    ("unfinished-heads", greed::unfinished_heads),
     ("memory", data::memory),
     ("kills", data::kills),
     ("clock", data::clock),

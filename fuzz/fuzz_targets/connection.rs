@@ -193,6 +193,7 @@ fn drive(
             send(&mut output, &peer, share);
             match progress.flow {
                 Flow::Full => assert!(answered, "full without output"),
+                Flow::Busy => panic!("nobody else holds anything"),
                 Flow::More => break,
                 Flow::Close => {
                     driven.closed = true;

@@ -40,7 +40,7 @@ fn operation([kind, key, high, low, seconds, piece]: [u8; 6], scale: usize) -> O
         128..=223 => u32::from(seconds) % 4 + 1,
         _ => u32::from(seconds) * 40,
     };
-    match kind % 16 {
+    match kind % 20 {
         0..=4 => Operation::Get(key),
         5..=9 => Operation::Put { key, len, seconds },
         10..=11 => {
@@ -51,6 +51,10 @@ fn operation([kind, key, high, low, seconds, piece]: [u8; 6], scale: usize) -> O
         13 if choice < 128 => Operation::Thin(u64::from(number) % 1024),
         13 => Operation::Remove(key),
         14 => Operation::Pass(u32::from(number) % 4096),
+        16 => Operation::Hold(key),
+        17 => Operation::LetGo,
+        18 => Operation::Begin { key, len },
+        19 => Operation::Finish,
         _ => Operation::Maintain,
     }
 }

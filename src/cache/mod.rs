@@ -10,12 +10,13 @@ mod pages;
 mod plan;
 mod upload;
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::http::{
-    Framing, Handler, Method, Persistence, Refusal, Request, Requests, Responses, Status, Target,
-    Unstorable,
+    Framing, Handler, Method, Persistence, Postponed, Refusal, Request, Requests, Responses,
+    Status, Target, Unstorable,
 };
 use crate::invalid::{Invalid, check_number};
 use crate::net::Payload;
@@ -81,7 +82,12 @@ pub struct Cache {
     counters: Arc<Counters>,
     pages: Arc<Pages>,
     metrics: Snapshot,
+    /// Refusals of the store when it was last asked for them.
+    refusals_seen: u64,
 }
+
+/// What is to become of the batch after a response: its rest may have to wait.
+type Pace = ControlFlow<Postponed>;
 
 /// Sends a large value from where the store has it.
 #[derive(Debug)]
@@ -110,6 +116,13 @@ pub(crate) const FULL: Refusal = Refusal::new(
     "the value does not fit into the memory that --memory allows",
 );
 
+/// For the one kind of request that can't come again: its body has been dropped already.
+static BUSY: Refusal = Refusal {
+    status: Status::ServiceUnavailable,
+    reason: "slow readers hold the memory that the value needs; try again later",
+    field: Some(("Retry-After", "1")),
+};
+
 impl Cache {
     /// The handler of the loop that looks after `partition`.
     #[must_use]
@@ -123,7 +136,7 @@ impl Cache {
         store.adopt(partition);
         let counters = Arc::clone(&pages.cache[partition]);
         let metrics = Snapshot::default();
-        Self { store, partition, clock, settings, counters, pages, metrics }
+        Self { store, partition, clock, settings, counters, pages, metrics, refusals_seen: 0 }
     }
 
     /// What the request's path names, given its bytes after percent-decoding.
@@ -170,7 +183,7 @@ impl Cache {
         }
     }
 
-    /// Answers a request whose path has these bytes.
+    /// Answers a request whose path has these bytes. `Break`: it is not answered, but comes again.
     #[inline(always)] // Into the loop over a batch.
     fn answer(
         &mut self,
@@ -179,11 +192,12 @@ impl Cache {
         step: Step,
         now: Tick,
         responses: &mut Responses<'_>,
-    ) {
+    ) -> Pace {
         let Step { name, sighting } = step;
         let persistence = request.fields.persistence;
         if let Err(refusal) = self.check(request, name) {
-            return responses.refuse(request.method, persistence, *refusal);
+            responses.refuse(request.method, persistence, *refusal);
+            return Continue(());
         }
         match (name, request.method) {
             (_, Method::Options) => {
@@ -198,26 +212,34 @@ impl Cache {
                 match method {
                     Method::Put | Method::Post => self.write(key, request, now, responses),
                     Method::Delete => self.delete(key, request, now, responses),
-                    _ => self.read(key, request, now, responses),
+                    _ => return self.read(key, request, now, responses),
                 }
             }
             // `check` has refused everything else.
             _ => responses.empty(request.method, persistence, Status::NotFound),
         }
+        Continue(())
     }
 
     #[inline]
-    fn read(&self, key: Key<'_>, request: &Request<'_>, now: Tick, responses: &mut Responses<'_>) {
+    fn read(
+        &self,
+        key: Key<'_>,
+        request: &Request<'_>,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> Pace {
         let start = responses.bytes().len();
         if let Some(glimpse) = self.store.glimpse(key, now) {
             show(glimpse.value(), request, responses);
             if glimpse.holds() {
                 self.counters.hits.add(1);
-                return responses.count(request.method, Status::Ok);
+                responses.count(request.method, Status::Ok);
+                return Continue(());
             }
             responses.bytes().truncate(start);
         }
-        self.search(key, request, now, responses);
+        self.search(key, request, now, responses)
     }
 
     /// Answers a read of a key that is not where it was seen, or not small, or not there.
@@ -228,7 +250,7 @@ impl Cache {
         request: &Request<'_>,
         now: Tick,
         responses: &mut Responses<'_>,
-    ) {
+    ) -> Pace {
         let start = responses.bytes().len();
         let mut large = None;
         let hit = self.store.get(key, now, |value| {
@@ -244,14 +266,22 @@ impl Cache {
         });
         if hit.is_none() {
             responses.bytes().truncate(start);
-            return self.miss(request, responses);
+            self.miss(request, responses);
+            return Continue(());
+        }
+        let large = large.filter(|_| request.method != Method::Head);
+        let postponed = large.as_ref().and_then(|large| postpones(large, responses));
+        if let Some(why) = postponed {
+            responses.bytes().truncate(start);
+            return Break(why);
         }
         self.counters.hits.add(1);
         responses.count(request.method, Status::Ok);
-        if let Some(large) = large.filter(|_| request.method != Method::Head) {
+        if let Some(large) = large {
             let length = large.len();
             responses.payload(Box::new(LargePayload(large)), length);
         }
+        Continue(())
     }
 
     fn miss(&self, request: &Request<'_>, responses: &mut Responses<'_>) {
@@ -291,6 +321,14 @@ impl Cache {
             None => Expiry::NEVER,
         }
     }
+}
+
+/// Whether a large value has to wait until others have been sent, of this connection or of any.
+fn postpones(value: &LargeValue, responses: &Responses<'_>) -> Option<Postponed> {
+    if responses.is_full() {
+        return Some(Postponed::Full);
+    }
+    value.exceeds_share().then_some(Postponed::Busy)
 }
 
 /// Renders a small value, which the answer to HEAD goes without.
@@ -342,9 +380,12 @@ impl Handler for Cache {
     fn handle(&mut self, requests: Requests<'_>, plan: &mut Plan, responses: &mut Responses<'_>) {
         let now = self.clock.tick(responses.now());
         let mut path_of = plan.paths.again();
-        for (request, &step) in requests.iter().zip(&plan.steps) {
+        for (at, (request, &step)) in requests.iter().zip(&plan.steps).enumerate() {
             let path = path_of(&request).unwrap_or_default();
-            self.answer(&request, path, step, now, responses);
+            if let Break(why) = self.answer(&request, path, step, now, responses) {
+                responses.postpone(requests.len() - at, why);
+                break;
+            }
         }
         drop(path_of);
         plan.clear();
@@ -360,12 +401,25 @@ impl Handler for Cache {
             return Ok(Upload::ignored(&request));
         };
         let key = Key::new(path, hash);
-        let upload = self.store.upload(key);
+        let mut upload = self.store.upload(key);
         // Before its first byte: what is evicted for a value that can't fit is evicted in vain.
         if let Framing::Length(bytes) = request.fields.framing {
             upload.expect(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|Full| FULL)?;
         }
         Ok(Upload::value(&request, key, upload))
+    }
+
+    fn admit(&mut self, upload: &mut Upload, bytes: usize) -> bool {
+        upload.admit(bytes)
+    }
+
+    fn held_bytes(&self, upload: &Upload) -> usize {
+        upload.held_bytes()
+    }
+
+    fn is_busy(&mut self) -> bool {
+        let refusals = self.store.refusals();
+        std::mem::replace(&mut self.refusals_seen, refusals) != refusals
     }
 
     fn append(&mut self, upload: &mut Upload, bytes: &[u8]) -> Result<(), Refusal> {
@@ -388,7 +442,9 @@ impl Handler for Cache {
                 let name = self.name(&request, path);
                 let path = path.unwrap_or_default();
                 let step = Step { name, sighting: Sighting::NONE };
-                self.answer(&request, path, step, now, responses);
+                if self.answer(&request, path, step, now, responses).is_break() {
+                    responses.refuse(request.method, persistence, BUSY);
+                }
             }
         }
     }

@@ -67,6 +67,20 @@ impl Upload {
         })
     }
 
+    pub(super) fn admit(&mut self, more: usize) -> bool {
+        match self {
+            Self::Value { bytes, .. } => bytes.admit(more),
+            Self::Ignored(_) => true,
+        }
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Value { key, bytes, .. } => key.len() + bytes.heap_bytes(),
+            Self::Ignored(head) => head.path.len(),
+        }
+    }
+
     pub(super) fn append(&mut self, more: &[u8]) -> Result<(), Full> {
         match self {
             Self::Value { bytes, .. } => bytes.append(more),

@@ -27,14 +27,17 @@ pub enum Error {
     HeadTimeout,
     HeaderField,
     HeadersTooLarge,
+    HeadersTooLargeNow,
     HeadersTooMany,
     Host,
+    Pressure,
     RequestLine,
     RequestLineTooLong,
     Target,
     TooManyConnections,
     Trailer,
     TrailersTooLarge,
+    TurnTimeout,
     Version,
 }
 
@@ -47,11 +50,14 @@ impl Error {
             Self::BodyTimeout | Self::HeadTimeout => Status::RequestTimeout,
             Self::CodingUnsupported => Status::NotImplemented,
             Self::Expectation => Status::ExpectationFailed,
-            Self::HeadersTooLarge | Self::HeadersTooMany | Self::TrailersTooLarge => {
-                Status::HeaderFieldsTooLarge
-            }
+            Self::HeadersTooLarge
+            | Self::HeadersTooLargeNow
+            | Self::HeadersTooMany
+            | Self::TrailersTooLarge => Status::HeaderFieldsTooLarge,
             Self::RequestLineTooLong => Status::UriTooLong,
-            Self::TooManyConnections => Status::ServiceUnavailable,
+            Self::Pressure | Self::TooManyConnections | Self::TurnTimeout => {
+                Status::ServiceUnavailable
+            }
             Self::Version => Status::VersionNotSupported,
             _ => Status::BadRequest,
         }
@@ -79,14 +85,21 @@ impl Error {
             Self::HeadTimeout => "the request's head did not arrive within header-timeout",
             Self::HeaderField => "malformed header field",
             Self::HeadersTooLarge => "the request's head is longer than header-bytes-max",
+            Self::HeadersTooLargeNow => {
+                "the request's head is longer than the 4 KiB allowed while memory for heads is short"
+            }
             Self::HeadersTooMany => "more than 100 header fields",
             Self::Host => "an HTTP/1.1 request has exactly one valid Host field",
+            Self::Pressure => "the memory for unfinished requests is used up; try again later",
             Self::RequestLine => "malformed request line",
             Self::RequestLineTooLong => "the request line is longer than header-bytes-max",
             Self::Target => "malformed request target",
             Self::TooManyConnections => "connections-max connections are open; try again later",
             Self::Trailer => "malformed trailer field",
             Self::TrailersTooLarge => "the trailers are longer than header-bytes-max",
+            Self::TurnTimeout => {
+                "slow readers or uploads hold the memory that the value needs; try again later"
+            }
             Self::Version => "HTTP/1 is the only major version supported",
         }
     }

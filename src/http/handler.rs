@@ -40,7 +40,8 @@ pub trait Handler {
     /// Looks at the whole batch, when what [`prepare`](Self::prepare) asked for has arrived.
     fn prefetch(&mut self, _batch: &mut Self::Batch) {}
 
-    /// Appends exactly one response per request, in order, and empties `batch`.
+    /// Appends exactly one response per request, in order, and empties `batch`. The last requests
+    /// may be [postponed](Responses::postpone).
     fn handle(
         &mut self,
         requests: Requests<'_>,
@@ -56,6 +57,22 @@ pub trait Handler {
     fn begin(&mut self, _request: Request<'_>) -> Result<Self::Upload, Refusal> {
         const REASON: &str = "this server takes no bodies in pieces";
         Err(Refusal::new(Status::ContentTooLarge, REASON))
+    }
+
+    /// Asks for room for so many more bytes of a body. False if others use it now: the bytes are
+    /// then kept, and the handler is asked again later.
+    fn admit(&mut self, _upload: &mut Self::Upload, _bytes: usize) -> bool {
+        true
+    }
+
+    /// Bytes on the heap that an upload holds.
+    fn held_bytes(&self, _upload: &Self::Upload) -> usize {
+        0
+    }
+
+    /// Whether a request had to wait for others' since the last time that this was asked.
+    fn is_busy(&mut self) -> bool {
+        false
     }
 
     /// Takes the next bytes of a body.

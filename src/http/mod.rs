@@ -38,6 +38,6 @@ pub use method::{METHODS, Method};
 pub use origin::{Origin, Sender};
 pub use protocol::{Protocol, Session, Settings};
 pub use request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
-pub use response::Responses;
+pub use response::{Postponed, Responses};
 pub use status::Status;
 pub use target::{Target, percent_decode};

@@ -13,16 +13,14 @@ use super::head::{HeadParser, Parsed};
 use super::hosts::Hosts;
 use super::method::Method;
 use super::request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
-use super::response::{Heads, Responses};
+use super::response::{Heads, OUTPUT_PAYLOAD_BYTES_MAX, Postponed, Responses};
+use super::status::Status;
 use crate::invalid::{Invalid, check_number};
 use crate::net::{Class, Dismissal, Flow, Output, Progress, Service, Wait, Wake};
 
 /// Output that a connection may pile up before its requests have to wait until it is sent. One
 /// batch more can come on top.
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
-
-/// Payloads likewise: each keeps its value's memory from being used for something else.
-const OUTPUT_PAYLOADS_MAX: usize = 16;
 
 /// How HTTP is spoken.
 #[derive(Debug, Clone)]
@@ -182,11 +180,11 @@ impl<H: Handler> Protocol<H> {
         output: &'a mut Output,
         wake: &Wake,
     ) -> Responses<'a> {
-        let heads = heads.of(to_browser);
-        Responses { output, heads, whole: heads.whole.as_ref(), counters, now: wake.now }
+        let (heads, now) = (heads.of(to_browser), wake.now);
+        Responses { postponed: None, output, heads, whole: heads.whole.as_ref(), counters, now }
     }
 
-    /// Answers the batch that was parsed.
+    /// Answers the batch that was parsed. How many requests at its end are postponed, and why.
     fn answer(
         &mut self,
         class: Class,
@@ -194,14 +192,15 @@ impl<H: Handler> Protocol<H> {
         input: &[u8],
         output: &mut Output,
         wake: &Wake,
-    ) {
+    ) -> Option<(usize, Postponed)> {
         if batch.parsed.is_empty() {
-            return;
+            return None;
         }
         let heads = (&self.heads, batch.sender.is_browser());
         let mut responses = Self::responses(heads, &self.counters, output, wake);
         let requests = Requests { input, parsed: &batch.parsed, class };
         self.handler.handle(requests, &mut batch.work, &mut responses);
+        responses.postponed
     }
 
     /// Starts on a body that comes in pieces. False if the request is answered already, and the
@@ -256,15 +255,20 @@ impl<H: Handler> Protocol<H> {
         !at_once
     }
 
-    /// Takes what there is of the body under way. Whether it is complete.
+    /// Takes what there is of the body under way. Whether it is complete, or has to wait.
     fn take_body(
         &mut self,
         body: &mut Body<H::Upload>,
         input: &[u8],
         at: &mut usize,
-    ) -> Result<bool, Error> {
+    ) -> Result<Taken, Error> {
         let Body { sink, rest, .. } = body;
         let handler = &mut self.handler;
+        if let Sink::Upload(upload) = sink
+            && !handler.admit(upload, rest.bytes_in(&input[*at..]))
+        {
+            return Ok(Taken::Nothing);
+        }
         let mut append = |bytes: &[u8]| {
             if let Sink::Upload(upload) = sink
                 && let Err(refusal) = handler.append(upload, bytes)
@@ -278,12 +282,12 @@ impl<H: Handler> Protocol<H> {
                 append(&input[*at..*at + n]);
                 *at += n;
                 *left -= n as u64;
-                Ok(*left == 0)
+                Ok(if *left == 0 { Taken::All } else { Taken::Some })
             }
             Rest::Chunks(decoder) => {
                 let decoded = decoder.decode(&input[*at..], append)?;
                 *at += decoded.consumed;
-                Ok(decoded.complete)
+                Ok(if decoded.complete { Taken::All } else { Taken::Some })
             }
         }
     }
@@ -305,13 +309,13 @@ impl<H: Handler> Protocol<H> {
         let heads = (&self.heads, recipient.is_browser);
         let mut responses = Self::responses(heads, &self.counters, output, wake);
         let mut refusal = Refusal::new(error.status(), error.reason());
-        if error == Error::TooManyConnections {
+        if refusal.status == Status::ServiceUnavailable {
             refusal.field = Some(("Retry-After", "1"));
         }
         responses.refuse(recipient.method, Persistence::Close, refusal);
     }
 
-    /// Goes on with the body under way. `None` if it needs more input.
+    /// Goes on with the body under way. `None` if it is complete and the connection goes on.
     fn continue_body(
         &mut self,
         session: &mut Session<H::Upload>,
@@ -322,11 +326,11 @@ impl<H: Handler> Protocol<H> {
         wake: &Wake,
     ) -> Option<Flow> {
         match self.take_body(&mut body, input, at) {
-            Ok(false) => {
+            Ok(taken @ (Taken::Nothing | Taken::Some)) => {
                 session.body = Some(body);
-                Some(Flow::More)
+                Some(if taken == Taken::Some { Flow::More } else { Flow::Busy })
             }
-            Ok(true) => {
+            Ok(Taken::All) => {
                 if wake.last && *at == input.len() {
                     body.persistence = closing(body.persistence);
                 }
@@ -340,6 +344,31 @@ impl<H: Handler> Protocol<H> {
             }
         }
     }
+}
+
+/// What of a body was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// Nothing, since it has to wait.
+    Nothing,
+    Some,
+    All,
+}
+
+impl Rest {
+    /// How many bytes of the body the input has at most.
+    fn bytes_in(&self, input: &[u8]) -> usize {
+        match self {
+            Self::Bytes(left) => (*left).min(input.len() as u64) as usize,
+            Self::Chunks(_) => input.len(),
+        }
+    }
+}
+
+/// Where the first of the last `count` requests of a batch begins that itself begins at `start`.
+fn start_of_last(parsed: &[Parsed], count: usize, start: usize) -> usize {
+    let before = parsed.len().checked_sub(count + 1).and_then(|last| parsed.get(last));
+    before.map_or(start, |parsed| (parsed.body_at + parsed.body_len) as usize)
 }
 
 /// The same persistence on a connection that closes after all.
@@ -392,12 +421,12 @@ impl<H: Handler> Service for Protocol<H> {
         let mut at = 0;
         let mut answered = 0;
         let flow = loop {
-            if output.len() >= output_max || output.inserts() >= OUTPUT_PAYLOADS_MAX {
+            if output.len() >= output_max || output.payload_bytes() >= OUTPUT_PAYLOAD_BYTES_MAX {
                 break Flow::Full;
             }
             if let Some(body) = session.body.take() {
                 match self.continue_body(session, body, input, &mut at, output, wake) {
-                    Some(Flow::More) => break Flow::More,
+                    Some(flow @ (Flow::More | Flow::Busy)) => break flow,
                     ended => {
                         answered += 1;
                         if let Some(flow) = ended {
@@ -411,7 +440,7 @@ impl<H: Handler> Service for Protocol<H> {
                 self.prefetch(batch);
             }
             let Some((mut end, end_at)) = batch.end.take() else { break Flow::More };
-            at = end_at;
+            let start = std::mem::replace(&mut at, end_at);
             if let (End::Input | End::Batch, true, [.., parsed]) =
                 (&end, wake.last && at == input.len(), &mut batch.parsed[..])
             {
@@ -419,7 +448,12 @@ impl<H: Handler> Service for Protocol<H> {
                 end = End::Close;
             }
             answered += batch.parsed.len();
-            self.answer(session.class, batch, input, output, wake);
+            if let Some((count, why)) = self.answer(session.class, batch, input, output, wake) {
+                answered -= count;
+                at = start_of_last(&batch.parsed, count, start);
+                session.scanned = 0;
+                break if why == Postponed::Full { Flow::Full } else { Flow::Busy };
+            }
             match end {
                 End::Batch => {}
                 End::Input => break Flow::More,
@@ -455,12 +489,25 @@ impl<H: Handler> Service for Protocol<H> {
         }
     }
 
+    fn held_bytes(&self, session: &Self::Session) -> usize {
+        let Some(body) = &session.body else { return 0 };
+        let Sink::Upload(upload) = &body.sink else { return 0 };
+        self.handler.held_bytes(upload)
+    }
+
+    fn is_busy(&mut self) -> bool {
+        self.handler.is_busy()
+    }
+
     fn dismiss(&mut self, session: &mut Self::Session, why: Dismissal, output: &mut Output) {
         let recipient = session.body.take().map_or(Recipient::UNKNOWN, |body| Recipient::of(&body));
         let error = match why {
             Dismissal::Refused => Error::TooManyConnections,
             Dismissal::HeadTimeout => Error::HeadTimeout,
             Dismissal::BodyTimeout => Error::BodyTimeout,
+            Dismissal::TurnTimeout => Error::TurnTimeout,
+            Dismissal::LongHead => Error::HeadersTooLargeNow,
+            Dismissal::Pressure => Error::Pressure,
         };
         let now = std::time::Instant::now();
         self.heads.refresh(now);

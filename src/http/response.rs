@@ -154,9 +154,25 @@ fn says_nothing(persistence: Persistence) -> bool {
     matches!(persistence, Persistence::Default | Persistence::OldClose)
 }
 
+/// Payloads that a connection may pile up before its requests have to wait until they are sent, in
+/// bytes: each keeps its value's memory from being used for something else. The last one comes on
+/// top.
+pub(super) const OUTPUT_PAYLOAD_BYTES_MAX: usize = 256 << 10;
+
+/// Why the last requests of a batch are not answered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Postponed {
+    /// The output is full.
+    Full,
+    /// What they need is in use.
+    Busy,
+}
+
 /// Appends responses to a connection's output.
 #[derive(Debug)]
 pub struct Responses<'a> {
+    /// Requests at the end of the batch that are to come again, and why.
+    pub(super) postponed: Option<(usize, Postponed)>,
     pub(super) output: &'a mut Output,
     pub(super) heads: &'a Rendered,
     /// The whole ones of `heads`, if there are any.
@@ -207,6 +223,17 @@ impl Responses<'_> {
         let out = self.output.bytes();
         out.extend_from_slice(digits.format(length).as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
+    }
+
+    /// Whether the payloads are so many that requests for more have to wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.output.payload_bytes() >= OUTPUT_PAYLOAD_BYTES_MAX
+    }
+
+    /// Leaves the last `requests` of the batch without a response; they come again.
+    pub fn postpone(&mut self, requests: usize, why: Postponed) {
+        self.postponed = Some((requests, why));
     }
 
     /// Appends a body that is sent from where it lies, behind a head.

@@ -16,6 +16,9 @@ pub(super) const RECEIVED_BYTES_PER_TURN_MAX: usize = 64 << 10;
 /// The same when the loop is under memory pressure.
 const RECEIVED_BYTES_UNDER_PRESSURE_MAX: usize = 4 << 10;
 
+/// The longest start of a head that a connection may hold when the loop is under memory pressure.
+const HEAD_BYTES_UNDER_PRESSURE_MAX: usize = 4 << 10;
+
 /// Capacity of the loop's shared output that is kept between batches; a larger one goes back.
 const OUTPUT_BYTES_KEPT_MAX: usize = 1 << 20;
 
@@ -33,6 +36,9 @@ pub(super) struct Limits {
     pub(super) body: Duration,
     pub(super) linger: Duration,
     pub(super) rate: MinRate,
+    pub(super) turn: Duration,
+    /// How long a peer may leave a large value or a body waiting while others wait for their turn.
+    pub(super) stall: Duration,
 }
 
 impl Limits {
@@ -42,6 +48,7 @@ impl Limits {
             Wait::Head => self.head,
             Wait::Body => self.body,
             Wait::Linger => self.linger,
+            Wait::Turn => self.turn,
         }
     }
 }
@@ -73,6 +80,8 @@ pub(super) enum Next {
     Wait,
     /// More to do, when the other connections had their turn.
     Again,
+    /// What it needs is in use: to be tried again a little later.
+    Later,
     /// Done with.
     Close,
 }
@@ -98,6 +107,10 @@ pub(super) struct Connection<T> {
     pub(super) queued: bool,
     /// `input` may hold complete messages that had no room in the output.
     stalled: bool,
+    /// The first of them has to wait for what others use.
+    busy: bool,
+    /// Bytes of memory that are held for its input, output and session, as of its last step.
+    pub(super) held_bytes: usize,
     /// The service has closed the connection; the rest is sending and lingering.
     closing: bool,
     lingered_bytes: usize,
@@ -120,6 +133,8 @@ impl<T> Connection<T> {
             starved: false,
             queued: false,
             stalled: false,
+            busy: false,
+            held_bytes: 0,
             closing: false,
             lingered_bytes: 0,
             wait: Wait::Idle,
@@ -134,7 +149,7 @@ impl<T> Connection<T> {
         let is_ready = match self.wait {
             Wait::Send => self.writable,
             Wait::Body => self.readable,
-            Wait::Idle | Wait::Head | Wait::Linger => false,
+            Wait::Idle | Wait::Head | Wait::Turn | Wait::Linger => false,
         };
         if self.queued && is_ready {
             return false;
@@ -155,15 +170,33 @@ impl<T> Connection<T> {
         starved
     }
 
+    /// Whether the peer has left a large value, or a body, waiting for so long that others who wait
+    /// for their turn come first.
+    pub(super) fn is_stalling(&self, now: Instant, limits: &Limits) -> bool {
+        let holds = match self.wait {
+            Wait::Send => self.output.as_ref().is_some_and(|output| output.payload_bytes() > 0),
+            Wait::Body => true,
+            _ => false,
+        };
+        holds && !self.queued && now >= self.waits_since(limits) + limits.stall
+    }
+
+    /// When the connection began to wait for what it waits for now.
+    pub(super) fn waits_since(&self, limits: &Limits) -> Instant {
+        self.deadline - limits.of(self.wait)
+    }
+
     /// Whether an earlier response is still on its way.
     pub(super) fn is_sending(&self) -> bool {
         self.output.is_some()
     }
 
-    /// Bytes of memory that the connection holds for its input and output.
+    /// Counts the bytes of memory that are held for the connection. Before and now.
     #[inline]
-    pub(super) fn held_bytes(&self) -> usize {
-        self.input.capacity() + self.output.as_ref().map_or(0, |output| output.held_bytes())
+    pub(super) fn count_held<S: Service<Session = T>>(&mut self, service: &S) -> (usize, usize) {
+        let output = self.output.as_ref().map_or(0, |output| output.held_bytes());
+        let now = self.input.capacity() + output + service.held_bytes(&self.session);
+        (std::mem::replace(&mut self.held_bytes, now), now)
     }
 
     /// Receives, if receiving is what the connection's next step is about, and has the service look
@@ -199,6 +232,7 @@ impl<T> Connection<T> {
     /// Does what the connection's state allows, at most one batch.
     pub(super) fn step<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         match self.try_step(cx) {
+            Ok(_) if cx.pressed && self.holds_long_head() => self.dismiss(Dismissal::LongHead, cx),
             Ok(next) => next,
             // A reset or a broken pipe: the peer is gone and there is nobody to tell.
             Err(_) => Next::Close,
@@ -243,6 +277,10 @@ impl<T> Connection<T> {
         self.respond(progress, cx)
     }
 
+    fn holds_long_head(&self) -> bool {
+        self.wait == Wait::Head && !self.stalled && self.input.len() > HEAD_BYTES_UNDER_PRESSURE_MAX
+    }
+
     fn wake<S: Service>(&self, cx: &Context<'_, S>) -> Wake {
         Wake { now: cx.now, last: cx.draining && !self.readable, pressed: cx.pressed }
     }
@@ -265,7 +303,8 @@ impl<T> Connection<T> {
         progress: Progress,
         cx: &mut Context<'_, S>,
     ) -> io::Result<Next> {
-        self.stalled = progress.flow == Flow::Full;
+        self.busy = progress.flow == Flow::Busy;
+        self.stalled = self.busy || progress.flow == Flow::Full;
         if progress.flow == Flow::Close {
             self.closing = true;
             self.input = Vec::new();
@@ -343,6 +382,9 @@ impl<T> Connection<T> {
         if self.output.is_some() {
             return if self.writable { Next::Again } else { Next::Wait };
         }
+        if self.busy {
+            return Next::Later;
+        }
         let idle = cx.draining && self.wait == Wait::Idle;
         if self.stalled || self.readable || idle { Next::Again } else { Next::Wait }
     }
@@ -380,10 +422,12 @@ impl<T> Connection<T> {
         cx: &Context<'_, S>,
     ) {
         // Whoever has more answers to come than there is room for is still to read.
-        let wait = if self.output.is_some() || self.stalled {
+        let wait = if self.output.is_some() || (self.stalled && !self.busy) {
             Wait::Send
         } else if self.closing {
             Wait::Linger
+        } else if self.busy {
+            Wait::Turn
         } else {
             cx.service.waits_for(&self.session, !self.input.is_empty())
         };
@@ -432,11 +476,25 @@ impl<T> Connection<T> {
         match self.wait {
             Wait::Head => self.dismiss(Dismissal::HeadTimeout, cx),
             Wait::Body => self.dismiss(Dismissal::BodyTimeout, cx),
-            Wait::Send => {
-                // What the kernel holds for the peer goes with the connection, not minutes later.
-                self.socket.reset_on_close();
-                Next::Close
-            }
+            Wait::Send => self.give_up_reader(),
+            Wait::Turn => self.dismiss(Dismissal::TurnTimeout, cx),
+            Wait::Idle | Wait::Linger => Next::Close,
+        }
+    }
+
+    /// Closes on a peer that does not read. What the kernel holds for it goes with the connection, not
+    /// minutes later.
+    fn give_up_reader(&self) -> Next {
+        self.socket.reset_on_close();
+        Next::Close
+    }
+
+    /// Gives up what is held for the connection, since others need it.
+    pub(super) fn shed<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
+        cx.counters.shed.add(1);
+        match self.wait {
+            Wait::Head | Wait::Body | Wait::Turn => self.dismiss(Dismissal::Pressure, cx),
+            Wait::Send => self.give_up_reader(),
             Wait::Idle | Wait::Linger => Next::Close,
         }
     }
@@ -444,8 +502,10 @@ impl<T> Connection<T> {
     /// Whether a peer that seems not to read has made room, and enough: the event that there is
     /// room comes only when a third of the socket's buffer is free.
     fn takes_more<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> bool {
+        let deadline = self.deadline;
         self.writable = true;
-        self.flush(LAST_SHARE_BYTES, cx).is_ok() && cx.now < self.deadline && !self.is_too_slow()
+        // Bytes that went have moved the deadline.
+        self.flush(LAST_SHARE_BYTES, cx).is_ok() && self.deadline > deadline && !self.is_too_slow()
     }
 
     /// Sends the service's last words and closes.

@@ -14,6 +14,12 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Says what there is of something that goes up and down. Only for the thread that owns it.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The count so far.
     #[must_use]
     #[inline]
@@ -76,6 +82,10 @@ pub struct Counters {
     pub sent_bytes: Counter,
     /// Connections closed because a wait took too long.
     pub timeouts: Counter,
+    /// Bytes held for connections: what is neither answered nor sent yet.
+    pub held_bytes: Counter,
+    /// Connections closed to keep these bytes within their limit.
+    pub shed: Counter,
     /// Messages answered per connection and wake.
     pub batch_messages: Histogram,
     /// Microseconds from waking up to the end of the send, once per connection and wake.

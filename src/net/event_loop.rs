@@ -36,9 +36,20 @@ const CHECKED_PER_TURN_MAX: usize = 1024;
 /// long as it does elsewhere.
 const CHORE_MAX: Duration = Duration::from_millis(1);
 
-/// Input and output held for the connections of one loop before each of them is kept short, in
-/// bytes. What comes on top is a small response and a small read per connection.
-const HELD_BYTES_MAX: usize = 32 << 20;
+/// What may be held for the connections of all loops together, in bytes: received and not answered
+/// yet, answered and not sent yet, large values not counted. From half of its share on, a loop keeps
+/// each of its connections short. When all of it but a sixteenth is held, which is for the connections
+/// at hand, those that have waited longest are closed.
+const HELD_BYTES_MAX: usize = 64 << 20;
+
+/// A loop's share at least.
+const HELD_BYTES_PER_LOOP_MIN: usize = 4 << 20;
+
+/// How often those are tried again whose turn has not come.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// How many of them at a time.
+const RETRIES_PER_TURN_MAX: usize = 256;
 
 /// Bytes of large values, and of what sockets had no room for before, that are sent in one turn: so
 /// that a turn stays short when thousands want large values. Small responses come on top.
@@ -53,6 +64,13 @@ pub(super) struct LoopSettings {
     /// Most bytes that the service leaves unconsumed when it asks for more.
     pub(super) input_bytes_max: usize,
     pub(super) busy_poll: bool,
+    /// Bytes that may be held for the connections.
+    pub(super) held_bytes_max: usize,
+}
+
+/// What may be held for the connections of one of so many loops, in bytes.
+pub(super) fn held_bytes_max(loops: usize) -> usize {
+    (HELD_BYTES_MAX / loops).max(HELD_BYTES_PER_LOOP_MIN)
 }
 
 /// A slot's connection and how many connections the slot has had before: part of the token,
@@ -76,6 +94,9 @@ pub(super) struct EventLoop<'a, S: Service> {
     queue: Vec<Token>,
     /// Those of them that have output left from an earlier turn, in the order in which they go on.
     backlog: VecDeque<Token>,
+    /// Those that are to be tried again a little later, in the order in which they began to wait.
+    waiting: VecDeque<Token>,
+    next_retry: Instant,
     lanes: [Lane<S::Batch>; LANES_MAX],
     output: Output,
     now: Instant,
@@ -83,11 +104,15 @@ pub(super) struct EventLoop<'a, S: Service> {
     /// When the check that is under way, or the last one, began, and how long after the one before.
     checked_at: Instant,
     elapsed: Duration,
+    /// In the round that is under way, whether messages wait for what others use.
+    others_wait: bool,
     /// Where the check for overdue connections goes on; none is under way at `usize::MAX`.
     check_at: usize,
     draining: bool,
-    /// Memory of all connections' inputs and outputs.
+    /// Memory that is held for all connections.
     held_bytes: usize,
+    /// Connections for which some is, who has waited longest last; made when the limit is passed.
+    holders: Vec<(Instant, Token)>,
     /// What each connection of the turn at hand may send, and all of them together.
     send_share: usize,
     send_budget: usize,
@@ -114,12 +139,16 @@ impl<'a, S: Service> EventLoop<'a, S> {
             generation: 0,
             queue: Vec::new(),
             backlog: VecDeque::new(),
+            waiting: VecDeque::new(),
+            next_retry: now,
+            holders: Vec::new(),
             lanes: std::array::from_fn(|_| Lane::new(settings.input_bytes_max)),
             output: Output::default(),
             now,
             next_check: now + TICK,
             checked_at: now,
             elapsed: Duration::ZERO,
+            others_wait: false,
             check_at: usize::MAX,
             draining: false,
             held_bytes: 0,
@@ -139,7 +168,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
         loop {
             let waiting = !self.queue.is_empty() || !self.backlog.is_empty();
             let busy = more || self.settings.busy_poll || waiting;
-            let timeout = if busy { Duration::ZERO } else { TICK };
+            let idle = if self.waiting.is_empty() { TICK } else { RETRY };
+            let timeout = if busy { Duration::ZERO } else { idle };
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(explain("can't wait for events (epoll_wait)")(error));
@@ -169,6 +199,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 self.send_budget = SENT_BYTES_PER_TURN_MAX;
             }
             self.send_backlog();
+            self.retry();
             more = self.service.turn(&Wake { now: self.now, last: false, pressed: false });
             more |= self.check_overdue();
             if self.draining && self.connections.is_empty() && self.mailbox.is_empty() {
@@ -271,6 +302,52 @@ impl<'a, S: Service> EventLoop<'a, S> {
         }
     }
 
+    /// Tries those again whose turn had not come.
+    fn retry(&mut self) {
+        if self.waiting.is_empty() || self.now < self.next_retry {
+            return;
+        }
+        self.next_retry = self.now + RETRY;
+        for _ in 0..self.waiting.len().min(RETRIES_PER_TURN_MAX) {
+            let Some(token) = self.waiting.pop_front() else { return };
+            if let Some(key) = self.live(token) {
+                self.connections[key].connection.queued = false;
+                self.with(key, 0, Connection::step);
+            }
+        }
+        self.shed();
+    }
+
+    /// Closes connections for which memory is held, those first that have waited longest, until it
+    /// is within its limit. None of them may be at hand.
+    fn shed(&mut self) {
+        let bytes_max = self.settings.held_bytes_max;
+        while self.held_bytes > bytes_max - bytes_max / 16 {
+            if self.holders.is_empty() {
+                self.collect_holders();
+            }
+            let Some((since, token)) = self.holders.pop() else { return };
+            let limits = &self.settings.limits;
+            let waits = |key: &usize| {
+                let connection = &self.connections[*key].connection;
+                connection.held_bytes > 0 && connection.waits_since(limits) == since
+            };
+            if let Some(key) = self.live(token).filter(waits) {
+                self.with(key, 0, Connection::shed);
+            }
+        }
+    }
+
+    fn collect_holders(&mut self) {
+        let limits = &self.settings.limits;
+        let holders = self.connections.iter().filter(|(_, slot)| slot.connection.held_bytes > 0);
+        self.holders.extend(holders.map(|(key, slot)| {
+            let token = Token((slot.generation as usize) << KEY_BITS | key);
+            (slot.connection.waits_since(limits), token)
+        }));
+        self.holders.sort_unstable_by_key(|&(since, _)| std::cmp::Reverse(since));
+    }
+
     /// Gives the first few connections their turn, one per lane. Returns the others.
     fn drive<'t>(&mut self, tokens: &'t [Token]) -> &'t [Token] {
         let mut prepared = 0;
@@ -300,6 +377,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             connection.queued = false;
             self.with(key, lane, Connection::step);
         }
+        self.shed();
         rest
     }
 
@@ -326,7 +404,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             draining: self.draining,
             send_share: self.send_share,
             send_budget: &mut self.send_budget,
-            pressed: self.held_bytes > HELD_BYTES_MAX,
+            pressed: self.held_bytes > self.settings.held_bytes_max / 2,
         };
         Some((connection, cx))
     }
@@ -339,10 +417,12 @@ impl<'a, S: Service> EventLoop<'a, S> {
         step: impl FnOnce(&mut Connection<S::Session>, &mut Context<'_, S>) -> Next,
     ) {
         let Some((connection, mut cx)) = self.at_hand(key, lane) else { return };
-        let before = connection.held_bytes();
         let next = step(connection, &mut cx);
-        let after = connection.held_bytes();
-        self.held_bytes = self.held_bytes + after - before;
+        let (before, after) = connection.count_held(cx.service);
+        if before != after {
+            self.held_bytes = self.held_bytes + after - before;
+            self.counters.held_bytes.set(self.held_bytes as u64);
+        }
         self.after(key, next);
     }
 
@@ -361,10 +441,18 @@ impl<'a, S: Service> EventLoop<'a, S> {
                     self.queue.push(token);
                 }
             }
+            Next::Later => {
+                let slot = &mut self.connections[key];
+                let token = Token((slot.generation as usize) << KEY_BITS | key);
+                if !std::mem::replace(&mut slot.connection.queued, true) {
+                    self.waiting.push_back(token);
+                }
+            }
             Next::Close => {
                 // Closing the descriptor takes it out of the poll.
                 let slot = self.connections.remove(key);
-                self.held_bytes -= slot.connection.held_bytes();
+                self.held_bytes -= slot.connection.held_bytes;
+                self.counters.held_bytes.set(self.held_bytes as u64);
                 // The acceptor first: whoever reads that one has left finds its place free.
                 self.mailbox.close_one();
                 self.counters.closed.add(1);
@@ -384,6 +472,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             self.elapsed = (self.now - self.checked_at).min(2 * TICK);
             self.checked_at = self.now;
             self.check_at = 0;
+            self.others_wait = self.service.is_busy();
             // Waking the loop may have failed.
             self.take_mail();
         }
@@ -395,8 +484,11 @@ impl<'a, S: Service> EventLoop<'a, S> {
             self.check_at += 1;
             let (now, elapsed) = (self.now, self.elapsed);
             let Some(slot) = self.connections.get_mut(key) else { continue };
-            let retries = slot.connection.retry();
-            if slot.connection.is_overdue(now, elapsed) {
+            let connection = &mut slot.connection;
+            let retries = connection.retry();
+            let is_due = connection.is_overdue(now, elapsed)
+                || (self.others_wait && connection.is_stalling(now, &self.settings.limits));
+            if is_due {
                 self.with(key, 0, Connection::expire);
                 // What a socket holds that closes is given back page by page.
                 if start.elapsed() > CHORE_MAX {

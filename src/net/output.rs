@@ -59,6 +59,8 @@ pub struct Output {
     bytes: Vec<u8>,
     sent: usize,
     inserts: VecDeque<Insert>,
+    /// What is left to send of the payloads.
+    payload_bytes: usize,
 }
 
 impl Output {
@@ -71,6 +73,7 @@ impl Output {
     /// Appends a payload that is sent from where it lies.
     pub fn insert(&mut self, payload: Box<dyn Payload>, len: usize) {
         if len > 0 {
+            self.payload_bytes += len;
             self.inserts.push_back(Insert { at: self.bytes.len(), payload, sent: 0, len });
         }
     }
@@ -80,6 +83,13 @@ impl Output {
     #[inline]
     pub fn inserts(&self) -> usize {
         self.inserts.len()
+    }
+
+    /// Bytes of payloads that are waiting to be sent.
+    #[must_use]
+    #[inline]
+    pub fn payload_bytes(&self) -> usize {
+        self.payload_bytes
     }
 
     /// Bytes held in memory of its own, payloads not counted.
@@ -185,6 +195,7 @@ impl Output {
             n -= before;
             let part = (insert.len - insert.sent).min(n);
             insert.sent += part;
+            self.payload_bytes -= part;
             n -= part;
             if insert.sent < insert.len {
                 return;
@@ -202,7 +213,9 @@ impl Output {
         for insert in &mut inserts {
             insert.at -= self.sent;
         }
-        let rest = Self { bytes: self.bytes[self.sent..].to_vec(), sent: 0, inserts };
+        let payload_bytes = std::mem::take(&mut self.payload_bytes);
+        let rest =
+            Self { bytes: self.bytes[self.sent..].to_vec(), sent: 0, inserts, payload_bytes };
         self.bytes.clear();
         self.sent = 0;
         rest

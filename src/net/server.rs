@@ -16,7 +16,7 @@ use super::address::Address;
 use super::affinity::{self, Cores};
 use super::connection::Limits;
 use super::counters::{Counter, Counters};
-use super::event_loop::{EventLoop, LoopSettings};
+use super::event_loop::{EventLoop, LoopSettings, held_bytes_max};
 use super::listener::Listener;
 use super::mailbox::{self, Mailbox, Orders};
 use super::output::Output;
@@ -41,6 +41,11 @@ const MIN_RATE_MAX: u64 = 1 << 30;
 
 /// All permission bits of a file.
 const UNIX_MODE_MAX: u32 = 0o777;
+/// How long a message waits for its turn, when slow peers hold the memory that it needs.
+const TURN: Duration = Duration::from_secs(10);
+
+/// How long they may stand still meanwhile.
+const STALL: Duration = Duration::from_secs(5);
 
 /// How a server runs.
 #[derive(Debug, Clone)]
@@ -309,7 +314,7 @@ impl Server {
                 let (make, stopper, mailbox) = (&make, &self.stopper, &mailboxes[index]);
                 let (orders, counters) = (&orders, &self.counters[index]);
                 let core = self.settings.pin.then_some(self.cores[index]);
-                let settings = loop_settings(&self.settings);
+                let settings = loop_settings(&self.settings, self.cores.len());
                 let runs = runs.clone();
                 let body = move || {
                     core.map_or(Ok(()), affinity::pin)?;
@@ -356,7 +361,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-fn loop_settings(settings: &Settings) -> LoopSettings {
+fn loop_settings(settings: &Settings, loops: usize) -> LoopSettings {
     LoopSettings {
         limits: Limits {
             idle: settings.idle_timeout,
@@ -364,9 +369,12 @@ fn loop_settings(settings: &Settings) -> LoopSettings {
             body: settings.body_timeout,
             linger: LINGER,
             rate: MinRate { bytes_per_second: settings.min_rate, grace: settings.min_rate_grace },
+            turn: TURN,
+            stall: STALL,
         },
         input_bytes_max: settings.input_bytes_max,
         busy_poll: settings.busy_poll,
+        held_bytes_max: held_bytes_max(loops),
     }
 }
 

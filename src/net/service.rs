@@ -46,6 +46,9 @@ pub enum Flow {
     More,
     /// The output is full: call again with the bytes that were left when it has been sent.
     Full,
+    /// The next message has to wait for what others use now: call again with the bytes that were
+    /// left, a little later.
+    Busy,
     /// Send what there is, then close, lingering until the peer has read it.
     Close,
 }
@@ -70,6 +73,8 @@ pub enum Wait {
     Head,
     /// The rest of a message's body. The limit starts again with every byte that comes.
     Body,
+    /// Its turn, since what it needs is in use. The limit covers all of it.
+    Turn,
     /// The peer to read what it was sent. The limit starts again with every byte that goes.
     Send,
     /// The peer to close after the last response. The limit covers all of it.
@@ -85,6 +90,13 @@ pub enum Dismissal {
     HeadTimeout,
     /// A [`Wait::Body`] took too long.
     BodyTimeout,
+    /// A [`Wait::Turn`] took too long.
+    TurnTimeout,
+    /// The loop's connections hold much memory, and this one the start of a long head.
+    LongHead,
+    /// The loop's connections hold all the memory that they may, and this one has for the longest
+    /// time.
+    Pressure,
 }
 
 /// A protocol: turns received bytes into bytes to send. One per event loop.
@@ -129,6 +141,16 @@ pub trait Service {
     /// What the connection waits for when it has no output to send; `buffered` says whether
     /// unconsumed input is held for it.
     fn waits_for(&self, session: &Self::Session, buffered: bool) -> Wait;
+
+    /// Bytes on the heap that the session holds.
+    fn held_bytes(&self, _session: &Self::Session) -> usize {
+        0
+    }
+
+    /// Whether a message had to wait for others' since the last time that this was asked.
+    fn is_busy(&mut self) -> bool {
+        false
+    }
 
     /// The connection is about to be closed by the server: appends the last words.
     fn dismiss(&mut self, session: &mut Self::Session, why: Dismissal, output: &mut Output);

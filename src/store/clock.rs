@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 const TICKS_PER_SECOND: u32 = 8;
 
-/// Longest time to live, in seconds (17 years). Longer ones are cut to it.
-pub const TTL_SECONDS_MAX: u32 = (u32::MAX / 2) / TICKS_PER_SECOND;
+/// Longest time to live, in seconds: 3,650 days. Longer ones are cut to it. The clock itself goes on for
+/// 17 years, so that it holds in the first seven of a process's life.
+pub const TTL_SECONDS_MAX: u32 = 3_650 * 86_400;
+
+const _: () = assert!(TTL_SECONDS_MAX < u32::MAX / TICKS_PER_SECOND / 17 * 10);
 
 /// Slack that keeps "at least the TTL" true although a tick is rounded down and the time stamp
 /// of a write is as old as the turn of the loop that it is part of.
@@ -99,6 +102,16 @@ mod tests {
             assert!(!expiry.is_due(clock.tick(written + Duration::from_millis(1_000))));
             assert!(expiry.is_due(clock.tick(written + Duration::from_millis(2_000))));
         }
+    }
+
+    #[test]
+    fn the_longest_life_is_3650_days() {
+        let expiry = Expiry::after(Tick(0), u32::MAX);
+        assert!(!expiry.is_due(Tick(0).plus_seconds(3_650 * 86_400)));
+        assert!(expiry.is_due(Tick(0).plus_seconds(3_650 * 86_400 + 1)));
+        let seven_years = Tick(0).plus_seconds(7 * 365 * 86_400);
+        let expiry = Expiry::after(seven_years, u32::MAX);
+        assert!(!expiry.is_due(seven_years.plus_seconds(3_650 * 86_400)));
     }
 
     #[test]

@@ -194,6 +194,9 @@ impl<'a> Writer<'a> {
     /// be in another queue then. False if both are empty.
     fn evict_from(&mut self, kind: Kind) -> bool {
         let other = if kind == Kind::Main { Kind::Small } else { Kind::Main };
+        // What is pinned weighs in its queue, but can't be evicted: then it is the other one's turn.
+        let is_pinned = self.pinned_in.take() == Some(kind);
+        let (kind, other) = if is_pinned { (other, kind) } else { (kind, other) };
         let oldest = |kind| Some((kind, self.keeper.log.queue(kind).oldest()?));
         let Some((kind, page)) = oldest(kind).or_else(|| oldest(other)) else { return false };
         let pages = &self.partition.pages;
@@ -227,7 +230,16 @@ impl<'a> Writer<'a> {
         let mark = found.slot.mark();
         let stays = if kind == Kind::Main { mark > 0 } else { mark >= PROMOTE_MARK };
         let expired = entry.header.expiry().is_due(self.now);
-        if stays && !expired && self.effort < EFFORT_WITH_MARKS_MAX {
+        let is_patient = self.effort < EFFORT_WITH_MARKS_MAX;
+        let is_pinned = self.is_pinned(&entry);
+        if is_pinned {
+            self.pinned_in = Some(kind);
+        }
+        let is_spared = is_pinned || (self.spared == Some(hash) && is_patient);
+        if is_spared && !expired && self.move_to(Kind::Main, found, &entry, hash, mark) {
+            return;
+        }
+        if stays && !expired && is_patient {
             let is_shifting = self.partition.policy.share().is_shifting();
             let mark = if kind == Kind::Main && !is_shifting { mark - 1 } else { 0 };
             if self.move_to(Kind::Main, found, &entry, hash, mark) {

@@ -3,13 +3,14 @@
 //! Such a value is a chain of pages, linked by their records. The entry in the log counts as one
 //! reference and each [`LargeValue`] as another; who lets go of the last one frees the pages. A
 //! reference is taken under the partition's mutex, while the entry is in the index, so that no
-//! value comes back to life.
+//! value comes back to life. As long as a reader has one, evicting the value would free nothing.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::entry::KEY_BYTES_MAX;
+use super::entry::{Entry, KEY_BYTES_MAX};
 use super::memory::bytes_of;
 use super::pages::{Kind, NONE, PAGE_BYTES, PAGE_CHARGE, Pages, Room};
 use super::partition::{Content, Writer, is_small};
@@ -18,6 +19,17 @@ use super::{Expiry, Full, Key, Shortage, Tick, Written};
 
 /// Pages that an upload asks for under one lock.
 const PAGES_PER_LOCK_MAX: usize = 8;
+
+/// Pages in a row that are shown as one piece: more than is sent at once.
+const PAGES_PER_PIECE_MAX: usize = 128;
+
+/// The entry's reference, among those of the readers, of which there are fewer.
+const STORED: u32 = 1 << 31;
+
+/// What a value of so many bytes costs of the memory limit, its entry not counted.
+fn charge(bytes: usize) -> u64 {
+    bytes.div_ceil(PAGE_BYTES) as u64 * PAGE_CHARGE
+}
 
 /// The pages of a large value.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +74,7 @@ impl Chain {
     /// Notes in the first page's record what freeing the value needs, with one reference.
     pub(super) fn seal(&self, pages: &Pages) {
         let record = pages.record(self.first);
-        record.references().store(1, Ordering::Relaxed);
+        record.references().store(STORED, Ordering::Relaxed);
         record.chain_pages().store(self.pages, Ordering::Relaxed);
         record.chain_last().store(self.last, Ordering::Relaxed);
     }
@@ -74,21 +86,50 @@ impl Chain {
 }
 
 impl Writer<'_> {
-    /// Takes a reference to a large value.
-    fn hold(&self, first: u32) {
-        self.partition.pages.record(first).references().fetch_add(1, Ordering::Relaxed);
+    /// Takes a reader's reference to a large value. What it costs if it is the only one.
+    fn pin(&self, first: u32) -> Option<u64> {
+        let record = self.partition.pages.record(first);
+        let before = record.references().fetch_add(1, Ordering::Relaxed);
+        (before == STORED).then(|| self.charge_of(first))
     }
 
-    /// Lets go of a reference, and of the pages if it was the last one.
-    pub(super) fn release(&mut self, first: u32) {
+    /// Lets go of a reader's reference. What the value costs if it was the only one.
+    fn unpin(&mut self, first: u32) -> Option<u64> {
+        let charge = self.charge_of(first);
+        let left = self.release(first, 1);
+        (left & !STORED == 0).then_some(charge)
+    }
+
+    /// Lets go of the entry's reference to a large value.
+    pub(super) fn release_stored(&mut self, first: u32) {
+        self.release(first, STORED);
+    }
+
+    /// Lets go of a reference, and of the pages if it was the last one. Those that are left.
+    fn release(&mut self, first: u32, reference: u32) -> u32 {
         let pages = &self.partition.pages;
         let record = pages.record(first);
         // Acquire and release order the readers' last looks before the pages' next use.
-        if record.references().fetch_sub(1, Ordering::AcqRel) == 1 {
+        let left = record.references().fetch_sub(reference, Ordering::AcqRel) - reference;
+        if left == 0 {
             let last = record.chain_last().load(Ordering::Relaxed);
             let count = record.chain_pages().load(Ordering::Relaxed);
             self.keeper.stock.put_chain(pages, first, last, count);
         }
+        left
+    }
+
+    /// Whether readers hold the entry's value, so that evicting it would free nothing.
+    pub(super) fn is_pinned(&self, entry: &Entry<'_>) -> bool {
+        entry.header.is_large() && {
+            let record = self.partition.pages.record(entry.large().0);
+            record.references().load(Ordering::Relaxed) & !STORED > 0
+        }
+    }
+
+    fn charge_of(&self, first: u32) -> u64 {
+        let pages = self.partition.pages.record(first).chain_pages().load(Ordering::Relaxed);
+        u64::from(pages) * PAGE_CHARGE
     }
 
     /// Adds up to so many pages to a value that is being received.
@@ -107,6 +148,16 @@ pub struct LargeValue {
     partition: usize,
     first: u32,
     len: u32,
+    exceeds: bool,
+    /// Where the last look at the value began.
+    cursor: Cell<Cursor>,
+}
+
+/// A page of a value, and where in the value it begins.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    page: u32,
+    at: usize,
 }
 
 impl LargeValue {
@@ -117,15 +168,24 @@ impl LargeValue {
         key: Key<'_>,
         now: Tick,
     ) -> Option<Self> {
-        partitions[partition].write(now, |writer| {
+        let (first, len, claimed) = partitions[partition].write(now, |writer| {
             let (_, entry) = writer.find(key)?;
             if !entry.header.is_large() || entry.header.expiry().is_due(now) {
                 return None;
             }
             let (first, len) = entry.large();
-            writer.hold(first);
-            Some(Self { partitions: Arc::clone(partitions), partition, first, len })
-        })
+            Some((first, len, writer.pin(first)))
+        })?;
+        let exceeds = claimed.is_some_and(|bytes| partitions.claims().pin(bytes));
+        let cursor = Cell::new(Cursor { page: first, at: 0 });
+        Some(Self { partitions: Arc::clone(partitions), partition, first, len, exceeds, cursor })
+    }
+
+    /// Whether readers hold more than their share of the memory since this value was taken. Who can
+    /// wait is to let go of it, and to read the key again when others have let go of theirs.
+    #[must_use]
+    pub fn exceeds_share(&self) -> bool {
+        self.exceeds
     }
 
     fn pages(&self) -> &Pages {
@@ -145,25 +205,41 @@ impl LargeValue {
     }
 
     /// Calls `each` with the value's bytes from `from` on, in order, in as many pieces as they
-    /// lie in memory, until it returns false.
+    /// lie in memory, until it returns false. Who goes on where the last call began, or later, has
+    /// the pages before that not walked again.
     pub fn pieces<'a>(&'a self, from: usize, mut each: impl FnMut(&'a [u8]) -> bool) {
-        let (pages, mut page, mut at) = (self.pages(), self.first, 0);
+        let (pages, Cursor { mut page, mut at }) = (self.pages(), self.seek(from));
         while at < self.len() {
             let (first, mut count) = (page, 1);
             page = pages.next_in_chain(page);
-            while at + count * PAGE_BYTES < self.len() && page == first + count as u32 {
+            while at + count * PAGE_BYTES < self.len()
+                && page == first + count as u32
+                && count < PAGES_PER_PIECE_MAX
+            {
                 page = pages.next_in_chain(page);
                 count += 1;
             }
             let end = (at + count * PAGE_BYTES).min(self.len());
-            if from < end {
-                let skip = from.saturating_sub(at);
-                if !each(&self.run(first, count)[skip..end - at]) {
-                    return;
-                }
+            let skip = from.saturating_sub(at);
+            if skip < end - at && !each(&self.run(first, count)[skip..end - at]) {
+                return;
             }
             at = end;
         }
+    }
+
+    /// The page that the byte lies in, or the last one.
+    fn seek(&self, byte: usize) -> Cursor {
+        let mut cursor = self.cursor.get();
+        if byte < cursor.at {
+            cursor = Cursor { page: self.first, at: 0 };
+        }
+        while byte >= cursor.at + PAGE_BYTES && cursor.at + PAGE_BYTES < self.len() {
+            cursor.page = self.pages().next_in_chain(cursor.page);
+            cursor.at += PAGE_BYTES;
+        }
+        self.cursor.set(cursor);
+        cursor
     }
 
     #[allow(unsafe_code)] // Shows pages of atomics as bytes.
@@ -178,13 +254,21 @@ impl Clone for LargeValue {
     fn clone(&self) -> Self {
         // The value is held already, so the count is not 0 and the lock not needed.
         self.pages().record(self.first).references().fetch_add(1, Ordering::Relaxed);
-        Self { partitions: Arc::clone(&self.partitions), ..*self }
+        Self {
+            partitions: Arc::clone(&self.partitions),
+            exceeds: false,
+            cursor: self.cursor.clone(),
+            ..*self
+        }
     }
 }
 
 impl Drop for LargeValue {
     fn drop(&mut self) {
-        self.partitions[self.partition].write(Tick(0), |writer| writer.release(self.first));
+        let partition = &self.partitions[self.partition];
+        if let Some(bytes) = partition.write(Tick(0), |writer| writer.unpin(self.first)) {
+            self.partitions.claims().unpin(bytes);
+        }
     }
 }
 
@@ -199,6 +283,13 @@ pub struct Upload {
     partitions: Arc<Partitions>,
     partition: usize,
     key_len: usize,
+    key_hash: u64,
+    /// Its number among the uploads that there were.
+    number: u64,
+    /// Bytes that the value will have at least.
+    expected: usize,
+    /// What it counts among the uploads' claims.
+    claimed_bytes: u64,
     /// The value, while it may still be small.
     buffer: Vec<u8>,
     /// The value, from then on.
@@ -206,9 +297,18 @@ pub struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(partitions: &Arc<Partitions>, partition: usize, key_len: usize) -> Self {
-        let partitions = Arc::clone(partitions);
-        Self { partitions, partition, key_len, buffer: Vec::new(), chain: Chain::EMPTY }
+    pub(super) fn new(partitions: &Arc<Partitions>, partition: usize, key: Key<'_>) -> Self {
+        Self {
+            partitions: Arc::clone(partitions),
+            partition,
+            key_len: key.bytes.len(),
+            key_hash: key.hash,
+            number: partitions.claims().begin_upload(),
+            expected: 0,
+            claimed_bytes: 0,
+            buffer: Vec::new(),
+            chain: Chain::EMPTY,
+        }
     }
 
     /// Refuses a value of so many bytes in advance if the store can't hold it, so that nothing
@@ -216,19 +316,52 @@ impl Upload {
     ///
     /// # Errors
     /// [`Full`] if the store can't hold so many bytes whatever is evicted.
-    pub fn expect(&self, bytes: usize) -> Result<(), Full> {
+    pub fn expect(&mut self, bytes: usize) -> Result<(), Full> {
+        self.check(bytes)?;
+        self.expected = bytes;
+        Ok(())
+    }
+
+    fn check(&self, bytes: usize) -> Result<(), Full> {
         if self.key_len > KEY_BYTES_MAX {
             return Err(Full);
         }
         if is_small(self.key_len, bytes) {
             return Ok(());
         }
-        let pages = bytes.div_ceil(PAGE_BYTES) as u64;
-        if u32::try_from(bytes).is_err() || pages * PAGE_CHARGE > self.partitions.value_bytes_max()
-        {
+        if u32::try_from(bytes).is_err() || charge(bytes) > self.partitions.value_bytes_max() {
             return Err(Full);
         }
         Ok(())
+    }
+
+    /// Asks for room for so many more bytes, and for all that are expected. False if what readers
+    /// and other uploads have claimed leaves none for now, and then nothing was evicted: who can wait
+    /// is to ask again later.
+    #[must_use]
+    pub fn admit(&mut self, bytes: usize) -> bool {
+        let whole = self.expected.max(self.len() + bytes);
+        if is_small(self.key_len, whole) || self.check(whole).is_err() {
+            // It needs nothing that others could hold, or will never have it.
+            return true;
+        }
+        let claims = self.partitions.claims();
+        let others = claims.pinned_bytes() + claims.upload_bytes() - self.claimed_bytes;
+        let more = charge(whole).saturating_sub(self.claimed_bytes);
+        let admitted = charge(whole) + others <= self.partitions.value_bytes_max()
+            && claims.try_grow_upload(self.number, more);
+        if admitted {
+            self.claimed_bytes += more;
+        } else {
+            claims.refuse();
+        }
+        admitted
+    }
+
+    /// Bytes on the heap, outside of the store's memory.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// Appends bytes to the value.
@@ -241,7 +374,10 @@ impl Upload {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
         }
-        self.expect(len)?;
+        self.check(len)?;
+        let more = charge(len).saturating_sub(self.claimed_bytes);
+        self.partitions.claims().grow_upload(more);
+        self.claimed_bytes += more;
         let buffer = std::mem::take(&mut self.buffer);
         self.append_to_chain(&buffer)?;
         self.append_to_chain(bytes)
@@ -269,9 +405,10 @@ impl Upload {
 
     fn lengthen(&mut self, count: usize) -> Result<(), Full> {
         let (mut chain, before) = (self.chain, self.chain.pages);
-        let partition = self.partition;
+        let (partition, key_hash) = (self.partition, self.key_hash);
         // The clock is not at hand; the partition remembers the time of its last write.
         let result = self.partitions.write(partition, Tick(0), |writer| {
+            writer.spared = Some(key_hash);
             let done = chain.pages - before;
             writer.lengthen(&mut chain, count - done as usize)
         });
@@ -299,7 +436,7 @@ impl Upload {
         now: Tick,
     ) -> Result<Written, Full> {
         debug_assert_eq!(self.key_len, key.bytes.len(), "an upload is for one key");
-        self.expect(self.len())?;
+        self.check(self.len())?;
         let content = match self.chain.pages {
             0 => Content::Small(&self.buffer),
             _ => Content::Large(self.chain),
@@ -313,6 +450,7 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        self.partitions.claims().end_upload(self.number, self.claimed_bytes);
         let chain = self.chain;
         if chain.pages > 0 {
             self.partitions[self.partition].write(Tick(0), |writer| {

@@ -206,7 +206,7 @@ impl Writer<'_> {
     pub(super) fn bury(&mut self, place: u64, entry: &Entry<'_>) {
         self.discard(place, entry);
         if entry.header.is_large() {
-            self.release(entry.large().0);
+            self.release_stored(entry.large().0);
         }
     }
 

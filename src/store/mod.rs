@@ -7,6 +7,7 @@
 mod atomic;
 mod bucket;
 mod budget;
+mod claims;
 mod clock;
 mod entry;
 mod eviction;
@@ -250,7 +251,7 @@ impl Store {
     }
 
     fn upload_to(&self, partition: usize, key: Key<'_>) -> Upload {
-        Upload::new(&self.partitions, partition, key.bytes.len())
+        Upload::new(&self.partitions, partition, key)
     }
 
     /// Starts a value whose bytes arrive over time, with memory of the key's partition.
@@ -283,6 +284,24 @@ impl Store {
     #[inline]
     pub fn maintain(&self, partition: usize, now: Tick) -> bool {
         self.partitions[partition].maintain(now)
+    }
+
+    /// Bytes of large values that readers have pinned, each value counted once. Eviction can't free them.
+    #[must_use]
+    pub fn pinned_bytes(&self) -> u64 {
+        self.partitions.claims().pinned_bytes()
+    }
+
+    /// Bytes that are in use for values that are being received.
+    #[must_use]
+    pub fn upload_bytes(&self) -> u64 {
+        self.partitions.claims().upload_bytes()
+    }
+
+    /// How often a reader or an upload was told to wait until others let go of what they hold.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.partitions.claims().refusals()
     }
 
     /// Number of partitions.

@@ -66,6 +66,10 @@ pub(super) struct Writer<'a> {
     pub(super) now: Tick,
     /// Entries that were looked at to make room, for all tries of this write together.
     pub(super) effort: u32,
+    /// The hash of a key whose value is evicted last, since it is to stay if the write fails.
+    pub(super) spared: Option<u64>,
+    /// The queue in which the last step of eviction met a value that readers have pinned.
+    pub(super) pinned_in: Option<Kind>,
 }
 
 /// What a key's value is made of.
@@ -145,7 +149,8 @@ impl Partition {
         let keeper = &mut *keeper;
         keeper.now = keeper.now.max(now);
         let now = keeper.now;
-        let mut writer = Writer { partition: self, keeper, now, effort: 0 };
+        let (effort, spared, pinned_in) = (0, None, None);
+        let mut writer = Writer { partition: self, keeper, now, effort, spared, pinned_in };
         let result = work(&mut writer);
         writer.show();
         result
@@ -284,6 +289,7 @@ impl<'a> Writer<'a> {
             }
             None => self.queue_for_new(key.hash),
         };
+        self.spared = Some(key.hash);
         self.make_room(kind, header.words())?;
         // Only now: this try may have been in vain, and the next one is to know it as well.
         if let Some(left) = returns {

@@ -9,6 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::claims::Claims;
 use super::hasher::Hasher;
 use super::mapping::HUGE_BYTES;
 use super::pages::PAGE_CHARGE;
@@ -29,6 +30,7 @@ pub(super) struct Partitions {
     list: Box<[Partition]>,
     budget: Budget,
     policy: Arc<Policy>,
+    claims: Claims,
 }
 
 impl Partitions {
@@ -46,7 +48,12 @@ impl Partitions {
         };
         let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>();
         let list = list.map_err(|error| space::refused(&error, settings))?;
-        Ok(Self { list, budget, policy })
+        Ok(Self { list, budget, policy, claims: Claims::new(settings.memory_bytes_max) })
+    }
+
+    /// What readers and uploads hold.
+    pub(super) fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// Bytes that one large value can have at most, pages and records included.

@@ -1,9 +1,9 @@
 //! A naive model of the store, and streams of operations that are run on both. The property tests
 //! and the fuzzer draw the streams, each in its own way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use corekv::store::{Expiry, Key, Sighting, Tick, Written};
+use corekv::store::{Expiry, Key, LargeValue, Sighting, Tick, Upload, Written};
 
 use super::*;
 
@@ -31,6 +31,17 @@ pub(crate) enum Operation {
         key: u64,
         len: usize,
     },
+    /// A reader takes the key's value, if it is large, and holds it.
+    Hold(u64),
+    /// The reader that has held one for longest lets go of it.
+    LetGo,
+    /// An upload begins, and remains unfinished for a while.
+    Begin {
+        key: u64,
+        len: usize,
+    },
+    /// The upload that began first is stored.
+    Finish,
     Remove(u64),
     /// Stores so many keys of their own, so that the index grows.
     Crowd(u64),
@@ -38,6 +49,32 @@ pub(crate) enum Operation {
     Thin(u64),
     Pass(u32),
     Maintain,
+}
+
+/// Readers, and uploads, that are under way at a time.
+const UNDER_WAY_MAX: usize = 2;
+
+/// What is under way across operations.
+#[derive(Default)]
+struct UnderWay {
+    readers: VecDeque<(LargeValue, Vec<u8>)>,
+    uploads: VecDeque<(u64, Upload, Kept)>,
+}
+
+impl UnderWay {
+    fn is_empty(&self) -> bool {
+        self.readers.is_empty() && self.uploads.is_empty()
+    }
+
+    fn let_go(&mut self) {
+        let Some((value, expected)) = self.readers.pop_front() else { return };
+        let mut out = Vec::new();
+        value.pieces(0, |piece| {
+            out.extend_from_slice(piece);
+            true
+        });
+        assert!(out == expected, "a reader keeps what it holds");
+    }
 }
 
 struct Kept {
@@ -76,6 +113,31 @@ fn expiry(now: Tick, seconds: u32) -> Expiry {
     if seconds == 0 { Expiry::NEVER } else { Expiry::after(now, seconds) }
 }
 
+/// Takes a write over into the model; whether it has created a key. It may have found no room if
+/// `may_be_full`: the old value is then still there.
+fn note(
+    model: &mut HashMap<u64, Kept>,
+    now: Tick,
+    key: u64,
+    kept: Kept,
+    written: Result<Written, Full>,
+    may_evict: bool,
+    may_be_full: bool,
+) -> u64 {
+    let was_live = model.get(&key).is_some_and(|kept| !kept.expiry.is_due(now));
+    let Ok(written) = written else {
+        assert!(may_be_full, "the store is large enough for each value");
+        return 0;
+    };
+    model.insert(key, kept);
+    if written == Written::Replaced {
+        assert!(was_live);
+        return 0;
+    }
+    assert!(may_evict || !was_live);
+    1
+}
+
 /// Runs the operations on both and compares all that can be seen. With `may_evict`, a key may be
 /// absent from the store that the model has, but then it stays absent.
 pub(crate) fn compare(
@@ -88,6 +150,7 @@ pub(crate) fn compare(
     let mut model: HashMap<u64, Kept> = HashMap::new();
     let (mut now, mut created) = (Tick(0), 0u64);
     let mut sightings = Sightings::default();
+    let mut under_way = UnderWay::default();
     for (version, operation) in (1..).zip(operations) {
         let mut seen = |number: u64, name| {
             sightings.key(&store, number, name, (version + number).is_multiple_of(3))
@@ -112,19 +175,43 @@ pub(crate) fn compare(
                     }
                     _ => store.put(seen(key, &name(key)), &bytes, expiry, now),
                 };
-                let was_live = model.get(&key).is_some_and(|kept| !kept.expiry.is_due(now));
-                let written = written.expect("the store is large enough for each value");
-                if written == Written::Replaced {
-                    assert!(was_live);
-                } else {
-                    assert!(may_evict || !was_live);
-                    created += 1;
-                }
-                model.insert(key, Kept { version, len, expiry });
+                let full = may_evict && !under_way.is_empty();
+                let kept = Kept { version, len, expiry };
+                created += note(&mut model, now, key, kept, written, may_evict, full);
             }
             Operation::Abort { key, len } => {
                 let mut upload = store.upload(store.key(&name(key)));
-                upload.append(&value(key, version, len)).expect("room");
+                let appended = upload.append(&value(key, version, len));
+                assert!(appended.is_ok() || (may_evict && !under_way.is_empty()), "room");
+            }
+            Operation::Hold(key) => {
+                if under_way.readers.len() == UNDER_WAY_MAX {
+                    under_way.let_go();
+                }
+                let held = store.get(seen(key, &name(key)), now, |value| match value {
+                    Value::Large(value) => Some(value),
+                    Value::Small(_) => None,
+                });
+                if let Some(held) = held.flatten() {
+                    let kept = &model[&key];
+                    under_way.readers.push_back((held, value(key, kept.version, kept.len)));
+                }
+            }
+            Operation::LetGo => under_way.let_go(),
+            Operation::Begin { key, len } => {
+                let mut upload = store.upload(store.key(&name(key)));
+                let room = under_way.uploads.len() < UNDER_WAY_MAX && upload.admit(len);
+                if room && upload.append(&value(key, version, len)).is_ok() {
+                    let kept = Kept { version, len, expiry: Expiry::NEVER };
+                    under_way.uploads.push_back((key, upload, kept));
+                }
+            }
+            Operation::Finish => {
+                if let Some((key, upload, kept)) = under_way.uploads.pop_front() {
+                    let name = name(key);
+                    let written = store.put_upload(store.key(&name), upload, kept.expiry, now);
+                    created += note(&mut model, now, key, kept, written, may_evict, may_evict);
+                }
             }
             Operation::Remove(key) => {
                 let kept = model.remove(&key).is_some_and(|kept| !kept.expiry.is_due(now));
@@ -161,6 +248,11 @@ pub(crate) fn compare(
         assert!(may_evict || counts.evicted == 0);
         assert_eq!(counts.keys, created - counts.evicted - counts.expired - counts.deleted);
     }
+    while !under_way.readers.is_empty() {
+        under_way.let_go();
+    }
+    drop(under_way);
+    assert_eq!((store.pinned_bytes(), store.upload_bytes()), (0, 0));
     now = Tick(now.0 + 16);
     maintain(&store, now);
     let all: Vec<u64> = model.keys().copied().collect();

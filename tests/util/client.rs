@@ -50,6 +50,14 @@ impl Client {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Whether there is something to read, or an end.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("O_NONBLOCK");
+        let answered = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_nonblocking(false).expect("O_NONBLOCK");
+        answered
+    }
+
     /// Reads the next response (an interim one counts), to anything but HEAD.
     #[track_caller]
     pub(crate) fn response(&mut self) -> Response {
