@@ -71,7 +71,7 @@ fn a_full_store_of_mixed_values_stays_full() {
             state ^= state >> 7;
             state ^= state << 17;
             // As many of each order of magnitude.
-            8 + (state % (1 << (state >> 32) % 24)).min(LEN_MAX) as usize
+            8 + (state % (1 << ((state >> 32) % 24))).min(LEN_MAX) as usize
         });
         let least = least_used(&store, lens.take(1000));
         let bound = MEMORY - LEN_MAX - LEN_MAX / 200 - slack_bytes(partitions);

@@ -22,6 +22,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Shortage;
 use super::bucket::Slot;
 use super::entry::Entry;
+use super::ghost::Memory;
 use super::index::{Found, Sighting, tag_of};
 use super::pages::{Kind, place_in};
 use super::partition::Writer;
@@ -254,18 +255,17 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The queue that a key starts in that is not in the store, and the one that it was evicted
-    /// from if that is remembered.
-    pub(super) fn queue_for_new(&self, hash: u64) -> (Kind, Option<Kind>) {
-        let left = self.partition.policy.ghost.recall(hash);
-        (if left.is_some() { Kind::Main } else { Kind::Small }, left)
+    /// The queue that a key starts in that is not in the store, and what is remembered of it.
+    pub(super) fn queue_for_new(&self, hash: u64) -> (Kind, Option<Memory<'a>>) {
+        let memory = self.partition.policy.ghost.recall(hash);
+        (if memory.is_some() { Kind::Main } else { Kind::Small }, memory)
     }
 
-    /// A key is back that was evicted from a queue.
-    pub(super) fn count_return(&mut self, hash: u64, left: Kind) {
+    /// A key is back that was remembered.
+    pub(super) fn count_return(&mut self, memory: Memory<'_>) {
         let tally = &mut self.keeper.tally;
-        tally.returned[left.queue()] += 1;
-        self.partition.policy.ghost.forget(hash, &mut tally.remembered);
+        tally.returned[memory.kind().queue()] += 1;
+        memory.forget(&mut tally.remembered);
     }
 
     /// Moves a page's live entries to the youngest page of its queue.

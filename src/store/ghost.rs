@@ -151,21 +151,32 @@ impl Ghost {
         forget(forgotten, change);
     }
 
-    fn find(&self, hash: u64) -> Option<&AtomicU16> {
+    /// What is remembered of a key.
+    pub(super) fn recall(&self, hash: u64) -> Option<Memory<'_>> {
         let print = print_of(hash);
-        self.set(hash)?.prints.iter().find(|stored| stored.load(Relaxed) & !QUEUE_BIT == print)
+        let is = |stored: &&AtomicU16| stored.load(Relaxed) & !QUEUE_BIT == print;
+        let place = self.set(hash)?.prints.iter().find(is)?;
+        Some(Memory { place, print: place.load(Relaxed) })
+    }
+}
+
+/// A key that is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory<'a> {
+    place: &'a AtomicU16,
+    print: u16,
+}
+
+impl Memory<'_> {
+    /// The queue that the key was evicted from.
+    pub(super) fn kind(self) -> Kind {
+        if self.print & QUEUE_BIT == 0 { Kind::Small } else { Kind::Main }
     }
 
-    /// The queue that the key was evicted from, if it is remembered.
-    pub(super) fn recall(&self, hash: u64) -> Option<Kind> {
-        let found = self.find(hash)?.load(Relaxed);
-        Some(if found & QUEUE_BIT == 0 { Kind::Small } else { Kind::Main })
-    }
-
-    /// Remembers a key no longer.
-    pub(super) fn forget(&self, hash: u64, change: &mut Change) {
-        if let Some(print) = self.find(hash) {
-            forget(print.swap(0, Relaxed), change);
+    /// Forgets the key, unless another one has taken its place since.
+    pub(super) fn forget(self, change: &mut Change) {
+        if self.place.compare_exchange(self.print, 0, Relaxed, Relaxed).is_ok() {
+            forget(self.print, change);
         }
     }
 }
@@ -201,14 +212,14 @@ mod tests {
 
     /// How many of the keys are remembered, and with their queue.
     fn recalled(ghost: &Ghost, keys: Range<u64>) -> usize {
-        keys.filter(|&i| ghost.recall(hash(i)) == Some(kind(i))).count()
+        keys.filter(|&i| ghost.recall(hash(i)).map(Memory::kind) == Some(kind(i))).count()
     }
 
     #[test]
     fn recent_keys_are_remembered_and_old_ones_forgotten() {
         let budget = Budget::new(1 << 20);
         let (ghost, mut change) = (Ghost::reserve(1 << 20).expect("address space"), [0; 2]);
-        assert_eq!(ghost.recall(1), None);
+        assert!(ghost.recall(1).is_none());
         assert!(ghost.follow((SETS_PER_CHARGE * PRINTS) as u64, &budget, &mut change));
         (0..20_000).for_each(|i| ghost.remember(hash(i), kind(i), &mut change));
         let [small, main] = change;
@@ -216,7 +227,9 @@ mod tests {
         assert!(main * 3 < small * 2 && small < main * 5, "{small} and {main}");
         assert!(recalled(&ghost, 0..1000) < 20);
         assert!(recalled(&ghost, 19_000..20_000) > 950);
-        (19_000..20_000).for_each(|i| ghost.forget(hash(i), &mut change));
+        for memory in (19_000..20_000).filter_map(|i| ghost.recall(hash(i))) {
+            memory.forget(&mut change);
+        }
         assert!(recalled(&ghost, 19_000..20_000) < 20);
         assert!(change.into_iter().sum::<i64>() < small + main - 950);
     }

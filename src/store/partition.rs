@@ -283,7 +283,7 @@ impl<'a> Writer<'a> {
             self.overwrite(*found, entry, header, key, value);
             return Ok(self.count_replaced(entry));
         }
-        let (kind, returns) = match found {
+        let (kind, memory) = match found {
             Some((found, _)) => {
                 (self.partition.pages.record(page_of(found.slot.place())).kind(), None)
             }
@@ -292,8 +292,8 @@ impl<'a> Writer<'a> {
         self.spared = Some(key.hash);
         self.make_room(kind, header.words())?;
         // Only now: this try may have been in vain, and the next one is to know it as well.
-        if let Some(left) = returns {
-            self.count_return(key.hash, left);
+        if let Some(memory) = memory {
+            self.count_return(memory);
         }
         let place = self.append(kind, header.words(), expiry);
         self.write_entry(kind, place, header, key, content);
