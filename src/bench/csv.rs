@@ -20,7 +20,7 @@ pub fn render(summary: &Summary) -> String {
     for (method, record, _) in summary.methods() {
         let counts = [
             record.answered,
-            record.ok,
+            record.ok(),
             record.non_2xx(),
             record.hits,
             record.misses,

@@ -1,6 +1,7 @@
 //! Everything that a run is made of, validated.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::Error;
@@ -49,6 +50,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// The process whose CPU time is the server's.
     pub server_pid: Option<u32>,
+    /// Whether a run that was disturbed is a failure.
+    pub strict: bool,
+    /// The arguments of the server that is started inside the process.
+    pub server_arguments: Vec<OsString>,
     /// Where results go, besides the report.
     pub outputs: Outputs,
     /// No report and no progress.
@@ -71,10 +76,29 @@ pub struct Outputs {
 impl Outputs {
     /// Whether one of the outputs goes where the report would go.
     pub fn use_stdout(&self) -> bool {
-        [&self.json, &self.csv, &self.hgrm]
+        self.paths().any(|(_, path)| path.as_os_str() == "-")
+    }
+
+    /// The flag and the path of each output.
+    pub fn paths(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        [("--json", &self.json), ("--csv", &self.csv), ("--hgrm", &self.hgrm)]
             .into_iter()
-            .flatten()
-            .any(|path| path.as_os_str() == "-")
+            .filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
+    }
+
+    /// Refuses two outputs to one place, where they would run together.
+    fn check(&self) -> Result<(), Error> {
+        let paths: Vec<_> = self.paths().collect();
+        for (index, (flag, path)) in paths.iter().enumerate() {
+            if let Some((earlier, _)) = paths[..index].iter().find(|(_, other)| other == path) {
+                let place = match path.to_str() {
+                    Some("-") => "standard output".to_owned(),
+                    _ => path.display().to_string(),
+                };
+                return Err(Error::usage(format!("{earlier} and {flag} both write to {place}")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -88,6 +112,12 @@ impl Settings {
     /// Checks what only the whole can tell.
     pub fn check(&self) -> Result<(), Error> {
         self.workload.check()?;
+        self.outputs.check()?;
+        if self.target.is_some() && !self.server_arguments.is_empty() {
+            return Err(Error::usage(
+                "arguments after -- are for a server inside the process, but another one is named",
+            ));
+        }
         self.headers.iter().try_for_each(|field| request::check_field(field))?;
         if self.verify {
             Ledger::check_settings(&self.workload, self.connections)?;
