@@ -317,18 +317,21 @@ impl Connection {
         let owed = self.in_flight.len();
         while at < input.len() {
             let rest = &input[at..];
-            let Some(request) = self.in_flight.front().copied() else {
+            let Some(request) = self.in_flight.pop_front() else {
                 return self.garbage(context, "a response that no request asked for");
             };
             match self.parser.next(rest, request.method != Method::Head) {
-                Err(garbage) => return self.garbage(context, garbage.0),
+                Err(garbage) => {
+                    self.in_flight.push_front(request);
+                    return self.garbage(context, garbage.0);
+                }
                 Ok(Step::Partial) => {
+                    self.in_flight.push_front(request);
                     self.partial_bytes += rest.len();
                     break;
                 }
                 Ok(Step::Complete(taken, response)) => {
                     at += taken;
-                    self.in_flight.pop_front();
                     let body = self.parser.body(&response, rest);
                     let bytes = taken + std::mem::take(&mut self.partial_bytes);
                     if let Some(value) = account(context, request, response.status, bytes, body) {
@@ -455,10 +458,7 @@ impl Connection {
             let now = context.common.clock.now();
             for request in self.in_flight.range_mut(first_new..) {
                 if request.start == UNSTAMPED {
-                    request.start = now;
-                }
-                if request.sent == UNSTAMPED {
-                    request.sent = now;
+                    (request.start, request.sent) = (now, now);
                 }
             }
             self.flush();
@@ -492,7 +492,7 @@ impl Connection {
                 (start, method, key)
             }
         };
-        let mut request = Request { start, sent: UNSTAMPED, key, version: 0, method };
+        let mut request = Request { start, sent: context.now, key, version: 0, method };
         if let Some(ledger) = &context.common.ledger {
             if method.is_store() {
                 request.key = ledger.own_key(key, self.index);

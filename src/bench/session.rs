@@ -273,7 +273,8 @@ impl<'a> Session<'a> {
     fn take_latencies(&self, all: &mut Latencies, series: &mut Series) {
         for live in &self.live {
             live.take(|latencies| {
-                for (sum, latency) in all.iter_mut().zip(latencies) {
+                let pairs = all.iter_mut().zip(latencies);
+                for (sum, latency) in pairs.filter(|(_, latency)| !latency.is_empty()) {
                     // All have the same bounds, so the counts always fit.
                     sum.add(latency).expect("equal bounds");
                     series.add(latency);
