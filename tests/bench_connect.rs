@@ -100,6 +100,30 @@ fn more_connections_than_the_soft_limit_of_open_files_raise_it() {
     assert!(stderr.contains("this process may have 100 open files"), "{stderr}");
 }
 
+#[test]
+fn a_connection_is_replaced_after_its_requests() {
+    for (each, depth, connections) in [(1, 1, 300), (1, 8, 300), (7, 3, 45), (1000, 4, 2)] {
+        let double = Double::start(Fault::None);
+        let load = format!(
+            "--connections 2 --pipelining {depth} --requests 300 --keys 50 --no-preload \
+             --connection-requests {each}"
+        );
+        let (run, json) = bench_json(&format!("--uri {} {load}", double.uri));
+        assert_eq!((run.code, &json["requests"]), (Some(0), &300.into()), "{run:?}");
+        // Each of two connections sends 150 requests, the last on one that is not used up.
+        let opened = json["reopened"].as_u64().unwrap() + 2;
+        assert!(opened.abs_diff(connections) <= 2, "{each} {opened} {run:?}");
+        assert_eq!(json["errors"], 0, "{run:?}");
+    }
+    // At a constant rate, too.
+    let double = Double::start(Fault::None);
+    let load = "--rate 500 --duration 1 --keys 50 --no-preload --connection-requests 2";
+    let (run, json) = bench_json(&format!("--uri {} {load}", double.uri));
+    let (sent, never) = (json["requests"].as_u64().unwrap(), json["never_sent"].as_u64().unwrap());
+    assert_eq!((run.code, sent + never), (Some(0), 500), "{run:?}");
+    assert!(json["reopened"].as_u64().unwrap() > 200, "{run:?}");
+}
+
 /// The calls that send, as strace counts them; nothing where it is missing or not allowed.
 fn count_sends(arguments: &str) -> Option<u64> {
     let folder = tempfile::tempdir().unwrap();
@@ -127,7 +151,7 @@ fn long_answers_do_not_cost_a_send_each() {
     BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on ").unwrap();
     let load = "-c 1 -p 10 --keys 1 --value-bytes 64KiB --write-ratio 0 --quiet -n 2000";
-    let sends = count_sends(&format!("--uri http://{address} {load}"));
+    let sends = count_sends(&format!("--uri {address} {load}"));
     server.kill().unwrap();
     server.wait().unwrap();
     let Some(sends) = sends else {

@@ -10,6 +10,7 @@ use clap::{ArgAction, Parser};
 use super::error::Error;
 use super::settings::{CONNECTIONS_MAX, Length, Outputs, PIPELINING_MAX, Settings};
 use super::target::Target;
+use super::threshold::Threshold;
 use super::units;
 use super::workload::{Distribution, Mix, Values, Workload};
 
@@ -47,6 +48,9 @@ struct Arguments {
     /// Load for this long before the measurement
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = units::time)]
     warmup: Duration,
+    /// Close a connection after this many requests and open another
+    #[arg(long, value_name = "N", value_parser = units::count)]
+    connection_requests: Option<u64>,
     /// Number of load threads [default: half of the cores]
     #[arg(long, short, value_name = "N", value_parser = positive)]
     threads: Option<usize>,
@@ -98,12 +102,22 @@ struct Arguments {
     /// Write the results as CSV (without FILE to standard output)
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     csv: Option<PathBuf>,
+    /// Write a line per second as CSV: rate, percentiles, errors, cores in use
+    #[arg(long, value_name = "FILE")]
+    series: Option<PathBuf>,
     /// Write all latencies in HdrHistogram's percentile format
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
+    /// Write a page with plots, over time and by percentile, for a browser
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Fail if the load threads had to wait for a core for more than 3 % of the time
     #[arg(long)]
     strict: bool,
+    /// Fail if a result is beyond a limit, such as p99>1ms, rate<10k, errors>0; may be repeated
+    #[arg(long, value_name = "RESULT>LIMIT", action = ArgAction::Append,
+          value_parser = Threshold::parse)]
+    fail_if: Vec<Threshold>,
     /// No report and no progress, only complaints
     #[arg(long, short)]
     quiet: bool,
@@ -175,8 +189,16 @@ impl Arguments {
             headers: self.header,
             timeout: self.timeout,
             server_pid: self.server_pid,
-            outputs: Outputs { json: self.json, csv: self.csv, hgrm: self.hgrm },
+            outputs: Outputs {
+                json: self.json,
+                csv: self.csv,
+                hgrm: self.hgrm,
+                html: self.html,
+                series: self.series,
+            },
             strict: self.strict,
+            fail_if: self.fail_if,
+            connection_requests: self.connection_requests,
             server_arguments: self.server_arguments,
             quiet: self.quiet,
             color: !self.no_color,

@@ -84,6 +84,8 @@ pub(super) struct Connection {
     /// Bytes of the answer that isn't complete.
     partial_bytes: usize,
     last_value: u64,
+    /// Requests that may still be sent before the connection is replaced.
+    budget: u64,
     /// Whether it has been open before.
     was_open: bool,
     /// Whether a write found out that the connection was reset, which no read says again.
@@ -106,6 +108,7 @@ impl Connection {
             output_sent: 0,
             partial_bytes: 0,
             last_value: 0,
+            budget: 0,
             was_open: false,
             was_reset: false,
         }
@@ -136,7 +139,15 @@ impl Connection {
 
     pub(super) fn begin(&mut self, context: &mut Context, source: Source) {
         self.source = source;
+        self.budget = self.budget_of(context);
         self.top_up(context);
+    }
+
+    fn budget_of(&self, context: &Context) -> u64 {
+        match self.source {
+            Source::Workload { .. } => context.common.connection_requests,
+            Source::Preload(_) | Source::Nothing => u64::MAX,
+        }
     }
 
     /// Whether nothing is left to send or to wait for.
@@ -154,7 +165,9 @@ impl Connection {
     pub(super) fn next_due(&self, context: &Context) -> Option<u64> {
         match &self.source {
             Source::Workload { left: 1.., schedule: Some(schedule) }
-                if self.in_flight.len() < context.depth && matches!(self.link, Link::Open(_)) =>
+                if self.in_flight.len() < context.depth
+                    && self.budget > 0
+                    && matches!(self.link, Link::Open(_)) =>
             {
                 Some(schedule.due()).filter(|&due| due < context.until)
             }
@@ -239,6 +252,7 @@ impl Connection {
                 let link = std::mem::replace(&mut self.link, Link::Closed { retry_at: 0 });
                 if let Link::Connecting { stream, .. } = link {
                     self.link = Link::Open(stream);
+                    self.budget = self.budget_of(context);
                     context.recorder.reopened += u64::from(self.was_open);
                     self.was_open = true;
                     if matches!(self.source, Source::Nothing) {
@@ -293,7 +307,8 @@ impl Connection {
             let is_drained = length < input.len();
             context.input = input;
             context.recorder.flush(context.now);
-            if !keep_alive? {
+            let is_used_up = self.budget == 0 && self.in_flight.is_empty();
+            if !keep_alive? || is_used_up {
                 self.reopen(context);
                 return Ok(());
             }
@@ -449,12 +464,15 @@ impl Connection {
             return;
         }
         let first_new = self.in_flight.len();
-        while self.in_flight.len() < context.depth && self.output.len() < OUTPUT_BYTES_MAX {
+        let room = usize::try_from(self.budget).unwrap_or(usize::MAX).saturating_add(first_new);
+        let most = context.depth.min(room);
+        while self.in_flight.len() < most && self.output.len() < OUTPUT_BYTES_MAX {
             let Some(request) = self.next_request(context) else { break };
             self.render(context, request);
             self.in_flight.push_back(request);
         }
         if self.in_flight.len() > first_new {
+            self.budget -= (self.in_flight.len() - first_new) as u64;
             let now = context.common.clock.now();
             for request in self.in_flight.range_mut(first_new..) {
                 if request.start == UNSTAMPED {

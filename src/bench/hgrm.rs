@@ -87,7 +87,7 @@ mod tests {
         let text = render(&latency);
         let mut rows = text.lines().skip(2).take_while(|line| !line.starts_with('#'));
         assert!(rows.all(|row| row.starts_with(' ')), "{text}");
-        assert!(text.contains("\n 10000."), "{text}");
+        assert!(text.contains("\n 10007.6"), "{text}");
     }
 
     #[test]

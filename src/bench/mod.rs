@@ -8,7 +8,7 @@
 //!                       |                          |
 //!                    summary <---- merged ---------+
 //!                       |
-//!           output: report, json, csv, hgrm
+//!           output: report, json, csv, hgrm, html -> plot
 //! ```
 //!
 //! The data path is a thread per core with an event loop of its own: one read takes all answers
@@ -24,9 +24,11 @@ pub mod csv;
 pub mod embedded;
 pub mod error;
 pub mod hgrm;
+pub mod html;
 pub mod json;
 mod limits;
 mod output;
+mod plot;
 pub mod preload;
 pub mod progress;
 pub mod rate;
@@ -41,6 +43,7 @@ mod stream;
 pub mod summary;
 mod table;
 pub mod target;
+pub mod threshold;
 mod units;
 pub mod verify;
 pub mod worker;
@@ -74,7 +77,8 @@ fn try_main(interrupt: &Interrupt) -> Result<u8, Error> {
     let summary = session::run(&settings, &interrupt.stop)?;
     sinks.write(&settings, &summary)?;
     let faults = faults(&settings, &summary);
-    if settings.quiet && !faults.is_empty() {
+    // The report shows what went wrong, but not what was asked of it.
+    if !faults.is_empty() && (settings.quiet || !settings.fail_if.is_empty()) {
         eprintln!("corekv-bench: {}", faults.join(", "));
     }
     Ok(u8::from(!faults.is_empty()))
@@ -89,6 +93,7 @@ fn faults(settings: &Settings, summary: &Summary) -> Vec<String> {
         let percent = share * 100.0;
         faults.push(format!("a load thread waited for its core for {percent:.1} % of the time"));
     }
+    faults.extend(settings.fail_if.iter().filter_map(|threshold| threshold.fault(summary)));
     faults
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::error::Error;
 use super::settings::{Outputs, Settings};
 use super::summary::Summary;
-use super::{csv, hgrm, json, report};
+use super::{csv, hgrm, html, json, report};
 
 /// The opened outputs.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Sinks {
     json: Option<Sink>,
     csv: Option<Sink>,
     hgrm: Option<Sink>,
+    html: Option<Sink>,
+    series: Option<Sink>,
 }
 
 #[derive(Debug)]
@@ -32,6 +34,8 @@ impl Sinks {
             json: open(&outputs.json)?,
             csv: open(&outputs.csv)?,
             hgrm: open(&outputs.hgrm)?,
+            html: open(&outputs.html)?,
+            series: open(&outputs.series)?,
         })
     }
 
@@ -49,6 +53,12 @@ impl Sinks {
         }
         if let Some(sink) = self.hgrm {
             result = result.and(sink.write(&hgrm::render(&report::all_latencies(summary))));
+        }
+        if let Some(sink) = self.html {
+            result = result.and(sink.write(&html::render(summary)));
+        }
+        if let Some(sink) = self.series {
+            result = result.and(sink.write(&csv::render_series(&summary.series)));
         }
         result
     }

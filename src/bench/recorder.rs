@@ -190,8 +190,10 @@ impl Recorder {
     #[inline]
     pub fn flush(&mut self, now: u64) {
         for index in 0..Method::COUNT {
-            let run = std::mem::take(&mut self.runs[index]);
-            self.record(index, run, now);
+            if self.runs[index].count > 0 {
+                let run = std::mem::take(&mut self.runs[index]);
+                self.record(index, run, now);
+            }
         }
     }
 

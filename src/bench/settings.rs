@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::request;
 use super::target::Target;
+use super::threshold::Threshold;
 use super::verify::Ledger;
 use super::workload::{Method, Workload};
 
@@ -52,6 +53,10 @@ pub struct Settings {
     pub server_pid: Option<u32>,
     /// Whether a run that was disturbed is a failure.
     pub strict: bool,
+    /// Limits whose violation is a failure.
+    pub fail_if: Vec<Threshold>,
+    /// After so many requests a connection is closed and opened again.
+    pub connection_requests: Option<u64>,
     /// The arguments of the server that is started inside the process.
     pub server_arguments: Vec<OsString>,
     /// Where results go, besides the report.
@@ -71,6 +76,10 @@ pub struct Outputs {
     pub csv: Option<PathBuf>,
     /// All latencies in HdrHistogram's percentile format.
     pub hgrm: Option<PathBuf>,
+    /// A page with plots.
+    pub html: Option<PathBuf>,
+    /// A line per second as CSV.
+    pub series: Option<PathBuf>,
 }
 
 impl Outputs {
@@ -81,9 +90,14 @@ impl Outputs {
 
     /// The flag and the path of each output.
     pub fn paths(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        [("--json", &self.json), ("--csv", &self.csv), ("--hgrm", &self.hgrm)]
-            .into_iter()
-            .filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
+        let named = [
+            ("--json", &self.json),
+            ("--csv", &self.csv),
+            ("--hgrm", &self.hgrm),
+            ("--html", &self.html),
+            ("--series", &self.series),
+        ];
+        named.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
     }
 
     /// Refuses two outputs to one place, where they would run together.
@@ -127,6 +141,9 @@ impl Settings {
         }
         if self.threads.is_some_and(|threads| threads > self.connections) {
             return Err(Error::usage("more --threads than --connections"));
+        }
+        if self.connection_requests == Some(0) {
+            return Err(Error::usage("--connection-requests 0 sends nothing"));
         }
         if let Length::Requests(0) = self.length {
             return Err(Error::usage("--requests 0 measures nothing"));
