@@ -185,9 +185,6 @@ fn results_go_to_files_and_quiet_is_quiet() {
     assert_eq!(columns, [18; 4], "{csv}");
     assert!(csv.lines().last().unwrap().starts_with("all,3000,"));
     assert!(read("hgrm").contains("Total count    =         3000]"));
-    let failed = bench(&format!("--uri {} {LOAD} --json /nonexistent/file", double.uri));
-    assert_eq!(failed.code, Some(1));
-    assert!(failed.stderr.contains("cannot write /nonexistent/file"));
 }
 
 #[test]
@@ -203,7 +200,8 @@ fn an_interrupt_prints_what_there_is() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let mut stdout = String::new();
     child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // What a shell expects of a program that an interrupt ended.
+    assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(stdout.contains("Stopped early: interrupted.") && stdout.contains("Done!"), "{stdout}");
 }
 

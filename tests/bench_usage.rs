@@ -28,6 +28,14 @@ fn wrong_input_is_explained_in_one_line() {
         ("--distribution normal", "write uniform or zipf:THETA"),
         ("--cores 1023", "may not run on core 1023"),
         ("--nonsense", "--nonsense"),
+        ("--fail-if p99", "write RESULT>LIMIT"),
+        ("--fail-if p98>1ms", "'p98' is none of p50, p90"),
+        ("--connection-requests 0", "sends nothing"),
+        ("--conections 1", "a similar argument exists: '--connections'"),
+        ("--json - --csv -", "--json and --csv both write to standard output"),
+        ("--csv x --hgrm x", "--csv and --hgrm both write to x"),
+        ("-- --memory 1", "after --: "),
+        ("http://127.0.0.1:1 -- --memory 64MiB", "another one is named"),
         ("--uri http://127.0.0.1:1 --server-pid 4294967294", "no such process"),
         ("--uri http://127.0.0.1:1 --verify --value-bytes 8", "--verify needs --value-bytes"),
         ("--uri http://127.0.0.1:1 --header Host", "write 'Name: value'"),
@@ -40,7 +48,7 @@ fn wrong_input_is_explained_in_one_line() {
 fn a_server_that_is_not_there_is_reported_at_once() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     complains(&format!("--uri http://127.0.0.1:{port}"), 1, "connection refused: 127.0.0.1:");
-    complains("--unix /nonexistent/socket", 1, "connection refused: /nonexistent/socket");
+    complains("--unix /nonexistent/socket", 1, "no such socket: /nonexistent/socket");
 }
 
 #[test]
@@ -73,6 +81,11 @@ fn help_and_version_are_no_errors() {
         "--json",
         "--csv",
         "--hgrm",
+        "--html",
+        "--series",
+        "--fail-if",
+        "--connection-requests",
+        "--strict",
         "--quiet",
         "--no-color",
     ] {

@@ -6,7 +6,10 @@ use super::workload::Method;
 /// A request that the server owes an answer to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request {
+    /// When its latency begins: when it was sent, or was due.
     pub(super) start: u64,
+    /// When it was sent first.
+    pub(super) sent: u64,
     pub(super) key: u64,
     /// Under `--verify`: what a write writes, or the oldest version that a read may see.
     pub(super) version: u32,
@@ -22,7 +25,7 @@ pub(super) fn account(
     bytes: usize,
     body: &[u8],
 ) -> Option<u64> {
-    let Request { start, key, version, method } = request;
+    let Request { start, key, version, method, .. } = request;
     context.recorder.answered(method, start, bytes, status, context.now);
     if method.is_read() {
         let has_value = method == Method::Head || !body.is_empty();

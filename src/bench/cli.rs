@@ -10,16 +10,23 @@ use clap::{ArgAction, Parser};
 use super::error::Error;
 use super::settings::{CONNECTIONS_MAX, Length, Outputs, PIPELINING_MAX, Settings};
 use super::target::Target;
+use super::threshold::Threshold;
+use super::units;
 use super::workload::{Distribution, Mix, Values, Workload};
 
 /// Measures an HTTP key-value server under pipelined load.
 ///
-/// Without --uri or --unix a corekv server is started inside the process and measured.
-/// Exit code: 0 if all is well, 1 if values were lost or wrong or requests failed, 2 if the
-/// command line was wrong.
+/// Without --uri or --unix a corekv server is started inside the process and measured; what
+/// follows -- are its own arguments, such as -- --memory 64MiB.
+/// Exit code: 0 if all is well, 1 if values were lost or wrong or requests failed or a result
+/// could not be written, 2 if the command line was wrong, 130 after Ctrl-C, 143 after SIGTERM.
+/// Numbers may have units: 10k, 1M, 4KiB, 500ms, 1m30s.
 #[derive(Debug, Parser)]
 #[command(name = "corekv-bench", version, args_override_self = true)]
 struct Arguments {
+    /// The server, as --uri names it
+    #[arg(value_name = "URI", conflicts_with_all = ["uri", "unix"])]
+    url: Option<String>,
     /// The server, as http://HOST[:PORT][/PREFIX]; keys are appended
     #[arg(long, value_name = "URI", conflicts_with = "unix")]
     uri: Option<String>,
@@ -36,11 +43,14 @@ struct Arguments {
     #[arg(long, short, value_name = "TIME", default_value = "10", value_parser = some_time)]
     duration: Duration,
     /// Send this many requests instead of measuring for a time
-    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration")]
+    #[arg(long, short = 'n', value_name = "N", value_parser = units::count, conflicts_with = "duration")]
     requests: Option<u64>,
     /// Load for this long before the measurement
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = units::time)]
     warmup: Duration,
+    /// Close a connection after this many requests and open another
+    #[arg(long, value_name = "N", value_parser = units::count)]
+    connection_requests: Option<u64>,
     /// Number of load threads [default: half of the cores]
     #[arg(long, short, value_name = "N", value_parser = positive)]
     threads: Option<usize>,
@@ -48,7 +58,7 @@ struct Arguments {
     #[arg(long, value_name = "LIST", value_parser = core_list)]
     cores: Option<Cores>,
     /// Keys are the numbers below this one
-    #[arg(long, value_name = "N", default_value = "1000000")]
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = units::count)]
     keys: u64,
     /// The share of POSTs, from 0 to 1; the rest are GETs
     #[arg(long, value_name = "R", default_value = "0.2", value_parser = ratio)]
@@ -72,7 +82,7 @@ struct Arguments {
     #[arg(long, overrides_with = "preload")]
     no_preload: bool,
     /// Send this many requests per second, and count latency from when each was due
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::rate)]
     rate: Option<f64>,
     /// Check every value that is read: its key, its version, its length, its bytes
     #[arg(long)]
@@ -92,15 +102,31 @@ struct Arguments {
     /// Write the results as CSV (without FILE to standard output)
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     csv: Option<PathBuf>,
+    /// Write a line per second as CSV: rate, percentiles, errors, cores in use
+    #[arg(long, value_name = "FILE")]
+    series: Option<PathBuf>,
     /// Write all latencies in HdrHistogram's percentile format
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
+    /// Write a page with plots, over time and by percentile, for a browser
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Fail if the load threads had to wait for a core for more than 3 % of the time
+    #[arg(long)]
+    strict: bool,
+    /// Fail if a result is beyond a limit, such as p99>1ms, rate<10k, errors>0; may be repeated
+    #[arg(long, value_name = "RESULT>LIMIT", action = ArgAction::Append,
+          value_parser = Threshold::parse)]
+    fail_if: Vec<Threshold>,
     /// No report and no progress, only complaints
     #[arg(long, short)]
     quiet: bool,
     /// No colours, as with NO_COLOR in the environment
     #[arg(long)]
     no_color: bool,
+    /// Arguments of the server inside the process
+    #[arg(last = true, value_name = "SERVER ARGUMENTS")]
+    server_arguments: Vec<OsString>,
 }
 
 /// Core numbers; a type of its own, because to clap a list would mean a repeated flag.
@@ -127,15 +153,17 @@ where
     }
 }
 
-/// Clap explains at length; the first line says what is wrong.
-fn first_line(message: &str) -> &str {
+/// Clap explains at length; the first line says what is wrong, and a tip what was meant.
+pub(super) fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or(message);
-    line.strip_prefix("error: ").unwrap_or(line)
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let tips = message.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    tips.fold(line.to_owned(), |line, tip| format!("{line}; {tip}"))
 }
 
 impl Arguments {
     fn settings(self) -> Result<Settings, Error> {
-        let target = match (&self.uri, &self.unix) {
+        let target = match (self.uri.as_ref().or(self.url.as_ref()), &self.unix) {
             (Some(uri), _) => Some(Target::parse(uri)?),
             (None, Some(path)) => Some(Target::unix(path)),
             (None, None) => None,
@@ -161,7 +189,17 @@ impl Arguments {
             headers: self.header,
             timeout: self.timeout,
             server_pid: self.server_pid,
-            outputs: Outputs { json: self.json, csv: self.csv, hgrm: self.hgrm },
+            outputs: Outputs {
+                json: self.json,
+                csv: self.csv,
+                hgrm: self.hgrm,
+                html: self.html,
+                series: self.series,
+            },
+            strict: self.strict,
+            fail_if: self.fail_if,
+            connection_requests: self.connection_requests,
+            server_arguments: self.server_arguments,
             quiet: self.quiet,
             color: !self.no_color,
         };
@@ -171,8 +209,8 @@ impl Arguments {
 }
 
 fn number_to(text: &str, max: usize) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if (1..=max).contains(&number) => Ok(number),
+    match units::count(text).map(usize::try_from) {
+        Ok(Ok(number)) if (1..=max).contains(&number) => Ok(number),
         _ => Err(format!("not a number from 1 to {max}")),
     }
 }
@@ -196,26 +234,8 @@ fn ratio(text: &str) -> Result<f64, String> {
     }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
-    let end = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
-    let scale = match &text[end..] {
-        "ms" => 1e-3,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        unit => return Err(format!("'{unit}' is none of the units ms, s, m, h")),
-    };
-    match text[..end].parse::<f64>() {
-        // A year is long enough, and every clock can count it.
-        Ok(value) if (0.0..=3e7).contains(&(value * scale)) => {
-            Ok(Duration::from_secs_f64(value * scale))
-        }
-        _ => Err("not a time such as 30, 0.5, 500ms or 2m".to_owned()),
-    }
-}
-
 fn some_time(text: &str) -> Result<Duration, String> {
-    match time(text)? {
+    match units::time(text)? {
         Duration::ZERO => Err("must be more than 0".to_owned()),
         time => Ok(time),
     }
@@ -268,16 +288,6 @@ mod tests {
     }
 
     #[test]
-    fn times_have_units() {
-        for (text, ms) in [("2", 2000), ("0.5", 500), ("250ms", 250), ("1m", 60_000)] {
-            assert_eq!(time(text), Ok(Duration::from_millis(ms)));
-        }
-        for text in ["", "s", "-1", "1d", "inf", "NaN", "1e99"] {
-            assert!(time(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn core_lists_have_ranges() {
         assert_eq!(core_list("1").unwrap().0, [1]);
         assert_eq!(core_list("0-2,5").unwrap().0, [0, 1, 2, 5]);
@@ -308,11 +318,31 @@ mod tests {
             "b --verify --method-mix=get=1,delete=1",
             "b --nonsense",
             "b stray",
+            "b http://a --uri=http://b",
+            "b http://a -- --memory 1GiB",
         ] {
             let error = parsed(line).expect_err(line);
             assert_eq!(error.exit_code(), 2);
             assert_eq!(error.to_string().lines().count(), 1, "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn the_server_may_come_without_a_flag_and_numbers_with_units() {
+        let settings = parsed("b http://a:1/x -n 10k --keys 1M --rate 2k --timeout 1m30s").unwrap();
+        assert_eq!(settings.target, Some(Target::parse("http://a:1/x").unwrap()));
+        assert_eq!(settings.length, Length::Requests(10_000));
+        assert_eq!((settings.workload.keys, settings.rate), (1_000_000, Some(2000.0)));
+        assert_eq!(settings.timeout, Duration::from_secs(90));
+        let settings = parsed("b --value-bytes 1KiB-4KiB -- --memory 64MiB").unwrap();
+        assert_eq!(settings.workload.values, Values::Bytes { min: 1024, max: 4096 });
+        assert_eq!(settings.server_arguments, ["--memory", "64MiB"]);
+    }
+
+    #[test]
+    fn what_was_meant_is_suggested() {
+        let error = parsed("b --conections=1").unwrap_err().to_string();
+        assert!(error.contains("'--connections'") && error.lines().count() == 1, "{error}");
     }
 
     #[test]

@@ -39,7 +39,7 @@ const BACKOFF_NS: u64 = 10_000_000;
 /// The longest pause between attempts.
 const BACKOFF_NS_MAX: u64 = 500_000_000;
 
-/// The start of a request that is to be stamped when it is sent.
+/// The time of a request that is to be stamped when it is sent.
 const UNSTAMPED: u64 = 0;
 
 /// Where requests come from.
@@ -56,8 +56,17 @@ pub(super) enum Source {
 #[derive(Debug)]
 enum Link {
     Open(Stream),
-    Connecting { stream: Stream, since: u64 },
-    Closed { retry_at: u64 },
+    Connecting {
+        stream: Stream,
+        since: u64,
+    },
+    /// The queue of a listening Unix-domain socket is full: connecting is tried again.
+    Queued {
+        since: u64,
+    },
+    Closed {
+        retry_at: u64,
+    },
 }
 
 /// One client connection.
@@ -81,8 +90,12 @@ pub(super) struct Connection {
     /// Bytes of the answer that isn't complete.
     partial_bytes: usize,
     last_value: u64,
-    /// When the oldest request began to wait, or an answer came.
-    progress_at: u64,
+    /// Requests that may still be sent before the connection is replaced.
+    budget: u64,
+    /// Whether it has been open before.
+    was_open: bool,
+    /// Whether a write found out that the connection was reset, which no read says again.
+    was_reset: bool,
 }
 
 impl Connection {
@@ -102,7 +115,9 @@ impl Connection {
             unread: None,
             partial_bytes: 0,
             last_value: 0,
-            progress_at: 0,
+            budget: 0,
+            was_open: false,
+            was_reset: false,
         }
     }
 
@@ -111,19 +126,35 @@ impl Connection {
         self.index
     }
 
-    /// Opens the connection before the first phase, and waits for it.
-    pub(super) fn open_now(&mut self, context: &mut Context) {
-        let opened = Stream::connect_now(&context.common.endpoint, context.common.timeout)
-            .and_then(|mut stream| stream.register(&context.registry, self.token).map(|()| stream));
-        match opened {
-            Ok(stream) => self.link = Link::Open(stream),
-            Err(error) => self.fail(context, Failure::of(&error), true),
+    /// Opens the connection before a phase, unless it is open. Returns whether that is under way.
+    pub(super) fn open(&mut self, context: &mut Context) -> bool {
+        if matches!(self.link, Link::Closed { .. }) {
+            self.connect(context, context.common.clock.now());
         }
+        self.is_opening()
+    }
+
+    /// Whether the attempt to connect has not come to an end.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.link, Link::Connecting { .. } | Link::Queued { .. })
+    }
+
+    /// Whether requests can be sent.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.link, Link::Open(_))
     }
 
     pub(super) fn begin(&mut self, context: &mut Context, source: Source) {
         self.source = source;
+        self.budget = self.budget_of(context);
         self.top_up(context);
+    }
+
+    fn budget_of(&self, context: &Context) -> u64 {
+        match self.source {
+            Source::Workload { .. } => context.common.connection_requests,
+            Source::Preload(_) | Source::Nothing => u64::MAX,
+        }
     }
 
     /// Whether nothing is left to send or to wait for.
@@ -131,7 +162,7 @@ impl Connection {
         self.in_flight.is_empty()
             && self.again.is_empty()
             && match &self.source {
-                Source::Nothing => true,
+                Source::Nothing => !self.is_opening(),
                 Source::Preload(keys) => keys.size_hint().0 == 0,
                 Source::Workload { left, .. } => *left == 0 || context.now >= context.until,
             }
@@ -141,7 +172,9 @@ impl Connection {
     pub(super) fn next_due(&self, context: &Context) -> Option<u64> {
         match &self.source {
             Source::Workload { left: 1.., schedule: Some(schedule) }
-                if self.in_flight.len() < context.depth && matches!(self.link, Link::Open(_)) =>
+                if self.in_flight.len() < context.depth
+                    && self.budget > 0
+                    && matches!(self.link, Link::Open(_)) =>
             {
                 Some(schedule.due()).filter(|&due| due < context.until)
             }
@@ -191,13 +224,18 @@ impl Connection {
         let now = context.now;
         match &self.link {
             Link::Open(_) => {
-                if !self.in_flight.is_empty() && now.saturating_sub(self.progress_at) >= timeout {
+                // Responses come in order, and so the oldest request has waited longest.
+                let oldest = self.in_flight.front();
+                if oldest.is_some_and(|oldest| now.saturating_sub(oldest.sent) >= timeout) {
                     self.fail(context, Failure::Timeout, false);
                 }
             }
-            Link::Connecting { since, .. } => {
-                if now.saturating_sub(*since) >= timeout {
+            Link::Connecting { since, .. } | Link::Queued { since } => {
+                let since = *since;
+                if now.saturating_sub(since) >= timeout {
                     self.fail(context, Failure::ConnectTimeout, true);
+                } else if matches!(self.link, Link::Queued { .. }) {
+                    self.connect(context, since);
                 }
             }
             Link::Closed { retry_at } => {
@@ -208,21 +246,36 @@ impl Connection {
         }
     }
 
-    /// Nothing will be answered any more.
-    pub(super) fn give_up(&mut self, context: &mut Context) {
-        self.abandon(context, Failure::Timeout);
+    /// Nothing will be answered any more. Without a failure it is the run that ends, not the
+    /// server that is late.
+    pub(super) fn give_up(&mut self, context: &mut Context, failure: Option<Failure>) {
+        // A connection that brought nothing since it failed has been counted.
+        if let Some(failure) = failure
+            && !self.in_flight.is_empty()
+            && self.attempts == 0
+        {
+            context.recorder.failed(failure);
+        }
+        self.abandon(context, failure);
         self.source = Source::Nothing;
     }
 
     fn finish_connecting(&mut self, context: &mut Context) {
-        let Link::Connecting { stream, .. } = &self.link else { return };
+        let Link::Connecting { stream, since } = &self.link else { return };
         match stream.connected() {
             Ok(false) => {}
             Ok(true) => {
+                context.recorder.connected(context.common.clock.now() - since);
                 let link = std::mem::replace(&mut self.link, Link::Closed { retry_at: 0 });
                 if let Link::Connecting { stream, .. } = link {
                     self.link = Link::Open(stream);
-                    context.recorder.reopened += 1;
+                    self.budget = self.budget_of(context);
+                    context.recorder.reopened += u64::from(self.was_open);
+                    self.was_open = true;
+                    if matches!(self.source, Source::Nothing) {
+                        // Where connecting is all there is to do, it is the progress.
+                        context.last_answer = context.now;
+                    }
                     self.top_up(context);
                 }
             }
@@ -232,13 +285,20 @@ impl Connection {
 
     fn reconnect(&mut self, context: &mut Context) {
         self.attempts += 1;
+        self.connect(context, context.common.clock.now());
+    }
+
+    fn connect(&mut self, context: &mut Context, since: u64) {
         let connecting = Stream::connect(&context.common.endpoint)
             .and_then(|mut stream| stream.register(&context.registry, self.token).map(|()| stream));
         match connecting {
             Ok(stream) => {
-                self.link = Link::Connecting { stream, since: context.now };
+                self.link = Link::Connecting { stream, since };
                 // A Unix-domain socket is connected by now and will not say so again.
                 self.finish_connecting(context);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.link = Link::Queued { since };
             }
             Err(error) => self.fail(context, Failure::of(&error), true),
         }
@@ -252,7 +312,10 @@ impl Connection {
             let length = match stream.read(&mut context.input) {
                 Ok(0) => return self.end_of_stream(context),
                 Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.top_up(context);
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Failure::of(&error)),
             };
@@ -262,11 +325,17 @@ impl Connection {
             let is_drained = length < input.len();
             context.input = input;
             context.recorder.flush(context.now);
-            if !keep_alive? {
+            let is_used_up = self.budget == 0 && self.in_flight.is_empty();
+            if !keep_alive? || is_used_up {
                 self.reopen(context);
                 return Ok(());
             }
-            self.top_up(context);
+            // Answers that fill the buffer come a few per read. Sending one request for each of
+            // them would cost a system call each, so it waits for more, but not for all: the
+            // server is to have work meanwhile.
+            if is_drained || self.in_flight.len() <= context.depth / 2 {
+                self.top_up(context);
+            }
             // A read that did not fill the buffer has emptied the socket, and the next bytes
             // will be announced; but an end that was announced already will not be again.
             if is_drained && !is_closing {
@@ -284,18 +353,21 @@ impl Connection {
         let owed = self.in_flight.len();
         while at < input.len() {
             let rest = &input[at..];
-            let Some(request) = self.in_flight.front().copied() else {
+            let Some(request) = self.in_flight.pop_front() else {
                 return self.garbage(context, "a response that no request asked for");
             };
             match self.parser.next(rest, request.method != Method::Head) {
-                Err(garbage) => return self.garbage(context, garbage.0),
+                Err(garbage) => {
+                    self.in_flight.push_front(request);
+                    return self.garbage(context, garbage.0);
+                }
                 Ok(Step::Partial) => {
+                    self.in_flight.push_front(request);
                     self.partial_bytes += rest.len();
                     break;
                 }
                 Ok(Step::Complete(taken, response)) => {
                     at += taken;
-                    self.in_flight.pop_front();
                     let body = self.parser.body(&response, rest);
                     let bytes = taken + std::mem::take(&mut self.partial_bytes);
                     if let Some(value) = account(context, request, response.status, bytes, body) {
@@ -316,7 +388,6 @@ impl Connection {
         // A piece of an answer is no progress: a server that dribbles must not escape the timeout.
         if self.in_flight.len() < owed_before {
             self.attempts = 0;
-            self.progress_at = context.now;
             context.last_answer = context.now;
         }
     }
@@ -341,6 +412,7 @@ impl Connection {
                 }
             }
             Ok(None) if self.in_flight.is_empty() => {}
+            Ok(None) | Err(_) if self.was_reset => return Err(Failure::Reset),
             Ok(None) | Err(_) => return Err(Failure::ClosedEarly),
         }
         self.reopen(context);
@@ -354,6 +426,11 @@ impl Connection {
         while let Some(request) = self.in_flight.pop_back() {
             self.again.push_front(request);
         }
+        self.close_and_reconnect(context);
+    }
+
+    /// A connection that has brought an answer is opened again at once, any other after a pause.
+    fn close_and_reconnect(&mut self, context: &mut Context) {
         self.close(context.now + self.pause());
         if self.attempts == 0 && !self.is_done(context) {
             self.reconnect(context);
@@ -371,12 +448,17 @@ impl Connection {
     fn fail(&mut self, context: &mut Context, failure: Failure, was_connecting: bool) {
         context.recorder.failed(failure);
         context.recorder.connects_failed += u64::from(was_connecting);
-        self.abandon(context, failure);
-        self.close(context.now + self.pause());
+        self.abandon(context, Some(failure));
+        match failure {
+            // A server that answers late is not in want of a connection at once.
+            Failure::Timeout => self.close(context.now + self.pause()),
+            _ if was_connecting => self.close(context.now + self.pause()),
+            _ => self.close_and_reconnect(context),
+        }
     }
 
     /// Counts everything that is owed as unanswered.
-    fn abandon(&mut self, context: &mut Context, failure: Failure) {
+    fn abandon(&mut self, context: &mut Context, failure: Option<Failure>) {
         for request in self.in_flight.drain(..).chain(self.again.drain(..)) {
             context.recorder.unanswered(request.method, failure);
             if let Some(ledger) = &context.common.ledger
@@ -395,6 +477,7 @@ impl Connection {
         self.output_sent = 0;
         self.unread = None;
         self.partial_bytes = 0;
+        self.was_reset = false;
     }
 
     /// Renders requests until enough are in flight, and sends them.
@@ -403,20 +486,20 @@ impl Connection {
             return;
         }
         let first_new = self.in_flight.len();
-        while self.in_flight.len() < context.depth && self.output.len() < OUTPUT_BYTES_MAX {
+        let room = usize::try_from(self.budget).unwrap_or(usize::MAX).saturating_add(first_new);
+        let most = context.depth.min(room);
+        while self.in_flight.len() < most && self.output.len() < OUTPUT_BYTES_MAX {
             let Some(request) = self.next_request(context) else { break };
             self.render(context, request);
             self.in_flight.push_back(request);
         }
         if self.in_flight.len() > first_new {
+            self.budget -= (self.in_flight.len() - first_new) as u64;
             let now = context.common.clock.now();
             for request in self.in_flight.range_mut(first_new..) {
                 if request.start == UNSTAMPED {
-                    request.start = now;
+                    (request.start, request.sent) = (now, now);
                 }
-            }
-            if first_new == 0 {
-                self.progress_at = now;
             }
             self.flush();
         }
@@ -449,7 +532,7 @@ impl Connection {
                 (start, method, key)
             }
         };
-        let mut request = Request { start, key, version: 0, method };
+        let mut request = Request { start, sent: context.now, key, version: 0, method };
         if let Some(ledger) = &context.common.ledger {
             if method.is_store() {
                 request.key = ledger.own_key(key, self.index);
@@ -498,8 +581,12 @@ impl Connection {
                 Ok(length) => self.output_sent += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Either the socket is full and will become writable, or the connection is broken
-                // and reading will say so, after the answers that arrived before it broke.
-                Err(_) => return,
+                // and reading will say so, after the answers that arrived before it broke. Why
+                // it broke the kernel says but once.
+                Err(error) => {
+                    self.was_reset |= error.kind() == io::ErrorKind::ConnectionReset;
+                    return;
+                }
             }
         }
         self.output.clear();

@@ -54,6 +54,8 @@ pub struct Common {
     /// Whether a miss means that a stored value is gone.
     pub(super) every_read_must_hit: bool,
     pub(super) timeout: Duration,
+    /// Requests per connection during the measurement and the warm-up.
+    pub(super) connection_requests: u64,
 }
 
 impl Common {
@@ -78,6 +80,7 @@ impl Common {
             store_method: if puts_only { Method::Put } else { Method::Post },
             every_read_must_hit: settings.preload && !deletes,
             timeout: settings.timeout,
+            connection_requests: settings.connection_requests.unwrap_or(u64::MAX),
         }
     }
 

@@ -1,11 +1,16 @@
 //! A corekv server inside the process, for a run without `--uri`.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 
+use clap::Parser;
+
+use super::cli::first_line;
 use super::error::Error;
 use super::target::Target;
+use crate::cli::Cli;
 use crate::net::{Address, Stopper};
 use crate::{Config, Cores, Server};
 
@@ -20,6 +25,29 @@ pub fn loop_number(thread_name: &str) -> Option<usize> {
 /// The counter of the metrics page that says how many requests each loop has answered.
 const REQUESTS_PER_CORE: &str = "corekv_core_requests_total{core=\"";
 
+/// The counters of the metrics page that say how many keys were dropped to make room, and how
+/// many because their time was over.
+const EVICTED: &str = "corekv_evicted_total ";
+const EXPIRED: &str = "corekv_expired_total ";
+
+/// What a server says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Requests that each event loop has answered.
+    pub requests: Vec<u64>,
+    /// Keys that the server has dropped by itself.
+    pub removed: Option<Removed>,
+}
+
+/// Keys that the server dropped by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// To make room.
+    pub evicted: u64,
+    /// Because their time to live was over.
+    pub expired: u64,
+}
+
 /// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct Embedded {
@@ -30,14 +58,11 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a server on these cores, on a free port of the loopback interface.
-    pub fn start(cores: &[usize]) -> Result<Self, Error> {
+    /// Starts a server with these arguments on a free port of the loopback interface, and on
+    /// these cores unless the arguments name others.
+    pub fn start(cores: &[usize], arguments: &[OsString]) -> Result<Self, Error> {
         let failed = |error: io::Error| Error::failed(format!("cannot start a server: {error}"));
-        let config = Config {
-            listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
-            cores: Cores::List(cores.to_vec()),
-            ..Config::default()
-        };
+        let config = configure(cores, arguments)?;
         let server = Server::bind(&config).map_err(failed)?;
         let Some(Address::Tcp(address)) = server.local_addrs().into_iter().next() else {
             return Err(Error::failed("cannot start a server: it has no address"));
@@ -56,9 +81,9 @@ impl Embedded {
         &self.target
     }
 
-    /// How many requests each event loop has answered, or nothing if the server doesn't say.
-    pub fn requests_per_core(&self) -> Vec<u64> {
-        self.metrics().map(|page| parse_requests(&page)).unwrap_or_default()
+    /// What it says of itself, or nothing if it doesn't say.
+    pub fn tell(&self) -> Told {
+        self.metrics().map(|page| parse(&page)).unwrap_or_default()
     }
 
     fn metrics(&self) -> io::Result<String> {
@@ -81,12 +106,35 @@ impl Drop for Embedded {
     }
 }
 
+fn configure(cores: &[usize], arguments: &[OsString]) -> Result<Config, Error> {
+    let listen = vec![Address::Tcp(([127, 0, 0, 1], 0).into())];
+    let here = Cores::List(cores.to_vec());
+    if arguments.is_empty() {
+        return Ok(Config { listen, cores: here, ..Config::default() });
+    }
+    let words = std::iter::once(OsString::from("corekv")).chain(arguments.iter().cloned());
+    let config = Cli::try_parse_from(words)
+        .map_err(|error| Error::usage(format!("after --: {}", first_line(&error.to_string()))))?
+        .into_config();
+    let cores = if config.cores == Cores::Auto { here } else { config.cores };
+    // The interrupt is the load generator's.
+    Ok(Config { listen, cores, signals: false, ..config })
+}
+
 /// The cores are listed in order.
-fn parse_requests(page: &str) -> Vec<u64> {
-    page.lines()
+fn parse(page: &str) -> Told {
+    let requests = page
+        .lines()
         .filter_map(|line| line.strip_prefix(REQUESTS_PER_CORE))
-        .filter_map(|rest| rest.split_once("\"} ")?.1.trim().parse().ok())
-        .collect()
+        .filter_map(|rest| rest.split_once("\"} ")?.1.trim().parse().ok());
+    let counter = |name: &str| {
+        page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+    };
+    let removed = counter(EVICTED).zip(counter(EXPIRED));
+    Told {
+        requests: requests.collect(),
+        removed: removed.map(|(evicted, expired)| Removed { evicted, expired }),
+    }
 }
 
 #[cfg(test)]
@@ -97,12 +145,14 @@ mod tests {
     fn the_metrics_page_says_how_many_requests_each_core_answered() {
         let page = "# TYPE corekv_core_requests_total counter\r\n\
                     corekv_core_requests_total{core=\"0\"} 12\n\
-                    corekv_core_requests_total{core=\"1\"} 34\n";
-        assert_eq!(parse_requests(page), [12, 34]);
+                    corekv_core_requests_total{core=\"1\"} 34\n\
+                    corekv_evicted_total 5\ncorekv_expired_total 6\n";
+        let removed = Some(Removed { evicted: 5, expired: 6 });
+        assert_eq!(parse(page), Told { requests: vec![12, 34], removed });
         assert_eq!((loop_number("corekv-12"), loop_number("corekv-bench")), (Some(12), None));
-        let server = Embedded::start(&super::super::cpu::available_cores()[..1]).unwrap();
-        let first = server.requests_per_core();
-        assert_eq!(first.len(), 1);
-        assert!(server.requests_per_core() > first);
+        let server = Embedded::start(&super::super::cpu::available_cores()[..1], &[]).unwrap();
+        let first = server.tell();
+        assert_eq!((first.requests.len(), first.removed), (1, Some(Removed::default())));
+        assert!(server.tell().requests > first.requests);
     }
 }

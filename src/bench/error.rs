@@ -46,6 +46,8 @@ impl std::error::Error for Error {}
 pub enum Failure {
     /// Nobody listens there.
     Refused,
+    /// There is no socket of that name.
+    NoSocket,
     /// The connection was not established in time.
     ConnectTimeout,
     /// The server closed the connection although it owed answers and had not announced it.
@@ -62,8 +64,9 @@ pub enum Failure {
 
 impl Failure {
     /// Every kind, in the order of the report.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Refused,
+        Self::NoSocket,
         Self::ConnectTimeout,
         Self::ClosedEarly,
         Self::Reset,
@@ -76,7 +79,8 @@ impl Failure {
     pub fn of(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         match error.kind() {
-            ErrorKind::ConnectionRefused | ErrorKind::NotFound => Self::Refused,
+            ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::NotFound => Self::NoSocket,
             ErrorKind::TimedOut => Self::ConnectTimeout,
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
                 Self::Reset
@@ -89,6 +93,7 @@ impl Failure {
     pub fn label(self) -> &'static str {
         match self {
             Self::Refused => "connection refused",
+            Self::NoSocket => "no such socket",
             Self::ConnectTimeout => "connect timed out",
             Self::ClosedEarly => "closed early",
             Self::Reset => "connection reset",
@@ -102,6 +107,7 @@ impl Failure {
     pub fn key(self) -> &'static str {
         match self {
             Self::Refused => "refused",
+            Self::NoSocket => "no_socket",
             Self::ConnectTimeout => "connect_timeout",
             Self::ClosedEarly => "closed_early",
             Self::Reset => "reset",

@@ -19,7 +19,8 @@ pub fn render(latency: &Histogram<u64>) -> String {
         total += step.count_since_last_iteration();
         let value = ms(step.value_iterated_to() as f64);
         let quantile = step.quantile_iterated_to();
-        let _ = write!(out, "{value:12.6} {quantile:14.12} {total:10}");
+        // Plotters expect a blank before the value, however long that is.
+        let _ = write!(out, " {value:11.6} {quantile:14.12} {total:10}");
         // The last line is the maximum, an infinite distance away.
         if quantile < 1.0 {
             let _ = write!(out, " {:14.2}", 1.0 / (1.0 - quantile));
@@ -75,6 +76,18 @@ mod tests {
         assert_eq!(last[1..], ["1.000000000000", "100"]);
         assert!(lines[lines.len() - 2].ends_with("Total count    =          100]"), "{text}");
         assert!(lines[lines.len() - 1].ends_with("SubBuckets     =         2048]"), "{text}");
+    }
+
+    #[test]
+    fn a_blank_stands_before_every_value_however_long() {
+        let mut latency = latency_histogram();
+        for seconds in [1, 10, 100, 1000] {
+            latency.record(seconds * 1_000_000_000).unwrap();
+        }
+        let text = render(&latency);
+        let mut rows = text.lines().skip(2).take_while(|line| !line.starts_with('#'));
+        assert!(rows.all(|row| row.starts_with(' ')), "{text}");
+        assert!(text.contains("\n 10007.6"), "{text}");
     }
 
     #[test]

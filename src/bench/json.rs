@@ -1,160 +1,321 @@
-//! The results as JSON, for machines.
+//! The results as JSON, for machines. Times are microseconds unless a name says otherwise, and
+//! what there is no sample of is null.
 
-use std::fmt::Write;
+use std::time::UNIX_EPOCH;
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
 use super::error::Failure;
+use super::recorder::MethodRecord;
 use super::report::all_latencies;
-use super::summary::{Limit, Summary};
+use super::series::{Point, Rates};
+use super::summary::{Limit, LoadThread, Summary};
+use super::workload::Method;
 
-/// An object under construction, a member per line.
-#[derive(Debug)]
-struct Object {
-    text: String,
-    indent: usize,
+/// The version of the document. It changes when a member goes or gets another meaning.
+pub const SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    version: &'static str,
+    started_unix_s: f64,
+    requests_per_second: f64,
+    requests: u64,
+    seconds: f64,
+    non_2xx: u64,
+    statuses: Vec<Status>,
+    lost: u64,
+    loss_checked: bool,
+    errors: u64,
+    connection_errors: Object,
+    reopened: u64,
+    wrong_values: u64,
+    violations: &'a [String],
+    never_sent: u64,
+    stopped_early: Option<&'static str>,
+    disturbed: bool,
+    load_cpu_us_per_request: Option<f64>,
+    server_cpu_us_per_request: Option<f64>,
+    limit: &'static str,
+    littles_law_mean_us: Option<f64>,
+    connect: Connect,
+    all: Latency,
+    #[serde(flatten)]
+    methods: Object,
+    load_threads: Vec<Thread>,
+    server_threads: Option<Vec<Thread>>,
+    server_evicted: Option<u64>,
+    server_expired: Option<u64>,
+    series: Vec<Second>,
+    #[serde(flatten)]
+    settings: Settings<'a>,
 }
 
-impl Object {
-    fn new(indent: usize) -> Self {
-        Self { text: String::new(), indent }
-    }
+/// Members whose names are data.
+type Object = serde_json::Map<String, serde_json::Value>;
 
-    /// Adds a member whose value is JSON already: a number, `true`, `null`, an object.
-    fn raw(&mut self, key: &str, value: &str) {
-        let separator = if self.text.is_empty() { "" } else { "," };
-        // Writing to a string can't fail.
-        let _ = write!(self.text, "{separator}\n{:1$}\"{key}\": {value}", "", self.indent + 2);
-    }
-
-    fn count(&mut self, key: &str, value: u64) {
-        self.raw(key, &value.to_string());
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.raw(key, &quoted(value));
-    }
-
-    /// A number with up to three decimals.
-    fn number(&mut self, key: &str, value: f64) {
-        self.raw(key, &format!("{:.3}", if value.is_finite() { value } else { 0.0 }));
-    }
-
-    /// Nanoseconds, as microseconds to the nanosecond.
-    fn us(&mut self, key: &str, ns: f64) {
-        self.number(key, ns / 1000.0);
-    }
-
-    fn finish(self) -> String {
-        format!("{{{}\n{:2$}}}", self.text, "", self.indent)
-    }
+#[derive(Serialize)]
+struct Status {
+    status: u16,
+    count: u64,
 }
 
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(letter);
-            }
-            '\0'..' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(letter));
-            }
-            _ => out.push(letter),
-        }
-    }
-    out.push('"');
-    out
+#[derive(Serialize)]
+struct Connect {
+    opened: usize,
+    seconds: f64,
+    p50_us: Option<f64>,
+    p99_us: Option<f64>,
+    max_us: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    mean_us: Option<f64>,
+    stdev_us: Option<f64>,
+    p50_us: Option<f64>,
+    p90_us: Option<f64>,
+    p95_us: Option<f64>,
+    p99_us: Option<f64>,
+    p999_us: Option<f64>,
+    p9999_us: Option<f64>,
+    max_us: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct OfMethod {
+    requests: u64,
+    ok: u64,
+    non_2xx: u64,
+    bytes: u64,
+    errors: u64,
+    timeouts: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hits: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    misses: Option<u64>,
+    requests_per_second_min: u64,
+    #[serde(flatten)]
+    latency: Latency,
+}
+
+#[derive(Serialize)]
+struct Thread {
+    name: String,
+    core: Option<usize>,
+    requests: Option<u64>,
+    cpu_seconds: f64,
+    busy: f64,
+    waited: f64,
+}
+
+#[derive(Serialize)]
+struct Second {
+    end_s: f64,
+    seconds: f64,
+    requests_per_second: f64,
+    bytes_per_second: f64,
+    errors: u64,
+    p50_us: Option<f64>,
+    p90_us: Option<f64>,
+    p99_us: Option<f64>,
+    p999_us: Option<f64>,
+    max_us: Option<f64>,
+    load_cores: f64,
+    server_cores: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Settings<'a> {
+    target: &'a str,
+    connections: usize,
+    pipelining: usize,
+    threads: usize,
+    planned: &'a str,
+    warmup_seconds: f64,
+    keys: u64,
+    distribution: String,
+    mix: Object,
+    value_bytes: String,
+    verified: bool,
+    seed: u64,
+    rate: Option<f64>,
 }
 
 /// The JSON document, with a line feed at its end.
 pub fn render(summary: &Summary) -> String {
-    let mut top = Object::new(0);
-    outcome(&mut top, summary);
-    top.raw("all", &latency(Object::new(2), &all_latencies(summary)).finish());
-    for (method, record, rates) in summary.methods() {
-        let mut object = Object::new(2);
-        object.count("requests", record.answered);
-        object.count("2xx", record.ok);
-        object.count("non_2xx", record.non_2xx());
-        object.count("bytes", record.bytes);
-        object.count("errors", record.unanswered);
-        object.count("timeouts", record.timeouts);
-        if method.is_read() {
-            object.count("hits", record.hits);
-            object.count("misses", record.misses);
-        }
-        object.count("requests_per_second_min", rates.requests.min());
-        top.raw(method.key(), &latency(object, &record.latency).finish());
-    }
-    settings(&mut top, summary);
-    top.finish() + "\n"
+    let document = document(summary);
+    // Every member is a number, a string or a list of such.
+    serde_json::to_string_pretty(&document).expect("plain data") + "\n"
 }
 
-fn outcome(top: &mut Object, summary: &Summary) {
+fn document(summary: &Summary) -> Document<'_> {
     let recorder = &summary.recorder;
-    top.number("requests_per_second", summary.requests_per_second());
-    top.count("requests", recorder.answered_total());
-    top.raw("seconds", &format!("{:.6}", summary.elapsed.as_secs_f64()));
-    top.count("non_2xx", summary.non_2xx());
-    top.count("lost", recorder.lost);
-    top.raw("loss_checked", if summary.loss_checked { "true" } else { "false" });
-    top.count("errors", recorder.errors());
-    let mut kinds = Object::new(2);
-    for (kind, count) in Failure::ALL.iter().zip(recorder.failures) {
-        kinds.count(kind.key(), count);
-    }
-    top.raw("connection_errors", &kinds.finish());
-    top.count("reopened", recorder.reopened);
-    top.count("wrong_values", recorder.violations.count);
-    let examples: Vec<_> = recorder.violations.examples.iter().map(|text| quoted(text)).collect();
-    top.raw("violations", &format!("[{}]", examples.join(", ")));
-    top.count("never_sent", summary.behind);
-    match summary.stopped_early {
-        Some(reason) => top.text("stopped_early", reason),
-        None => top.raw("stopped_early", "null"),
-    }
-    let costs = [
-        ("load_cpu_us_per_request", summary.load_cpu_per_request()),
-        ("server_cpu_us_per_request", summary.server_cpu_per_request()),
-    ];
-    for (key, cost) in costs {
-        match cost {
-            Some(ns) => top.us(key, ns),
-            None => top.raw(key, "null"),
-        }
-    }
-    top.text("limit", limit(summary.limit()));
-}
-
-fn settings(top: &mut Object, summary: &Summary) {
-    top.text("target", &summary.target);
-    top.count("connections", summary.connections as u64);
-    top.count("pipelining", summary.pipelining as u64);
-    top.count("keys", summary.keys);
-    top.text("distribution", &summary.distribution);
-    top.count("seed", summary.seed);
-    match summary.rate {
-        Some(rate) => top.number("rate", rate),
-        None => top.raw("rate", "null"),
+    let removed = summary.server.as_ref().and_then(|server| server.removed);
+    let statuses = recorder.all_statuses().into_iter();
+    let failures = Failure::ALL.iter().zip(recorder.failures);
+    let threads = summary.load.iter().enumerate();
+    Document {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        started_unix_s: summary
+            .started
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |since| rounded(since.as_secs_f64())),
+        requests_per_second: rounded(summary.requests_per_second()),
+        requests: recorder.answered_total(),
+        seconds: summary.elapsed.as_secs_f64(),
+        non_2xx: summary.non_2xx(),
+        statuses: statuses.map(|(status, count)| Status { status, count }).collect(),
+        lost: recorder.lost,
+        loss_checked: summary.loss_checked,
+        errors: recorder.errors(),
+        connection_errors: failures
+            .map(|(kind, count)| (kind.key().to_owned(), count.into()))
+            .collect(),
+        reopened: recorder.reopened,
+        wrong_values: recorder.violations.count,
+        violations: &recorder.violations.examples,
+        never_sent: summary.behind,
+        stopped_early: summary.stopped_early,
+        disturbed: summary.disturbed().is_some(),
+        load_cpu_us_per_request: summary.load_cpu_per_request().map(us),
+        server_cpu_us_per_request: summary.server_cpu_per_request().map(us),
+        limit: limit(summary.limit()),
+        littles_law_mean_us: summary.mean_by_littles_law().map(us),
+        connect: connect(summary),
+        all: latency(&all_latencies(summary)),
+        methods: methods(summary),
+        load_threads: threads.map(|(index, thread)| load_thread(index, thread)).collect(),
+        server_threads: server_threads(summary),
+        server_evicted: removed.map(|removed| removed.evicted),
+        server_expired: removed.map(|removed| removed.expired),
+        series: summary.series.iter().map(second).collect(),
+        settings: settings(summary),
     }
 }
 
-fn latency(mut object: Object, histogram: &Histogram<u64>) -> Object {
-    object.us("mean_us", histogram.mean());
-    object.us("stdev_us", histogram.stdev());
-    for (key, percentile) in [
-        ("p50_us", 50.0),
-        ("p90_us", 90.0),
-        ("p99_us", 99.0),
-        ("p999_us", 99.9),
-        ("p9999_us", 99.99),
-    ] {
-        object.us(key, histogram.value_at_percentile(percentile) as f64);
+fn connect(summary: &Summary) -> Connect {
+    let connects = &summary.recorder.connects.0;
+    Connect {
+        opened: summary.opening.opened,
+        seconds: summary.opening.elapsed.as_secs_f64(),
+        p50_us: percentile(connects, 50.0),
+        p99_us: percentile(connects, 99.0),
+        max_us: (!connects.is_empty()).then(|| us(connects.max() as f64)),
     }
-    object.us("max_us", histogram.max() as f64);
-    object
+}
+
+fn methods(summary: &Summary) -> Object {
+    let members = summary.methods().map(|(method, record, rates)| {
+        // Every member is a number.
+        let value = serde_json::to_value(of_method(method, record, rates)).expect("plain data");
+        (method.key().to_owned(), value)
+    });
+    members.collect()
+}
+
+fn of_method(method: Method, record: &MethodRecord, rates: &Rates) -> OfMethod {
+    OfMethod {
+        requests: record.answered,
+        ok: record.ok(),
+        non_2xx: record.non_2xx(),
+        bytes: record.bytes,
+        errors: record.unanswered,
+        timeouts: record.timeouts,
+        hits: method.is_read().then_some(record.hits),
+        misses: method.is_read().then_some(record.misses),
+        requests_per_second_min: rates.requests.min(),
+        latency: latency(&record.latency),
+    }
+}
+
+fn latency(histogram: &Histogram<u64>) -> Latency {
+    let some = |ns: f64| (!histogram.is_empty()).then(|| us(ns));
+    Latency {
+        mean_us: some(histogram.mean()),
+        stdev_us: some(histogram.stdev()),
+        p50_us: percentile(histogram, 50.0),
+        p90_us: percentile(histogram, 90.0),
+        p95_us: percentile(histogram, 95.0),
+        p99_us: percentile(histogram, 99.0),
+        p999_us: percentile(histogram, 99.9),
+        p9999_us: percentile(histogram, 99.99),
+        max_us: some(histogram.max() as f64),
+    }
+}
+
+fn percentile(histogram: &Histogram<u64>, percent: f64) -> Option<f64> {
+    (!histogram.is_empty()).then(|| us(histogram.value_at_percentile(percent) as f64))
+}
+
+fn load_thread(index: usize, thread: &LoadThread) -> Thread {
+    let &LoadThread { core, answered, cpu_ns, busy, waited } = thread;
+    Thread {
+        name: format!("load-{index}"),
+        core,
+        requests: Some(answered),
+        cpu_seconds: cpu_ns as f64 / 1e9,
+        busy: rounded(busy),
+        waited: rounded(waited),
+    }
+}
+
+fn server_threads(summary: &Summary) -> Option<Vec<Thread>> {
+    let server = summary.server.as_ref()?;
+    let elapsed_ns = summary.elapsed.as_nanos() as u64;
+    let threads = server.threads.iter().map(|thread| Thread {
+        name: thread.name.clone(),
+        core: None,
+        requests: server.requests_of(thread),
+        cpu_seconds: thread.usage.cpu_ns as f64 / 1e9,
+        busy: rounded(thread.usage.busy(elapsed_ns)),
+        waited: rounded(thread.usage.waited_ns as f64 / elapsed_ns.max(1) as f64),
+    });
+    Some(threads.collect())
+}
+
+fn second(point: &Point) -> Second {
+    let Point { at, length, counts, latency } = point;
+    let seconds = length.as_secs_f64();
+    let bytes: u64 = counts.bytes.iter().sum();
+    Second {
+        end_s: rounded(at.as_secs_f64()),
+        seconds: rounded(seconds),
+        requests_per_second: rounded(point.rate()),
+        bytes_per_second: rounded(bytes as f64 / seconds),
+        errors: counts.errors,
+        p50_us: latency.map(|tail| us(tail.p50 as f64)),
+        p90_us: latency.map(|tail| us(tail.p90 as f64)),
+        p99_us: latency.map(|tail| us(tail.p99 as f64)),
+        p999_us: latency.map(|tail| us(tail.p999 as f64)),
+        max_us: latency.map(|tail| us(tail.max as f64)),
+        load_cores: rounded(point.load_cores()),
+        server_cores: point.server_cores().map(rounded),
+    }
+}
+
+fn settings(summary: &Summary) -> Settings<'_> {
+    let workload = &summary.workload;
+    let shares = Method::ALL.map(|method| (method, workload.mix.share(method)));
+    let used = shares.into_iter().filter(|&(_, share)| share > 0.0);
+    Settings {
+        target: &summary.target,
+        connections: summary.connections,
+        pipelining: summary.pipelining,
+        threads: summary.load.len(),
+        planned: &summary.planned,
+        warmup_seconds: summary.warmup.as_secs_f64(),
+        keys: workload.keys,
+        distribution: workload.distribution.to_string(),
+        mix: used.map(|(method, share)| (method.key().to_owned(), rounded(share).into())).collect(),
+        value_bytes: workload.values.to_string(),
+        verified: summary.verified,
+        seed: workload.seed,
+        rate: summary.rate,
+    }
 }
 
 fn limit(limit: Limit) -> &'static str {
@@ -168,12 +329,12 @@ fn limit(limit: Limit) -> &'static str {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::quoted;
+/// Nanoseconds as microseconds, to the nanosecond.
+fn us(ns: f64) -> f64 {
+    rounded(ns / 1000.0)
+}
 
-    #[test]
-    fn strings_are_escaped() {
-        assert_eq!(quoted("a\"b\\c\n\u{1}ü"), "\"a\\\"b\\\\c\\u000a\\u0001ü\"");
-    }
+/// Three decimals are enough of everything.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }

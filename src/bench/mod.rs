@@ -8,7 +8,7 @@
 //!                       |                          |
 //!                    summary <---- merged ---------+
 //!                       |
-//!                 report, json, csv, hgrm
+//!           output: report, json, csv, hgrm, html -> plot
 //! ```
 //!
 //! The data path is a thread per core with an event loop of its own: one read takes all answers
@@ -24,7 +24,11 @@ pub mod csv;
 pub mod embedded;
 pub mod error;
 pub mod hgrm;
+pub mod html;
 pub mod json;
+mod limits;
+mod output;
+mod plot;
 pub mod preload;
 pub mod progress;
 pub mod rate;
@@ -32,94 +36,93 @@ pub mod recorder;
 pub mod report;
 pub mod request;
 pub mod response;
-mod sampler;
+pub mod series;
 pub mod session;
 pub mod settings;
 mod stream;
 pub mod summary;
 mod table;
 pub mod target;
+pub mod threshold;
+mod units;
 pub mod verify;
 pub mod worker;
 pub mod workload;
 mod zipf;
 
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use error::Error;
+use output::Sinks;
 use settings::Settings;
 use summary::Summary;
 
 /// The whole program: command line in, exit code out.
 pub fn main() -> u8 {
-    match try_main() {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("corekv-bench: {error}");
-            error.exit_code()
-        }
-    }
+    let interrupt = Interrupt::default();
+    let code = try_main(&interrupt).unwrap_or_else(|error| {
+        eprintln!("corekv-bench: {error}");
+        error.exit_code()
+    });
+    interrupt.exit_code().unwrap_or(code)
 }
 
-fn try_main() -> Result<u8, Error> {
+fn try_main(interrupt: &Interrupt) -> Result<u8, Error> {
     let Some(settings) = cli::parse(std::env::args_os())? else {
         return Ok(0);
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    on_interrupt(&stop)?;
-    let summary = session::run(&settings, &stop)?;
-    write_results(&settings, &summary)?;
-    let faults = summary.faults();
-    if settings.quiet && !faults.is_empty() {
+    let sinks = Sinks::open(&settings.outputs)?;
+    interrupt.listen()?;
+    let summary = session::run(&settings, &interrupt.stop)?;
+    sinks.write(&settings, &summary)?;
+    let faults = faults(&settings, &summary);
+    // The report shows what went wrong, but not what was asked of it.
+    if !faults.is_empty() && (settings.quiet || !settings.fail_if.is_empty()) {
         eprintln!("corekv-bench: {}", faults.join(", "));
     }
     Ok(u8::from(!faults.is_empty()))
 }
 
-/// The first interrupt ends the measurement, the second one the process.
-fn on_interrupt(stop: &Arc<AtomicBool>) -> Result<(), Error> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(stop)))
-            .map_err(|error| Error::failed(format!("cannot handle signals: {error}")))?;
+/// Why the run failed, in words. Nothing means exit code 0.
+fn faults(settings: &Settings, summary: &Summary) -> Vec<String> {
+    let mut faults = summary.faults();
+    if let Some(share) = summary.disturbed()
+        && settings.strict
+    {
+        let percent = share * 100.0;
+        faults.push(format!("a load thread waited for its core for {percent:.1} % of the time"));
     }
-    Ok(())
+    faults.extend(settings.fail_if.iter().filter_map(|threshold| threshold.fault(summary)));
+    faults
 }
 
-fn write_results(settings: &Settings, summary: &Summary) -> Result<(), Error> {
-    let outputs = &settings.outputs;
-    if !settings.quiet {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let color = settings.color && !no_color;
-        // Who pipes the report into a pager that quits early wants no complaint.
-        if outputs.use_stdout() {
-            let color = color && io::stderr().is_terminal();
-            let _ = io::stderr().write_all(report::render(summary, color).as_bytes());
-        } else {
-            let color = color && io::stdout().is_terminal();
-            let _ = io::stdout().write_all(report::render(summary, color).as_bytes());
+/// The first interrupt ends the measurement, the second one the process.
+#[derive(Debug, Default)]
+struct Interrupt {
+    stop: Arc<AtomicBool>,
+    signal: Arc<AtomicUsize>,
+}
+
+impl Interrupt {
+    fn listen(&self) -> Result<(), Error> {
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let number = signal as usize;
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&self.stop))
+                .and_then(|_| {
+                    signal_hook::flag::register_usize(signal, Arc::clone(&self.signal), number)
+                })
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&self.stop)))
+                .map_err(|error| Error::failed(format!("cannot handle signals: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// What a shell expects of a process that a signal ended.
+    fn exit_code(&self) -> Option<u8> {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => None,
+            signal => Some(128 + signal as u8),
         }
     }
-    if let Some(path) = &outputs.json {
-        write_to(path, &json::render(summary))?;
-    }
-    if let Some(path) = &outputs.csv {
-        write_to(path, &csv::render(summary))?;
-    }
-    if let Some(path) = &outputs.hgrm {
-        write_to(path, &hgrm::render(&report::all_latencies(summary)))?;
-    }
-    Ok(())
-}
-
-fn write_to(path: &Path, text: &str) -> Result<(), Error> {
-    if path.as_os_str() == "-" {
-        let _ = io::stdout().write_all(text.as_bytes());
-        return Ok(());
-    }
-    std::fs::write(path, text)
-        .map_err(|error| Error::failed(format!("cannot write {}: {error}", path.display())))
 }

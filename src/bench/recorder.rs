@@ -16,6 +16,9 @@ const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 /// Significant decimal digits of a latency: 264 KiB per histogram.
 const LATENCY_DIGITS: u8 = 3;
 
+/// The number of 2xx statuses.
+const OK_STATUSES: usize = 100;
+
 /// One method's numbers.
 #[derive(Debug, Clone)]
 pub struct MethodRecord {
@@ -23,8 +26,8 @@ pub struct MethodRecord {
     pub latency: Histogram<u64>,
     /// Requests that were answered, whatever the status.
     pub answered: u64,
-    /// Those of them with a 2xx status.
-    pub ok: u64,
+    /// Those of them with a 2xx status, by status; the first one is 200.
+    pub ok_by_status: [u64; OK_STATUSES],
     /// Bytes of the answers, heads included.
     pub bytes: u64,
     /// Reads that found a value.
@@ -42,7 +45,7 @@ impl Default for MethodRecord {
         Self {
             latency: latency_histogram(),
             answered: 0,
-            ok: 0,
+            ok_by_status: [0; OK_STATUSES],
             bytes: 0,
             hits: 0,
             misses: 0,
@@ -50,6 +53,14 @@ impl Default for MethodRecord {
             timeouts: 0,
         }
     }
+}
+
+/// Latencies by method, in the order of [`Method::ALL`].
+pub type Latencies = [Histogram<u64>; Method::COUNT];
+
+/// Empty histograms for all methods.
+pub fn no_latencies() -> Latencies {
+    std::array::from_fn(|_| latency_histogram())
 }
 
 /// An empty histogram with the bounds that all latencies are recorded with.
@@ -63,7 +74,9 @@ impl MethodRecord {
         // Both have the same bounds, so the counts always fit.
         self.latency.add(&other.latency).expect("equal bounds");
         self.answered += other.answered;
-        self.ok += other.ok;
+        for (count, more) in self.ok_by_status.iter_mut().zip(other.ok_by_status) {
+            *count += more;
+        }
         self.bytes += other.bytes;
         self.hits += other.hits;
         self.misses += other.misses;
@@ -71,9 +84,14 @@ impl MethodRecord {
         self.timeouts += other.timeouts;
     }
 
+    /// Answers with a 2xx status.
+    pub fn ok(&self) -> u64 {
+        self.ok_by_status.iter().sum()
+    }
+
     /// Answers with another status than 2xx.
     pub fn non_2xx(&self) -> u64 {
-        self.answered - self.ok
+        self.answered - self.ok()
     }
 }
 
@@ -82,6 +100,16 @@ impl MethodRecord {
 struct Run {
     start: u64,
     count: u64,
+}
+
+/// How long connections took to open, in nanoseconds.
+#[derive(Debug, Clone)]
+pub struct Connects(pub Histogram<u64>);
+
+impl Default for Connects {
+    fn default() -> Self {
+        Self(latency_histogram())
+    }
 }
 
 /// Everything that one load thread, or after merging all of them, recorded.
@@ -93,6 +121,8 @@ pub struct Recorder {
     pub failures: [u64; Failure::ALL.len()],
     /// Connections that could not be opened.
     pub connects_failed: u64,
+    /// Nanoseconds that each opening of a connection took.
+    pub connects: Connects,
     /// Why an answer was invalid, the first time that one was.
     pub garbage: Option<&'static str>,
     /// Connections that were opened again, after a failure or after an announced close.
@@ -118,6 +148,21 @@ impl Recorder {
         self.statuses.clear();
     }
 
+    /// Adds latencies that were handed over before.
+    pub fn add_latencies(&mut self, latencies: &Latencies) {
+        for (record, latency) in self.methods.iter_mut().zip(latencies) {
+            // Both have the same bounds, so the counts always fit.
+            record.latency.add(latency).expect("equal bounds");
+        }
+    }
+
+    /// Exchanges the latencies for others, which are empty as a rule.
+    pub fn swap_latencies(&mut self, others: &mut Latencies) {
+        for (record, other) in self.methods.iter_mut().zip(others) {
+            std::mem::swap(&mut record.latency, other);
+        }
+    }
+
     /// A request that started at `start` was answered now; [`Recorder::flush`] will say when
     /// that is.
     #[inline]
@@ -125,8 +170,9 @@ impl Recorder {
         let record = &mut self.methods[method as usize];
         record.answered += 1;
         record.bytes += bytes as u64;
-        if matches!(status, 200..300) {
-            record.ok += 1;
+        let index = usize::from(status.wrapping_sub(200));
+        if let Some(count) = record.ok_by_status.get_mut(index) {
+            *count += 1;
         } else {
             self.add_status(method, status);
         }
@@ -144,8 +190,10 @@ impl Recorder {
     #[inline]
     pub fn flush(&mut self, now: u64) {
         for index in 0..Method::COUNT {
-            let run = std::mem::take(&mut self.runs[index]);
-            self.record(index, run, now);
+            if self.runs[index].count > 0 {
+                let run = std::mem::take(&mut self.runs[index]);
+                self.record(index, run, now);
+            }
         }
     }
 
@@ -166,17 +214,33 @@ impl Recorder {
         }
     }
 
+    /// A connection took so many nanoseconds to open.
+    pub fn connected(&mut self, ns: u64) {
+        self.connects.0.saturating_record(ns.max(1));
+    }
+
+    /// How often each status came, the 2xx among them, in order.
+    pub fn all_statuses(&self) -> Vec<(u16, u64)> {
+        let ok = (200..).zip((0..OK_STATUSES).map(|index| {
+            self.methods.iter().map(|record| record.ok_by_status[index]).sum::<u64>()
+        }));
+        let mut all: Vec<_> =
+            ok.filter(|&(_, count)| count > 0).chain(self.statuses.iter().copied()).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// A connection failed.
     pub fn failed(&mut self, failure: Failure) {
         let index = Failure::ALL.iter().position(|&kind| kind == failure).unwrap_or(0);
         self.failures[index] += 1;
     }
 
-    /// A request's connection failed.
-    pub fn unanswered(&mut self, method: Method, failure: Failure) {
+    /// A request's connection failed, or the run ended before the answer.
+    pub fn unanswered(&mut self, method: Method, failure: Option<Failure>) {
         let record = &mut self.methods[method as usize];
         record.unanswered += 1;
-        record.timeouts += u64::from(failure == Failure::Timeout);
+        record.timeouts += u64::from(failure == Some(Failure::Timeout));
     }
 
     /// Adds another thread's numbers.
@@ -188,6 +252,8 @@ impl Recorder {
             *count += more;
         }
         self.connects_failed += other.connects_failed;
+        // Both have the same bounds, so the counts always fit.
+        self.connects.0.add(&other.connects.0).expect("equal bounds");
         self.garbage = self.garbage.or(other.garbage);
         self.reopened += other.reopened;
         self.lost += other.lost;
@@ -232,7 +298,7 @@ mod tests {
         recorder.answered(Method::Post, 100, 5, 500, 1000);
         recorder.flush(1000);
         let get = recorder.method(Method::Get);
-        assert_eq!((get.answered, get.ok, get.bytes), (6, 6, 60));
+        assert_eq!((get.answered, get.ok(), get.bytes), (6, 6, 60));
         assert_eq!((get.latency.count_at(900), get.latency.count_at(600)), (4, 2));
         let post = recorder.method(Method::Post);
         assert_eq!((post.answered, post.non_2xx(), post.latency.len()), (1, 1, 1));
@@ -255,7 +321,7 @@ mod tests {
         one.answered(Method::Get, 10, 1, 404, 20);
         one.flush(20);
         one.failed(Failure::Refused);
-        one.unanswered(Method::Get, Failure::Timeout);
+        one.unanswered(Method::Get, Some(Failure::Timeout));
         let mut sum = one.clone();
         sum.merge(&one);
         assert_eq!(sum.method(Method::Get).latency.len(), 2);

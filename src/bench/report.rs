@@ -5,11 +5,13 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
+use super::embedded::Removed;
 use super::error::Failure;
 use super::recorder::{MethodRecord, latency_histogram};
-use super::summary::{Limit, Rates, Summary};
+use super::series::Rates;
+use super::summary::{Limit, Opening, Summary};
 use super::table::{Table, big, bytes, paint, time};
-use super::workload::Method;
+use super::workload::{Method, Workload};
 
 /// Columns of the longest bar in the histogram.
 const BAR_COLUMNS: usize = 40;
@@ -29,17 +31,19 @@ pub fn render(summary: &Summary, color: bool) -> String {
     outcome(&mut out, summary, color);
     threads(&mut out, summary);
     limit(&mut out, summary);
+    opening(&mut out, summary);
+    checks(&mut out, summary, color);
     out
 }
 
 fn header(out: &mut String, summary: &Summary) {
-    let Summary { planned, target, connections, pipelining, keys, .. } = summary;
+    let Summary { planned, target, connections, pipelining, workload, .. } = summary;
+    let Workload { keys, distribution, seed, .. } = workload;
     let _ = writeln!(out, "running {planned} test @ {target}");
     let _ = writeln!(out, "{connections} connections with {pipelining} pipelining factor.");
     let _ = writeln!(
         out,
-        "Generated random int as needed, with range [0, {keys}), {}, seed {}.",
-        summary.distribution, summary.seed
+        "Generated random int as needed, with range [0, {keys}), {distribution}, seed {seed}."
     );
     if let Some((stored, elapsed)) = summary.preload {
         let _ = writeln!(out, "Stored {stored} keys first, in {:.2} s.", elapsed.as_secs_f64());
@@ -65,7 +69,7 @@ fn method_block(
     rate_table(rates).render(out, color);
     out.push_str("\nReq/Bytes counts sampled once per second.\n\n");
     let non_2xx = record.non_2xx();
-    let _ = writeln!(out, "{} 2xx responses, {non_2xx} non 2xx responses.", record.ok);
+    let _ = writeln!(out, "{} 2xx responses, {non_2xx} non 2xx responses.", record.ok());
     let _ = writeln!(
         out,
         "{} total requests in {} seconds, {} read for {}.",
@@ -98,12 +102,12 @@ fn rate_table(rates: &Rates) -> Table {
     let mut table = Table::new(&["Stat", "1%", "2.5%", "50%", "97.5%", "Avg", "Stdev", "Min"]);
     let percentiles = [1.0, 2.5, 50.0, 97.5];
     let mut row = vec!["Req/Sec".to_owned()];
-    row.extend(percentiles.map(|p| rates.requests.value_at_percentile(p).to_string()));
+    row.extend(percentiles.map(|p| rates.requests.percentile(p).to_string()));
     row.extend([rates.requests.mean(), rates.requests.stdev()].map(|value| format!("{value:.2}")));
     row.push(rates.requests.min().to_string());
     table.row(row);
     let mut row = vec!["Bytes/Sec".to_owned()];
-    row.extend(percentiles.map(|p| bytes(rates.bytes.value_at_percentile(p) as f64)));
+    row.extend(percentiles.map(|p| bytes(rates.bytes.percentile(p) as f64)));
     row.extend([rates.bytes.mean(), rates.bytes.stdev(), rates.bytes.min() as f64].map(bytes));
     table.row(row);
     table
@@ -289,6 +293,57 @@ fn limit(out: &mut String, summary: &Summary) {
         }
         Limit::NotLoadGenerator => "The load generator was not the limit.\n",
     });
+}
+
+/// What connecting took, which no latency contains.
+fn opening(out: &mut String, summary: &Summary) {
+    let Opening { opened, elapsed } = summary.opening;
+    let _ = write!(out, "Opened {opened} connections in {}", time(elapsed.as_nanos() as f64));
+    let connects = &summary.recorder.connects.0;
+    if !connects.is_empty() {
+        let at = |percentile| time(connects.value_at_percentile(percentile) as f64);
+        let _ = write!(out, "; connecting took {} (50%), {} (99%)", at(50.0), at(99.0));
+        let _ = write!(out, ", {} (max)", time(connects.max() as f64));
+    }
+    out.push_str(".\n");
+}
+
+/// What says whether the numbers are to be believed.
+fn checks(out: &mut String, summary: &Summary, color: bool) {
+    if let Some(expected) = summary.mean_by_littles_law() {
+        let in_flight = summary.opening.opened * summary.pipelining;
+        let _ = writeln!(
+            out,
+            "Little's law: {in_flight} requests in flight at {:.0}/s make a mean of {}; measured {}.",
+            summary.requests_per_second(),
+            time(expected),
+            time(all_latencies(summary).mean())
+        );
+    }
+    if summary.recorder.lost > 0 {
+        lost(out, summary);
+    }
+    if let Some(share) = summary.disturbed() {
+        let line = format!(
+            "Disturbed: a load thread waited for its core for {:.1} % of the time, and that is in \
+             the latencies.\n",
+            share * 100.0
+        );
+        out.push_str(&paint(&line, RED, color));
+    }
+}
+
+/// What else than a fault makes a server lose values.
+fn lost(out: &mut String, summary: &Summary) {
+    out.push_str(
+        "Lost: a key that had been stored was not found. A server that is full evicts keys, and \
+         one with a time to live expires them: both look like this.\n",
+    );
+    let removed = summary.server.as_ref().and_then(|server| server.removed);
+    if let Some(Removed { evicted, expired }) = removed {
+        let _ =
+            writeln!(out, "The server says that it evicted {evicted} and expired {expired} keys.");
+    }
 }
 
 /// `30` or `0.50`.

@@ -3,34 +3,43 @@
 //! ```text
 //!   main thread            load thread 0 .. n-1
 //!   find the server
-//!   spawn ---------------> pin, open connections
-//!   Task::Preload -------> store keys            \
+//!   spawn ---------------> pin
+//!   Task::Connect -------> open connections      \
+//!   <----------- Done                             |
+//!   Task::Preload -------> store keys             |
 //!   <----------- Done                             |  the main thread meanwhile reads the
 //!   Task::Load (warm-up)-> ...                    |  threads' live counters: progress every
 //!   <----------- Done                             |  tenth of a second, samples every second
 //!   Task::Load ----------> ...                   /
 //!   <----------- Done      (recorder, CPU time)
 //!   merge, Summary
+//!
+//! Before each load every connection that is not open is opened, so that the clock starts when
+//! all are.
 //! ```
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::context::Common;
 use super::cpu;
 use super::embedded::{Embedded, loop_number};
 use super::error::{Error, Failure};
+use super::limits;
 use super::progress::{PROGRESS_INTERVAL, Progress};
-use super::recorder::Recorder;
-use super::sampler::Sampler;
+use super::recorder::{Latencies, MethodRecord, Recorder, no_latencies};
+use super::series::{Counts, Point, Rates, Series};
 use super::settings::{Length, Settings};
-use super::summary::{LoadThread, Rates, ServerUsage, Summary};
+use super::summary::{LoadThread, Opening, ServerUsage, Summary};
 use super::target::Target;
 use super::worker::{Done, Live, Share, Task, Worker};
 use super::workload::Method;
+
+/// What the names of the load threads begin with; the number of the thread follows.
+const THREAD_NAME: &str = "load-";
 
 /// Where load threads and an embedded server run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +56,11 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary, Error
     if let Some(core) = settings.cores.iter().flatten().find(|core| !available.contains(core)) {
         return Err(Error::usage(format!("--cores: this process may not run on core {core}")));
     }
+    limits::make_room_for(settings.connections, settings.target.is_none())?;
     let placement = place(settings, &available);
     let embedded = match &settings.target {
         Some(_) => None,
-        None => Some(Embedded::start(&placement.server_cores)?),
+        None => Some(Embedded::start(&placement.server_cores, &settings.server_arguments)?),
     };
     let target = match (&settings.target, &embedded) {
         (Some(target), _) => target.clone(),
@@ -94,7 +104,8 @@ struct Session<'a> {
 /// What all threads together did in one task.
 struct Phase {
     done: Vec<Done>,
-    rates: [Rates; Method::COUNT],
+    recorder: Recorder,
+    series: Vec<Point>,
 }
 
 impl<'a> Session<'a> {
@@ -132,7 +143,7 @@ impl<'a> Session<'a> {
                 done: sender.clone(),
             };
             let handle = std::thread::Builder::new()
-                .name(format!("load-{thread}"))
+                .name(format!("{THREAD_NAME}{thread}"))
                 .spawn(move || worker.run())
                 .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))?;
             session.live.push(live);
@@ -143,17 +154,21 @@ impl<'a> Session<'a> {
     }
 
     fn measure(mut self, target: &Target, embedded: Option<&Embedded>) -> Result<Summary, Error> {
+        let opening = self.connect()?;
         let preload = if self.settings.preload { Some(self.preload()?) } else { None };
         if !self.settings.warmup.is_zero() && !self.stop.load(Ordering::Relaxed) {
+            self.connect()?;
             self.phase(self.load_task(Length::Time(self.settings.warmup)), "warming up")?;
         }
+        self.connect()?;
         let before = self.look_at_server(embedded);
+        let started = SystemTime::now();
         let task = self.load_task(self.settings.length);
         let phase = self.phase(task, "measuring")?;
         let after = self.look_at_server(embedded);
         let Task::Load { begin, until, .. } = task else { unreachable!("a load task was made") };
-        let mut summary = self.summary(target, &phase, begin, until);
-        summary.preload = preload;
+        let mut summary = self.summary(target, phase, begin, until);
+        (summary.opening, summary.preload, summary.started) = (opening, preload, started);
         summary.server = before.zip(after).map(|(before, after)| after.since(&before));
         self.tasks.clear();
         for handle in self.handles.drain(..) {
@@ -167,17 +182,31 @@ impl<'a> Session<'a> {
         let own = embedded.map(|_| std::process::id());
         let mut threads = cpu::threads_of(self.settings.server_pid.or(own)?)?;
         threads.retain(|thread| own.is_none() || loop_number(&thread.name).is_some());
-        let requests = embedded.map(Embedded::requests_per_core).unwrap_or_default();
-        Some(ServerUsage { threads, requests })
+        let told = embedded.map(Embedded::tell).unwrap_or_default();
+        Some(ServerUsage { threads, requests: told.requests, removed: told.removed })
+    }
+
+    /// Opens every connection that is not open. Fails if none can be.
+    fn connect(&mut self) -> Result<Opening, Error> {
+        let begin = Instant::now();
+        let phase = self.phase(Task::Connect, "opening connections")?;
+        let opened = phase.done.iter().map(|done| done.open).sum();
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::failed("interrupted while connecting; nothing was measured"));
+        }
+        if opened == 0 {
+            let reasons = reasons(&phase.recorder).join(", ");
+            return Err(Error::failed(format!("no connection could be opened: {reasons}")));
+        }
+        Ok(Opening { opened, elapsed: begin.elapsed() })
     }
 
     /// Stores every key, and fails if one could not be stored.
     fn preload(&mut self) -> Result<(u64, Duration), Error> {
         let begin = Instant::now();
         let phase = self.phase(Task::Preload, "storing keys")?;
-        let mut recorder = Recorder::default();
-        phase.done.iter().for_each(|done| recorder.merge(&done.recorder));
-        let stored = recorder.methods.iter().map(|record| record.ok).sum();
+        let recorder = &phase.recorder;
+        let stored = recorder.methods.iter().map(MethodRecord::ok).sum();
         let keys = self.settings.workload.keys;
         if stored == keys {
             return Ok((stored, begin.elapsed()));
@@ -185,19 +214,9 @@ impl<'a> Session<'a> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Error::failed("interrupted while storing keys; nothing was measured"));
         }
-        let mut reasons: Vec<_> = Failure::ALL
-            .iter()
-            .zip(recorder.failures)
-            .filter(|&(_, count)| count > 0)
-            .map(|(kind, count)| format!("{count} {}", kind.label()))
-            .collect();
-        reasons.extend(
-            recorder.statuses.iter().map(|(status, count)| format!("{count} status {status}")),
-        );
-        reasons.extend(recorder.garbage.map(str::to_owned));
         Err(Error::failed(format!(
             "only {stored} of {keys} keys could be stored: {}",
-            reasons.join(", ")
+            reasons(recorder).join(", ")
         )))
     }
 
@@ -217,41 +236,69 @@ impl<'a> Session<'a> {
             // A thread that has ended says so through the other channel.
             let _ = sender.send(task);
         }
-        let progress = self.progress(task, name);
+        let mut progress = self.progress(task, name);
         let begin = Instant::now();
-        let mut sampler = Sampler::new(begin);
-        let mut phase = Phase { done: Vec::new(), rates: Default::default() };
+        let mut series = Series::new(begin, self.counts());
+        let mut latencies = no_latencies();
+        let mut done = Vec::new();
         let mut next_show = begin + PROGRESS_INTERVAL;
-        while phase.done.len() < self.tasks.len() {
+        while done.len() < self.tasks.len() {
             let wait = next_show.saturating_duration_since(Instant::now());
             match self.done.recv_timeout(wait) {
-                Ok(Ok(done)) => phase.done.push(done),
+                Ok(Ok(one)) => done.push(one),
                 Ok(Err(message)) => return Err(Error::failed(message)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::failed("a load thread ended unexpectedly"));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     next_show += PROGRESS_INTERVAL;
-                    let answered = self.answered();
-                    let total: u64 = answered.iter().map(|(requests, _)| requests).sum();
-                    let elapsed = begin.elapsed();
-                    sampler.sample_if_due(&answered, &mut phase.rates);
-                    let position = match task {
-                        Task::Load { requests: None, .. } => elapsed.as_millis() as u64,
-                        _ => total,
-                    };
-                    progress.show(position, total as f64 / elapsed.as_secs_f64());
+                    self.take_latencies(&mut latencies, &mut series);
+                    series.sample_if_due(|| self.counts());
+                    self.show(&mut progress, task, begin.elapsed(), &series);
                 }
             }
         }
         progress.finish();
-        sampler.sample_rest(&self.answered(), &mut phase.rates);
-        Ok(phase)
+        self.take_latencies(&mut latencies, &mut series);
+        let mut recorder = Recorder::default();
+        for one in &done {
+            recorder.merge(&one.recorder);
+            one.recorder.methods.iter().for_each(|record| series.add(&record.latency));
+        }
+        recorder.add_latencies(&latencies);
+        Ok(Phase { done, recorder, series: series.finish(self.counts()) })
+    }
+
+    /// Takes what the load threads have handed over.
+    fn take_latencies(&self, all: &mut Latencies, series: &mut Series) {
+        for live in &self.live {
+            live.take(|latencies| {
+                let pairs = all.iter_mut().zip(latencies);
+                for (sum, latency) in pairs.filter(|(_, latency)| !latency.is_empty()) {
+                    // All have the same bounds, so the counts always fit.
+                    sum.add(latency).expect("equal bounds");
+                    series.add(latency);
+                }
+            });
+        }
+    }
+
+    fn show(&self, progress: &mut Progress, task: Task, elapsed: Duration, series: &Series) {
+        let answered = self.answered();
+        let position = match task {
+            Task::Connect => self.live.iter().map(|live| live.open()).sum(),
+            Task::Load { requests: None, .. } => elapsed.as_millis() as u64,
+            _ => answered,
+        };
+        let errors = self.live.iter().map(|live| live.errors()).sum();
+        let p99 = series.latest().and_then(|point| point.latency).map(|tail| tail.p99);
+        progress.show(position, answered, p99, errors);
     }
 
     fn progress(&self, task: Task, name: &str) -> Progress {
         let quiet = self.settings.quiet;
         match task {
+            Task::Connect => Progress::connect(self.settings.connections as u64, quiet),
             Task::Preload => Progress::preload(self.settings.workload.keys, quiet),
             Task::Load { requests: Some(requests), .. } => Progress::load(name, requests, quiet),
             Task::Load { begin, until, .. } => {
@@ -260,20 +307,39 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn answered(&self) -> [(u64, u64); Method::COUNT] {
-        Method::ALL.map(|method| {
-            self.live
-                .iter()
-                .map(|live| live.read(method))
-                .fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1))
-        })
+    fn answered(&self) -> u64 {
+        let of = |live: &Arc<Live>| Method::ALL.map(|method| live.read(method).0);
+        self.live.iter().flat_map(of).sum()
     }
 
-    fn summary(&self, target: &Target, phase: &Phase, begin: u64, until: u64) -> Summary {
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for live in &self.live {
+            for method in Method::ALL {
+                let (requests, bytes) = live.read(method);
+                counts.requests[method as usize] += requests;
+                counts.bytes[method as usize] += bytes;
+            }
+            counts.errors += live.errors();
+        }
+        let cpu_ns = |threads: &[cpu::ThreadUsage], is_one: &dyn Fn(&str) -> bool| {
+            threads.iter().filter(|thread| is_one(&thread.name)).map(|one| one.usage.cpu_ns).sum()
+        };
+        let own = cpu::threads_of(std::process::id()).unwrap_or_default();
+        counts.load_cpu_ns = cpu_ns(&own, &|name| name.starts_with(THREAD_NAME));
+        counts.server_cpu_ns = match self.settings.server_pid {
+            Some(pid) => cpu::threads_of(pid).map(|threads| cpu_ns(&threads, &|_| true)),
+            None if self.settings.target.is_none() => {
+                Some(cpu_ns(&own, &|name| loop_number(name).is_some()))
+            }
+            None => None,
+        };
+        counts
+    }
+
+    fn summary(&self, target: &Target, phase: Phase, begin: u64, until: u64) -> Summary {
         let settings = self.settings;
-        let workload = &settings.workload;
-        let mut recorder = Recorder::default();
-        phase.done.iter().for_each(|done| recorder.merge(&done.recorder));
+        let workload = settings.workload;
         let was_stopped = self.stop.load(Ordering::Relaxed);
         let gave_up = phase.done.iter().any(|done| done.gave_up);
         let last_answer = phase.done.iter().map(|done| done.last_answer).max().unwrap_or(begin);
@@ -288,22 +354,26 @@ impl<'a> Session<'a> {
         let mut load: Vec<_> = phase.done.iter().collect();
         load.sort_by_key(|done| done.thread);
         let cores = &self.placement.load_cores;
+        let elapsed_ns = elapsed.as_nanos() as u64;
         let load = load.into_iter().map(|done| LoadThread {
             core: cores.get(done.thread % cores.len().max(1)).copied(),
             answered: done.recorder.answered_total(),
             cpu_ns: done.usage.cpu_ns,
-            busy: done.usage.busy(elapsed.as_nanos() as u64),
+            busy: done.usage.busy(elapsed_ns),
+            waited: done.usage.waited_ns as f64 / elapsed_ns as f64,
         });
         Summary {
             target: target.to_string(),
             connections: settings.connections,
             pipelining: settings.pipelining,
-            keys: workload.keys,
-            distribution: workload.distribution.to_string(),
-            seed: workload.seed,
+            workload,
             planned: planned(settings.length),
+            warmup: settings.warmup,
+            started: SystemTime::now(),
+            opening: Opening::default(),
             elapsed,
-            rates: phase.rates.clone(),
+            rates: Method::ALL.map(|method| Rates::of(&phase.series, method)),
+            series: phase.series,
             used: Method::ALL.map(|method| workload.mix.share(method) > 0.0),
             load: load.collect(),
             server: None,
@@ -317,9 +387,23 @@ impl<'a> Session<'a> {
                 (false, true) => Some("the server did not answer any more"),
                 (false, false) => None,
             },
-            recorder,
+            recorder: phase.recorder,
         }
     }
+}
+
+/// What went wrong, by kind.
+fn reasons(recorder: &Recorder) -> Vec<String> {
+    let mut reasons: Vec<_> = Failure::ALL
+        .iter()
+        .zip(recorder.failures)
+        .filter(|&(_, count)| count > 0)
+        .map(|(kind, count)| format!("{count} {}", kind.label()))
+        .collect();
+    reasons
+        .extend(recorder.statuses.iter().map(|(status, count)| format!("{count} status {status}")));
+    reasons.extend(recorder.garbage.map(str::to_owned));
+    reasons
 }
 
 /// `30s` or `1000 requests`.

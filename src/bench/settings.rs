@@ -1,11 +1,13 @@
 //! Everything that a run is made of, validated.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::Error;
 use super::request;
 use super::target::Target;
+use super::threshold::Threshold;
 use super::verify::Ledger;
 use super::workload::{Method, Workload};
 
@@ -49,6 +51,14 @@ pub struct Settings {
     pub timeout: Duration,
     /// The process whose CPU time is the server's.
     pub server_pid: Option<u32>,
+    /// Whether a run that was disturbed is a failure.
+    pub strict: bool,
+    /// Limits whose violation is a failure.
+    pub fail_if: Vec<Threshold>,
+    /// After so many requests a connection is closed and opened again.
+    pub connection_requests: Option<u64>,
+    /// The arguments of the server that is started inside the process.
+    pub server_arguments: Vec<OsString>,
     /// Where results go, besides the report.
     pub outputs: Outputs,
     /// No report and no progress.
@@ -66,15 +76,43 @@ pub struct Outputs {
     pub csv: Option<PathBuf>,
     /// All latencies in HdrHistogram's percentile format.
     pub hgrm: Option<PathBuf>,
+    /// A page with plots.
+    pub html: Option<PathBuf>,
+    /// A line per second as CSV.
+    pub series: Option<PathBuf>,
 }
 
 impl Outputs {
     /// Whether one of the outputs goes where the report would go.
     pub fn use_stdout(&self) -> bool {
-        [&self.json, &self.csv, &self.hgrm]
-            .into_iter()
-            .flatten()
-            .any(|path| path.as_os_str() == "-")
+        self.paths().any(|(_, path)| path.as_os_str() == "-")
+    }
+
+    /// The flag and the path of each output.
+    pub fn paths(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let named = [
+            ("--json", &self.json),
+            ("--csv", &self.csv),
+            ("--hgrm", &self.hgrm),
+            ("--html", &self.html),
+            ("--series", &self.series),
+        ];
+        named.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
+    }
+
+    /// Refuses two outputs to one place, where they would run together.
+    fn check(&self) -> Result<(), Error> {
+        let paths: Vec<_> = self.paths().collect();
+        for (index, (flag, path)) in paths.iter().enumerate() {
+            if let Some((earlier, _)) = paths[..index].iter().find(|(_, other)| other == path) {
+                let place = match path.to_str() {
+                    Some("-") => "standard output".to_owned(),
+                    _ => path.display().to_string(),
+                };
+                return Err(Error::usage(format!("{earlier} and {flag} both write to {place}")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -88,6 +126,12 @@ impl Settings {
     /// Checks what only the whole can tell.
     pub fn check(&self) -> Result<(), Error> {
         self.workload.check()?;
+        self.outputs.check()?;
+        if self.target.is_some() && !self.server_arguments.is_empty() {
+            return Err(Error::usage(
+                "arguments after -- are for a server inside the process, but another one is named",
+            ));
+        }
         self.headers.iter().try_for_each(|field| request::check_field(field))?;
         if self.verify {
             Ledger::check_settings(&self.workload, self.connections)?;
@@ -97,6 +141,9 @@ impl Settings {
         }
         if self.threads.is_some_and(|threads| threads > self.connections) {
             return Err(Error::usage("more --threads than --connections"));
+        }
+        if self.connection_requests == Some(0) {
+            return Err(Error::usage("--connection-requests 0 sends nothing"));
         }
         if let Length::Requests(0) = self.length {
             return Err(Error::usage("--requests 0 measures nothing"));

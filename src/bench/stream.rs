@@ -1,8 +1,6 @@
 //! One client socket, of either family.
 
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream as StdUnixStream;
-use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -17,23 +15,6 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Connects and waits for the connection.
-    pub(super) fn connect_now(endpoint: &Endpoint, timeout: Duration) -> io::Result<Self> {
-        match endpoint {
-            Endpoint::Tcp(address) => {
-                let stream = std::net::TcpStream::connect_timeout(address, timeout)?;
-                stream.set_nonblocking(true)?;
-                stream.set_nodelay(true)?;
-                Ok(Self::Tcp(TcpStream::from_std(stream)))
-            }
-            Endpoint::Unix(path) => {
-                let stream = StdUnixStream::connect(path)?;
-                stream.set_nonblocking(true)?;
-                Ok(Self::Unix(UnixStream::from_std(stream)))
-            }
-        }
-    }
-
     /// Begins to connect; the stream becomes writable when it has.
     pub(super) fn connect(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {

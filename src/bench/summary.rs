@@ -1,42 +1,12 @@
 //! A finished measurement as data: what the report, the JSON and the CSV are made from.
 
-use std::time::Duration;
-
-use hdrhistogram::Histogram;
+use std::time::{Duration, SystemTime};
 
 use super::cpu::{self, ThreadUsage};
-use super::embedded::loop_number;
+use super::embedded::{Removed, loop_number};
 use super::recorder::{MethodRecord, Recorder};
-use super::workload::Method;
-
-/// Rates per second that are told apart; higher ones count as this one.
-const RATE_MAX: u64 = 1_000_000_000_000;
-
-/// Rates of one method, one sample per second, in memory that does not grow with the run.
-#[derive(Debug, Clone)]
-pub struct Rates {
-    /// Answers per second.
-    pub requests: Histogram<u64>,
-    /// Bytes received per second.
-    pub bytes: Histogram<u64>,
-}
-
-impl Default for Rates {
-    fn default() -> Self {
-        // These bounds are legal: the lower is at least 1, the upper at least twice that.
-        let empty = || Histogram::new_with_bounds(1, RATE_MAX, 3).expect("legal bounds");
-        Self { requests: empty(), bytes: empty() }
-    }
-}
-
-impl Rates {
-    /// Adds a sample, scaled to a second.
-    pub fn add(&mut self, requests: u64, bytes: u64, interval: Duration) {
-        let per_second = |count: u64| (count as f64 / interval.as_secs_f64()).round() as u64;
-        self.requests.saturating_record(per_second(requests));
-        self.bytes.saturating_record(per_second(bytes));
-    }
-}
+use super::series::{Point, Rates};
+use super::workload::{Method, Workload};
 
 /// What one load thread did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,6 +19,17 @@ pub struct LoadThread {
     pub cpu_ns: u64,
     /// The share of the time in which it had something to do, from 0 to 1.
     pub busy: f64,
+    /// The share of the time in which it had something to do and no core to do it on.
+    pub waited: f64,
+}
+
+/// How the connections were opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Connections that were open when the first request was sent.
+    pub opened: usize,
+    /// From the first attempt to the last success or failure.
+    pub elapsed: Duration,
 }
 
 /// What the server's threads used while the load ran.
@@ -58,6 +39,8 @@ pub struct ServerUsage {
     pub threads: Vec<ThreadUsage>,
     /// Requests that each event loop answered, where the server says so.
     pub requests: Vec<u64>,
+    /// Keys that the server has dropped by itself since it began, where it says so.
+    pub removed: Option<Removed>,
 }
 
 impl ServerUsage {
@@ -73,6 +56,8 @@ impl ServerUsage {
         Self {
             threads: cpu::difference(&earlier.threads, &self.threads),
             requests: requests.map(|(now, before)| now.saturating_sub(*before)).collect(),
+            // A key that was dropped during the preload is missed during the measurement.
+            removed: self.removed,
         }
     }
 }
@@ -100,6 +85,10 @@ const RATE_KEPT: f64 = 0.99;
 /// A thread that has something to do for more than this share of the time is saturated.
 const SATURATED: f64 = 0.95;
 
+/// A run whose load threads waited for a core for more than this share of the time measured the
+/// machine's other work as well.
+const DISTURBED: f64 = 0.03;
+
 /// Everything that is known after a run.
 #[derive(Debug, Clone)]
 pub struct Summary {
@@ -109,12 +98,14 @@ pub struct Summary {
     pub connections: usize,
     /// Requests in flight per connection.
     pub pipelining: usize,
-    /// Keys are drawn from `[0, keys)`.
-    pub keys: u64,
-    /// How they are drawn, and from which seed.
-    pub distribution: String,
-    /// The seed of the random numbers.
-    pub seed: u64,
+    /// What was sent.
+    pub workload: Workload,
+    /// How long the load ran before the measurement.
+    pub warmup: Duration,
+    /// When the measurement began.
+    pub started: SystemTime,
+    /// How the connections were opened.
+    pub opening: Opening,
     /// How long the run was meant to take, or else how many requests it was to send.
     pub planned: String,
     /// From the first request to the last answer.
@@ -123,6 +114,8 @@ pub struct Summary {
     pub recorder: Recorder,
     /// By method, in the order of [`Method::ALL`].
     pub rates: [Rates; Method::COUNT],
+    /// A point per second.
+    pub series: Vec<Point>,
     /// Whether a method is part of the mix, by method.
     pub used: [bool; Method::COUNT],
     /// The load threads.
@@ -195,6 +188,20 @@ impl Summary {
             (false, Some(false)) => Limit::Neither,
             (false, None) => Limit::NotLoadGenerator,
         }
+    }
+
+    /// The share of the time for which the load thread that waited longest had no core, if that
+    /// is so long that the latencies are not the server's.
+    pub fn disturbed(&self) -> Option<f64> {
+        self.load.iter().map(|thread| thread.waited).reduce(f64::max).filter(|&it| it > DISTURBED)
+    }
+
+    /// The mean latency that the rate makes by Little's law, in nanoseconds, if all connections
+    /// had all their requests in flight. Only a closed loop has as many as it can.
+    pub fn mean_by_littles_law(&self) -> Option<f64> {
+        let in_flight = (self.opening.opened * self.pipelining) as f64;
+        let rate = self.requests_per_second();
+        (self.rate.is_none() && rate > 0.0).then(|| in_flight / rate * 1e9)
     }
 
     /// Why the result is not a good one, in words. Nothing means exit code 0.

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::time::{
@@ -16,9 +17,10 @@ use rustix::time::{
 use super::connection::{Connection, Source};
 use super::context::{Common, Context};
 use super::cpu::{self, Usage};
+use super::error::Failure;
 use super::preload::{Keys, PRELOAD_DEPTH};
 use super::rate::Schedule;
-use super::recorder::Recorder;
+use super::recorder::{Latencies, Recorder, no_latencies};
 use super::workload::{Method, Workload};
 
 /// How often deadlines are looked at.
@@ -31,6 +33,13 @@ const INTERRUPT_NS: u64 = 250_000_000;
 /// are later than that, and the delay would be counted as the server's.
 const SPIN_NS: u64 = 100_000;
 
+/// How often latencies are handed to the main thread.
+const SLICE_NS: u64 = 1_000_000_000;
+
+/// Connections that all load threads together open at a time: what the listen queues of most
+/// servers hold. A queue that is full costs a second, until the kernel asks again.
+const CONNECTING_MAX: usize = 128;
+
 /// The timer's token; connections count from 0.
 const TIMER: Token = Token(usize::MAX);
 
@@ -40,6 +49,23 @@ const TIMER: Token = Token(usize::MAX);
 pub struct Live {
     answered: [AtomicU64; Method::COUNT],
     bytes: [AtomicU64; Method::COUNT],
+    errors: AtomicU64,
+    open: AtomicU64,
+    handover: Mutex<Handover>,
+}
+
+/// The latencies of about a second, on their way from a load thread to the main thread, which
+/// gives the histograms back empty. The load thread never waits for it.
+#[derive(Debug)]
+struct Handover {
+    latencies: Latencies,
+    is_full: bool,
+}
+
+impl Default for Handover {
+    fn default() -> Self {
+        Self { latencies: no_latencies(), is_full: false }
+    }
 }
 
 impl Live {
@@ -49,17 +75,55 @@ impl Live {
         (self.answered[index].load(Ordering::Relaxed), self.bytes[index].load(Ordering::Relaxed))
     }
 
+    /// Requests without answer and connections that could not be opened.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open; counted only while they are opened.
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Has `take` see the latencies that wait to be taken, if any do.
+    pub fn take(&self, take: impl FnOnce(&Latencies)) {
+        let Ok(mut handover) = self.handover.lock() else { return };
+        if handover.is_full {
+            take(&handover.latencies);
+            // Of five methods one or two are used, as a rule, and each histogram is long.
+            handover.latencies.iter_mut().filter(|one| !one.is_empty()).for_each(Histogram::reset);
+            handover.is_full = false;
+        }
+    }
+
+    /// Hands the latencies over, unless the last ones have not been taken yet.
+    fn hand_over(&self, recorder: &mut Recorder) -> bool {
+        let Ok(mut handover) = self.handover.try_lock() else { return false };
+        if handover.is_full {
+            return false;
+        }
+        recorder.swap_latencies(&mut handover.latencies);
+        handover.is_full = true;
+        true
+    }
+
     fn publish(&self, recorder: &Recorder) {
         for (index, record) in recorder.methods.iter().enumerate() {
             self.answered[index].store(record.answered, Ordering::Relaxed);
             self.bytes[index].store(record.bytes, Ordering::Relaxed);
         }
     }
+
+    fn publish_errors(&self, recorder: &Recorder) {
+        self.errors.store(recorder.errors(), Ordering::Relaxed);
+    }
 }
 
 /// What a load thread is to do next.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Task {
+    /// Open every connection that is not open.
+    Connect,
     /// Store every key.
     Preload,
     /// Send the workload.
@@ -86,6 +150,8 @@ pub struct Done {
     pub recorder: Recorder,
     /// What it cost.
     pub usage: Usage,
+    /// Connections that are open.
+    pub open: usize,
     /// When its last answer came, on the common clock.
     pub last_answer: u64,
     /// When it ended, on the common clock.
@@ -121,10 +187,14 @@ pub struct Worker {
     timer_at: u64,
     has_schedule: bool,
     next_tick: u64,
+    /// The connections before this one have been opened in this phase, or are about to be.
+    opened: usize,
+    /// When latencies are to be handed over next.
+    slice_due: u64,
 }
 
 impl Worker {
-    /// Opens every `threads`th connection, and waits until they are open or have failed.
+    /// A worker for every `threads`th connection, none of which is open yet.
     pub fn new(
         share: Share,
         workload: Workload,
@@ -133,15 +203,11 @@ impl Worker {
         stop: Arc<AtomicBool>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut context = Context::new(common, poll.registry().try_clone()?);
+        let context = Context::new(common, poll.registry().try_clone()?);
         let connections = (share.thread..share.connections)
             .step_by(share.threads)
             .enumerate()
-            .map(|(token, index)| {
-                let mut connection = Connection::new(&workload, index, Token(token), &context);
-                connection.open_now(&mut context);
-                connection
-            })
+            .map(|(token, index)| Connection::new(&workload, index, Token(token), &context))
             .collect();
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
@@ -157,6 +223,8 @@ impl Worker {
             timer_at: 0,
             has_schedule: false,
             next_tick: 0,
+            opened: 0,
+            slice_due: 0,
         })
     }
 
@@ -165,15 +233,18 @@ impl Worker {
         let before = cpu::own_usage();
         self.context.now = self.context.common.clock.now();
         self.context.recorder.start_over();
+        self.slice_due = self.context.now + SLICE_NS;
         self.begin(task);
-        let (gave_up, until) = self.drive();
+        let (gave_up, behind) = self.drive();
         self.live.publish(&self.context.recorder);
+        self.live.publish_errors(&self.context.recorder);
         Done {
             thread: self.share.thread,
             usage: cpu::own_usage().since(before),
             last_answer: self.context.last_answer,
             ended: self.context.now,
-            behind: self.connections.iter().map(|connection| connection.behind(until)).sum(),
+            behind,
+            open: self.open_count(),
             recorder: self.context.recorder.clone(),
             gave_up,
         }
@@ -181,7 +252,13 @@ impl Worker {
 
     fn begin(&mut self, task: Task) {
         let Share { connections: total, .. } = self.share;
+        self.opened = self.connections.len();
         match task {
+            Task::Connect => {
+                self.opened = 0;
+                self.context.until = u64::MAX;
+                self.has_schedule = false;
+            }
             Task::Preload => {
                 self.context.depth = PRELOAD_DEPTH;
                 self.context.until = u64::MAX;
@@ -196,6 +273,7 @@ impl Worker {
         for connection in &mut self.connections {
             let index = connection.index();
             let source = match task {
+                Task::Connect => Source::Nothing,
                 Task::Preload => Source::Preload(Keys::new(self.workload.keys, total, index)),
                 Task::Load { begin, requests, rate, .. } => Source::Workload {
                     left: requests.map_or(u64::MAX, |all| share_of(all, total, index)),
@@ -207,7 +285,7 @@ impl Worker {
     }
 
     /// Runs the event loop until everything is sent and answered. Returns whether that was given
-    /// up, and when sending ended.
+    /// up, and how many requests of the schedule were due by then and never sent.
     fn drive(&mut self) -> (bool, u64) {
         let mut events = Events::with_capacity(1024);
         let began = self.context.now;
@@ -215,6 +293,7 @@ impl Worker {
         let failures_before = self.context.recorder.failures;
         let mut give_up_at = u64::MAX;
         self.next_tick = began;
+        self.open_more();
         while !self.is_done() {
             let timeout = if self.context.has_unread { Duration::ZERO } else { self.arm() };
             if let Err(error) = self.poll.poll(&mut events, Some(timeout))
@@ -236,6 +315,7 @@ impl Worker {
             if self.has_schedule {
                 self.send_what_is_due();
             }
+            self.open_more();
             self.live.publish(&self.context.recorder);
             if self.stop.load(Ordering::Relaxed) && give_up_at == u64::MAX {
                 self.context.until = self.context.until.min(self.context.now);
@@ -247,16 +327,25 @@ impl Worker {
                 let silence = self.context.now.saturating_sub(self.context.last_answer);
                 let is_silent = silence >= self.context.common.timeout.as_nanos() as u64;
                 if self.context.now >= give_up_at || (has_failed && is_silent) {
-                    self.give_up();
-                    return (give_up_at == u64::MAX, self.context.until);
+                    let is_interrupt = give_up_at != u64::MAX;
+                    let behind = self.behind();
+                    self.give_up((!is_interrupt).then_some(Failure::Timeout));
+                    return (!is_interrupt, behind);
                 }
             }
         }
-        (false, self.context.until)
+        (false, self.behind())
+    }
+
+    /// Requests that were due by now, or before the end, and were not sent.
+    fn behind(&self) -> u64 {
+        let end = self.context.until.min(self.context.now);
+        self.connections.iter().map(|connection| connection.behind(end)).sum()
     }
 
     fn is_done(&self) -> bool {
-        self.connections.iter().all(|connection| connection.is_done(&self.context))
+        self.opened == self.connections.len()
+            && self.connections.iter().all(|connection| connection.is_done(&self.context))
     }
 
     fn tick(&mut self) {
@@ -264,11 +353,39 @@ impl Worker {
         for connection in &mut self.connections {
             connection.tick(&mut self.context);
         }
+        let Context { now, recorder, .. } = &mut self.context;
+        self.live.publish_errors(recorder);
+        if *now >= self.slice_due && self.live.hand_over(recorder) {
+            while self.slice_due <= *now {
+                self.slice_due += SLICE_NS;
+            }
+        }
     }
 
-    fn give_up(&mut self) {
+    /// Opens connections in their order, so many at a time.
+    fn open_more(&mut self) {
+        if self.opened == self.connections.len() {
+            return;
+        }
+        let share = CONNECTING_MAX.div_ceil(self.share.threads);
+        let mut opening = self.connections[..self.opened]
+            .iter()
+            .filter(|connection| connection.is_opening())
+            .count();
+        while opening < share && self.opened < self.connections.len() {
+            opening += usize::from(self.connections[self.opened].open(&mut self.context));
+            self.opened += 1;
+        }
+        self.live.open.store(self.open_count() as u64, Ordering::Relaxed);
+    }
+
+    fn open_count(&self) -> usize {
+        self.connections.iter().filter(|connection| connection.is_open()).count()
+    }
+
+    fn give_up(&mut self, failure: Option<Failure>) {
         for connection in &mut self.connections {
-            connection.give_up(&mut self.context);
+            connection.give_up(&mut self.context, failure);
         }
     }
 

@@ -5,6 +5,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 use super::error::Error;
+use super::units;
 use super::zipf::Zipf;
 
 /// The request methods that the load generator sends.
@@ -179,15 +180,13 @@ pub enum Values {
 pub const VALUE_BYTES_MAX: u32 = 32 << 20;
 
 impl Values {
-    /// Parses `N` or `MIN-MAX`.
+    /// Parses `N` or `MIN-MAX`, with units if need be.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (min, max) = text.split_once('-').unwrap_or((text, text));
-        let number =
-            |digits: &str| {
-                digits.parse::<u32>().ok().filter(|&bytes| bytes <= VALUE_BYTES_MAX).ok_or_else(
-                    || format!("'{digits}' is not a number from 0 to {VALUE_BYTES_MAX}"),
-                )
-            };
+        let number = |digits: &str| match units::bytes(digits)?.try_into() {
+            Ok(bytes) if bytes <= VALUE_BYTES_MAX => Ok(bytes),
+            _ => Err(format!("{digits} is more than {VALUE_BYTES_MAX} bytes")),
+        };
         let (min, max) = (number(min)?, number(max)?);
         if min > max {
             return Err(format!("{min} is more than {max}"));
@@ -198,6 +197,16 @@ impl Values {
     /// Whether a stored value may have no bytes. If not, an empty 200 is a miss.
     pub fn may_be_empty(self) -> bool {
         matches!(self, Self::Bytes { min: 0, .. })
+    }
+}
+
+impl std::fmt::Display for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Counter => f.write_str("counter"),
+            Self::Bytes { min, max } if min == max => min.fmt(f),
+            Self::Bytes { min, max } => write!(f, "{min}-{max}"),
+        }
     }
 }
 

@@ -179,7 +179,7 @@ mod tests {
         let pages = Pages::reserve(1 << 20, None).expect("address space");
         let mut wheel = Wheel::new();
         wheel.watch(&pages, 1, Expiry::from_bits(1 << 30));
-        assert_eq!(due_by(&mut wheel, &pages, Tick((1 << 30) - 1)), []);
+        assert!(due_by(&mut wheel, &pages, Tick((1 << 30) - 1)).is_empty());
         assert_eq!(due_by(&mut wheel, &pages, Tick((1 << 30) + 8)), [1]);
     }
 }

@@ -4,13 +4,15 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// What the server does wrong. Counts are of GETs over all connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub enum Fault {
     CloseEarly(u64),
     /// Every connection is closed after so many answers, as the last one says.
     CloseAnnounced(u64),
+    /// Every connection is reset after so many answers.
+    Reset(u64),
+    /// Each connection takes so many milliseconds for each GET.
+    Slow(u64),
     /// GETs are never answered.
     Mute,
     /// Connections are accepted, and nothing is ever answered.
@@ -103,6 +109,28 @@ impl Double {
         Self { uri, state }
     }
 
+    /// After its first connection the server accepts none for a while, and few fit into the
+    /// queue. A client that finds the queue full waits for a second before it asks again.
+    pub fn start_slow_to_accept() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(1).unwrap();
+        let mut pause = Duration::from_millis(500);
+        let listener = TcpListener::from(socket);
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        let state = State::new(Fault::None);
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                stream.set_nodelay(true).unwrap();
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || serve(stream, &state));
+                std::thread::sleep(std::mem::take(&mut pause));
+            }
+        });
+        Self { uri, state }
+    }
+
     pub fn start_unix(path: &Path) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let state = State::new(Fault::None);
@@ -144,15 +172,23 @@ impl State {
 pub trait Stream: Read + Write {
     /// Says that nothing more will be sent.
     fn finish(&self);
+    /// Has the connection reset when it is dropped.
+    fn reset_on_drop(&self);
 }
 
 impl Stream for TcpStream {
+    fn reset_on_drop(&self) {
+        SockRef::from(self).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     fn finish(&self) {
         let _ = self.shutdown(Shutdown::Write);
     }
 }
 
 impl Stream for UnixStream {
+    fn reset_on_drop(&self) {}
+
     fn finish(&self) {
         let _ = self.shutdown(Shutdown::Write);
     }
@@ -216,6 +252,14 @@ fn serve(mut stream: impl Stream, state: &State) {
             let Some(mut answer) = answer(state, &request, place) else { continue };
             answered += 1;
             match state.fault {
+                Fault::Slow(ms) if request.method == "GET" => {
+                    std::thread::sleep(Duration::from_millis(ms));
+                    if stream.write_all(&answer).is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                Fault::Reset(after) if answered == after => is_closing = true,
                 Fault::CloseEarly(after) if answered == after => is_closing = true,
                 Fault::CloseAnnounced(after) if answered == after => {
                     is_closing = true;
@@ -233,7 +277,11 @@ fn serve(mut stream: impl Stream, state: &State) {
         if state.fault == Fault::Swap {
             swap(state, &mut answers);
         }
-        if stream.write_all(&answers.concat()).is_err() || is_closing {
+        let sent = stream.write_all(&answers.concat());
+        if is_closing && matches!(state.fault, Fault::Reset(_)) {
+            return stream.reset_on_drop();
+        }
+        if sent.is_err() || is_closing {
             return close(&mut stream);
         }
     }

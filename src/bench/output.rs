@@ -1,0 +1,113 @@
+//! Where the results go. Files are opened before the run, so that a path that can't be written
+//! costs no measurement; what can't be written in the end is an error like any other.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use super::error::Error;
+use super::settings::{Outputs, Settings};
+use super::summary::Summary;
+use super::{csv, hgrm, html, json, report};
+
+/// The opened outputs.
+#[derive(Debug)]
+pub(super) struct Sinks {
+    json: Option<Sink>,
+    csv: Option<Sink>,
+    hgrm: Option<Sink>,
+    html: Option<Sink>,
+    series: Option<Sink>,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Stdout,
+    File(File, PathBuf),
+}
+
+impl Sinks {
+    /// Opens every file for writing. What is in them stays until there are results.
+    pub(super) fn open(outputs: &Outputs) -> Result<Self, Error> {
+        let open = |path: &Option<PathBuf>| path.as_ref().map(Sink::open).transpose();
+        Ok(Self {
+            json: open(&outputs.json)?,
+            csv: open(&outputs.csv)?,
+            hgrm: open(&outputs.hgrm)?,
+            html: open(&outputs.html)?,
+            series: open(&outputs.series)?,
+        })
+    }
+
+    /// Writes the report and the files. All are tried, and the first failure is returned.
+    pub(super) fn write(self, settings: &Settings, summary: &Summary) -> Result<(), Error> {
+        let mut result = Ok(());
+        if !settings.quiet {
+            result = result.and(print_report(settings, summary));
+        }
+        if let Some(sink) = self.json {
+            result = result.and(sink.write(&json::render(summary)));
+        }
+        if let Some(sink) = self.csv {
+            result = result.and(sink.write(&csv::render(summary)));
+        }
+        if let Some(sink) = self.hgrm {
+            result = result.and(sink.write(&hgrm::render(&report::all_latencies(summary))));
+        }
+        if let Some(sink) = self.html {
+            result = result.and(sink.write(&html::render(summary)));
+        }
+        if let Some(sink) = self.series {
+            result = result.and(sink.write(&csv::render_series(&summary.series)));
+        }
+        result
+    }
+}
+
+impl Sink {
+    fn open(path: &PathBuf) -> Result<Self, Error> {
+        if path.as_os_str() == "-" {
+            return Ok(Self::Stdout);
+        }
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        opened
+            .map(|file| Self::File(file, path.clone()))
+            .map_err(|error| cannot_write(path, &error))
+    }
+
+    fn write(self, text: &str) -> Result<(), Error> {
+        match self {
+            Self::Stdout => print(&mut io::stdout(), text),
+            Self::File(mut file, path) => {
+                // A pipe or a device has no length to set, and nothing in it to replace.
+                let _ = file.set_len(0);
+                file.write_all(text.as_bytes()).map_err(|error| cannot_write(&path, &error))
+            }
+        }
+    }
+}
+
+fn cannot_write(path: &std::path::Path, error: &io::Error) -> Error {
+    Error::failed(format!("cannot write {}: {error}", path.display()))
+}
+
+fn print_report(settings: &Settings, summary: &Summary) -> Result<(), Error> {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = settings.color && !no_color;
+    if settings.outputs.use_stdout() {
+        let color = color && io::stderr().is_terminal();
+        print(&mut io::stderr(), &report::render(summary, color))
+    } else {
+        let color = color && io::stdout().is_terminal();
+        print(&mut io::stdout(), &report::render(summary, color))
+    }
+}
+
+fn print(out: &mut impl Write, text: &str) -> Result<(), Error> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Who pipes the report into a pager that quits early wants no complaint.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Error::failed(format!("cannot write the results: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
