@@ -14,6 +14,8 @@ use util::{Client, Server, normalise, show};
 
 const ALLOW: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 const CONNECTIONS: usize = 3;
+const BROWSER_FIELDS: &str =
+    "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";
 
 /// How a key is written into the target.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +60,23 @@ struct Step {
     operation: Operation,
     /// Bits that add or respell header fields which must make no difference.
     fields: u8,
+    page: Page,
+}
+
+/// Whether a web page sends a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Page {
+    None,
+    Own,
+    OfAnotherSite,
+}
+
+impl Step {
+    /// The line that a browser adds. With Expect it adds none: a refusal would end the connection.
+    fn page(&self) -> Page {
+        let expects = matches!(self.operation, Operation::Store { expect: true, .. });
+        if expects { Page::None } else { self.page }
+    }
 }
 
 fn value() -> impl Strategy<Value = Vec<u8>> {
@@ -117,13 +136,15 @@ fn step() -> impl Strategy<Value = Step> {
         ],
         operation(),
         any::<u8>(),
+        prop_oneof![6 => Just(Page::None), 1 => Just(Page::Own), 1 => Just(Page::OfAnotherSite)],
     )
-        .prop_map(|(connection, key, spelling, operation, fields)| Step {
+        .prop_map(|(connection, key, spelling, operation, fields, page)| Step {
             connection,
             key,
             spelling,
             operation,
             fields,
+            page,
         })
 }
 
@@ -137,6 +158,17 @@ impl Model {
     /// The exact answer to a step, the date replaced, or for a line of free text its head.
     fn answer(&mut self, step: &Step) -> Expected {
         let key = step.key;
+        let is_harmless = matches!(
+            step.operation,
+            Operation::Propfind
+                | Operation::Options
+                | Operation::Patch
+                | Operation::Unknown
+                | Operation::EmptyLines(_)
+        );
+        if step.page() == Page::OfAnotherSite && !is_harmless {
+            return Expected::Error(403);
+        }
         match &step.operation {
             Operation::Get | Operation::GetWithBody { .. } => match self.values.get(&key) {
                 Some(value) => hit(value, true),
@@ -273,6 +305,11 @@ fn head(
     lines.push(
         if step.fields & 2 != 0 { "host:t.localhost:80 \r\n" } else { "Host: t\r\n" }.to_owned(),
     );
+    match step.page() {
+        Page::None => {}
+        Page::Own => lines.push("Sec-Fetch-Site: same-origin\r\n".to_owned()),
+        Page::OfAnotherSite => lines.push("sec-fetch-site: cross-site\r\n".to_owned()),
+    }
     if step.fields & 4 != 0 {
         lines.push("Connection: keep-alive\r\n".to_owned());
     }
@@ -330,6 +367,15 @@ fn send_split(client: &mut Client, bytes: &[u8], cuts: &[u16]) {
     client.send(rest);
 }
 
+/// Checks that a final response has a browser's fields exactly if one asked, and takes them away.
+fn without_browser_fields(step: &Step, response: &[u8]) -> Result<Vec<u8>, TestCaseError> {
+    let fields = BROWSER_FIELDS.as_bytes();
+    let at = response.windows(fields.len()).position(|window| window == fields);
+    prop_assert_eq!(at.is_some(), step.page() != Page::None, "{:?}", step);
+    let at = at.unwrap_or(response.len());
+    Ok([&response[..at], response.get(at + fields.len()..).unwrap_or_default()].concat())
+}
+
 /// Reads one answer and compares it.
 fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<(), TestCaseError> {
     match expected {
@@ -347,7 +393,12 @@ fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<(), Te
                 } else {
                     client.response()
                 };
-                received.extend_from_slice(&response.normalised());
+                let bytes = response.normalised();
+                received.extend(if response.status < 200 {
+                    bytes
+                } else {
+                    without_browser_fields(step, &bytes)?
+                });
             }
             prop_assert!(
                 received == *bytes,
@@ -358,9 +409,11 @@ fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<(), Te
             );
         }
         Expected::Error(status) => {
-            let response = client.response();
+            let to_head = matches!(step.operation, Operation::Head);
+            let response = if to_head { client.response_to_head() } else { client.response() };
             prop_assert_eq!(response.status, *status, "{:?}", step);
-            prop_assert!(util::error_line(&response.body), "{:?}", step);
+            prop_assert!(to_head || util::error_line(&response.body), "{:?}", step);
+            without_browser_fields(step, &response.head)?;
             prop_assert_eq!(response.field("Connection"), None);
         }
         Expected::Healthz => {

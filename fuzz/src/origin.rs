@@ -6,9 +6,8 @@ use crate::head::Head;
 
 /// Whether a page of another origin sends the request and may not.
 pub fn is_foreign(head: &Head) -> bool {
-    let values = |name: &'static str| {
-        head.browser_fields.iter().filter(move |(n, _)| n == name.as_bytes())
-    };
+    let values =
+        |name: &'static str| head.browser_fields.iter().filter(move |(n, _)| n == name.as_bytes());
     let all = |name: &'static str, wanted: &[&[u8]]| {
         values(name).count() > 0 && values(name).all(|(_, value)| wanted.contains(&&value[..]))
     };
