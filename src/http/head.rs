@@ -1,9 +1,9 @@
 //! A request's head: request line and header fields.
 //!
-//! Every head's fields are checked by httparse once. Clients send the same header fields over and over, so
-//! the parser remembers the last heads from ` HTTP/1.1` to the blank line: bytes equal to ones
-//! that were accepted before are accepted again, with the same meaning, and only the target is
-//! new. That is sound because [`Fields`] is a pure function of the method and those bytes.
+//! Every head is checked once, its fields by httparse. Clients send the same header fields over and
+//! over, so the parser remembers the last heads from ` HTTP/1.1` to the blank line: bytes equal to
+//! ones that were accepted before are accepted again, with the same meaning, and only the target is
+//! new. That is sound because [`Fields`] is a pure function of those bytes and the method.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -112,6 +112,10 @@ impl HeadParser {
         if let Some(end) = self.recall(input, at, into) {
             *scanned = 0;
             return Ok(Some(end));
+        }
+        if at == input.len() {
+            *scanned = 0;
+            return Ok(None);
         }
         if let Some(end) = self.recall_secret(input, at, into) {
             *scanned = 0;
