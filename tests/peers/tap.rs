@@ -133,7 +133,7 @@ fn rfind(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).rposition(|window| window == what)
 }
 
-/// The final responses in a stream of them; none of the requests here are HEAD.
+/// The final responses in a stream of them; no response to HEAD among them announces a body.
 fn responses(mut bytes: &[u8]) -> Vec<wire::Answer> {
     let mut answers = Vec::new();
     while let Some((answer, len)) = wire::parse(bytes, false, false) {
