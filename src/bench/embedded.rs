@@ -10,7 +10,7 @@ use clap::Parser;
 use super::cli::first_line;
 use super::error::Error;
 use super::target::Target;
-use crate::cli::Cli;
+use crate::cli::{self, Cli};
 use crate::net::{Address, Stopper};
 use crate::{Config, Cores, Server};
 
@@ -116,6 +116,9 @@ fn configure(cores: &[usize], arguments: &[OsString]) -> Result<Config, Error> {
     let config = Cli::try_parse_from(words)
         .map_err(|error| Error::usage(format!("after --: {}", first_line(&error.to_string()))))?
         .into_config();
+    config
+        .validate()
+        .map_err(|invalid| Error::usage(format!("after --: {}", cli::explain(&invalid))))?;
     let cores = if config.cores == Cores::Auto { here } else { config.cores };
     // The interrupt is the load generator's.
     Ok(Config { listen, cores, signals: false, ..config })

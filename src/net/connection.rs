@@ -467,11 +467,16 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Ends a wait that took too long; a message under way gets the service's last words.
+    /// Ends a wait that took too long, unless it is a peer's that reads again after all.
     pub(super) fn expire<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         if self.wait == Wait::Send && self.takes_more(cx) {
             return self.next(cx);
         }
+        self.end_wait(cx)
+    }
+
+    /// Ends a wait; a message under way gets the service's last words.
+    pub(super) fn end_wait<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         cx.counters.timeouts.add(1);
         match self.wait {
             Wait::Head => self.dismiss(Dismissal::HeadTimeout, cx),

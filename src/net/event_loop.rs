@@ -486,16 +486,19 @@ impl<'a, S: Service> EventLoop<'a, S> {
             let Some(slot) = self.connections.get_mut(key) else { continue };
             let connection = &mut slot.connection;
             let retries = connection.retry();
-            let is_due = connection.is_overdue(now, elapsed)
-                || (self.others_wait && connection.is_stalling(now, &self.settings.limits));
-            if is_due {
+            if connection.is_overdue(now, elapsed) {
                 self.with(key, 0, Connection::expire);
-                // What a socket holds that closes is given back page by page.
-                if start.elapsed() > CHORE_MAX {
-                    break;
+            } else if self.others_wait && connection.is_stalling(now, &self.settings.limits) {
+                self.with(key, 0, Connection::end_wait);
+            } else {
+                if retries {
+                    self.after(key, Next::Again);
                 }
-            } else if retries {
-                self.after(key, Next::Again);
+                continue;
+            }
+            // What a socket holds that closes is given back page by page.
+            if start.elapsed() > CHORE_MAX {
+                break;
             }
         }
         if self.check_at >= self.connections.capacity() {
