@@ -15,7 +15,7 @@ use super::mapping::HUGE_BYTES;
 use super::pages::PAGE_CHARGE;
 use super::partition::{Partition, Writer};
 use super::policy::{Choice, Policy};
-use super::prefault::Prefaulter;
+use super::prefault::{Prefaulter, Requests};
 use super::space::{self, Space};
 use super::{Full, Settings, Shortage, Tick};
 
@@ -37,8 +37,8 @@ impl Partitions {
     pub(super) fn new(settings: Settings, hasher: &Hasher) -> io::Result<Self> {
         let space = Space::of(settings)?;
         let budget = Budget::new(settings.memory_bytes_max);
-        let threads = may_be_huge(settings).then(|| Prefaulter::start(settings.partitions));
-        let prefaulter = threads.flatten();
+        let (prefaulter, requests) =
+            may_be_huge(settings).then(|| Prefaulter::new(settings.partitions)).unzip();
         let policy = Policy::new(settings.partitions, budget.for_partition());
         let policy = Arc::new(policy.map_err(|error| space::refused(&error, settings))?);
         let partition = |number| {
@@ -48,6 +48,8 @@ impl Partitions {
         };
         let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>();
         let list = list.map_err(|error| space::refused(&error, settings))?;
+        // Only now: a thread that starts takes up address space of its own for a moment.
+        requests.into_iter().for_each(Requests::serve);
         Ok(Self { list, budget, policy, claims: Claims::new(settings.memory_bytes_max) })
     }
 

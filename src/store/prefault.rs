@@ -10,7 +10,7 @@
 //! The start of each region stays on small pages, so that a small store stays small.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,6 +53,10 @@ struct Request {
     core: usize,
 }
 
+/// What the thread is asked for. Without it nobody is asked.
+#[derive(Debug)]
+pub(super) struct Requests(Receiver<Request>);
+
 /// How far a region is in use.
 #[derive(Debug)]
 pub(super) struct Growth {
@@ -64,20 +68,11 @@ pub(super) struct Growth {
 }
 
 impl Prefaulter {
-    /// Starts the thread for so many partitions. `None` if the system won't have it: then all pages
-    /// are small.
-    pub(super) fn start(partitions: usize) -> Option<Self> {
-        let (requests, received) = sync_channel::<Request>(REQUESTS_MAX);
-        let work = move || {
-            let nodes = Nodes::of_system();
-            for request in received {
-                nodes.move_near(request.core);
-                request.mapping.touch_huge(request.start);
-            }
-        };
-        let thread = thread::Builder::new().name("prefault".into()).spawn(work);
+    /// For so many partitions, with the requests that the thread is to be started for.
+    pub(super) fn new(partitions: usize) -> (Self, Requests) {
+        let (requests, received) = sync_channel(REQUESTS_MAX);
         let start = if partitions == 1 { ALONE_SMALL_BYTES } else { SHARED_SMALL_BYTES };
-        thread.ok().map(|_| Self { requests, start, core: Arc::default() })
+        (Self { requests, start, core: Arc::default() }, Requests(received))
     }
 
     /// The same thread for a partition of its own.
@@ -89,6 +84,20 @@ impl Prefaulter {
     /// Says which core the partition belongs to.
     pub(super) fn belong_to(&self, core: usize) {
         self.core.store(core, Relaxed);
+    }
+}
+
+impl Requests {
+    /// Starts the thread. If the system won't have it all pages are small.
+    pub(super) fn serve(self) {
+        let work = move || {
+            let nodes = Nodes::of_system();
+            for request in self.0 {
+                nodes.move_near(request.core);
+                request.mapping.touch_huge(request.start);
+            }
+        };
+        let _ = thread::Builder::new().name("prefault".into()).spawn(work);
     }
 }
 
