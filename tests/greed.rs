@@ -316,3 +316,18 @@ fn those_that_have_waited_longest_make_room_for_the_others() {
     let newest = heads.len() - 1_000..;
     assert!(heads[newest].iter().all(|head| !head.is_answered()), "and none of the last ones");
 }
+
+#[test]
+fn an_idle_connection_holds_no_buffer_after_its_responses_have_waited() {
+    let server = Server::start(&[]);
+    let (mut witness, mut client) = (server.connect(), server.connect());
+    client.send(format!("PUT /k HTTP/1.1\r\nHost: h\r\nContent-Length: 4000\r\n\r\n{:4000}", ""));
+    assert_eq!(client.response().status, 201);
+    // More than one look's output.
+    let count = 100;
+    client.send("GET /k HTTP/1.1\r\nHost: h\r\n\r\n".repeat(count));
+    for _ in 0..count {
+        assert_eq!(client.response().status, 200);
+    }
+    eventually("nothing is held", || metric(&mut witness, "held_bytes") == 0);
+}

@@ -42,6 +42,11 @@ fn a_bare_cr_behind_an_unsupported_version_is_malformed_and_not_unsupported() {
 }
 
 #[test]
+fn a_cr_in_front_of_a_request_line_is_malformed_however_it_is_split() {
+    same_in_any_split(b"\rGET / HTTP/2.0\r\n\r\n", Error::RequestLine);
+}
+
+#[test]
 fn a_bracket_within_a_hosts_brackets_is_malformed() {
     same_in_any_split(b"GET / HTTP/1.1\r\nHost: [a:[b]\r\n\r\n", Error::Host);
     same_in_any_split(b"GET / HTTP/1.1\r\nHost: []:80\r\n\r\n", Error::Host);

@@ -38,9 +38,9 @@ pub(super) fn read(
     checked: usize,
 ) -> Result<Option<RequestLine<'_>>, Error> {
     let line = &input[at..];
-    if line == b"\r" {
-        // Half an empty line, perhaps.
-        return Ok(None);
+    if let [b'\r', rest @ ..] = line {
+        // Half an empty line, perhaps. That it was in order before says nothing of it now.
+        return if rest.is_empty() { Ok(None) } else { Err(Error::RequestLine) };
     }
     let Some(method_end) = word_end(line, 0, checked, method_fault)? else { return Ok(None) };
     let Some(target_end) = word_end(line, method_end + 1, checked, target_fault)? else {

@@ -253,6 +253,9 @@ impl<T> Connection<T> {
             let progress = cx.service.receive(&mut self.session, batch, &input, cx.output, &wake);
             self.input = input;
             self.input.drain(..progress.consumed);
+            if !matches!(progress.flow, Flow::Full | Flow::Busy) {
+                self.input.shrink_to_fit();
+            }
             return self.respond(progress, cx);
         }
         let n = match cx.lane.received.take().transpose()? {
