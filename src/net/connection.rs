@@ -512,8 +512,11 @@ impl<T> Connection<T> {
     fn takes_more<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> bool {
         let deadline = self.deadline;
         self.writable = true;
-        // Bytes that went have moved the deadline.
-        self.flush(LAST_SHARE_BYTES, cx).is_ok() && self.deadline > deadline && !self.is_too_slow()
+        if self.flush(LAST_SHARE_BYTES, cx).is_err() {
+            return false;
+        }
+        // Bytes that went have moved the deadline. Who has taken everything waits for something else.
+        self.wait != Wait::Send || (self.deadline > deadline && !self.is_too_slow())
     }
 
     /// Sends the service's last words and closes.
