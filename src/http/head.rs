@@ -310,12 +310,19 @@ fn check_start(head: &[u8], at: usize, checked: usize) -> Result<(), Error> {
     };
     // A line is looked at when it is complete, or has a byte that no line has. The last byte from
     // before belongs to what is new: it may be a CR that now turns out to end no line.
-    let new = &head[fields_at.max(at + checked.saturating_sub(1))..];
+    let line_at = memchr::memrchr(b'\n', &head[fields_at..]).map_or(0, |newline| newline + 1);
+    let line_at = fields_at + line_at;
+    let new = &head[line_at.max(at + checked.saturating_sub(1))..];
     let new = new.strip_suffix(b"\r").unwrap_or(new);
-    if new.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t') {
-        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-        httparse::parse_headers(&head[fields_at..], &mut headers).map_err(explain)?;
-    }
+    let end = if new.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t') {
+        head.len()
+    } else if line_at > at + checked {
+        line_at
+    } else {
+        return Ok(());
+    };
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    httparse::parse_headers(&head[fields_at..end], &mut headers).map_err(explain)?;
     Ok(())
 }
 
