@@ -70,6 +70,24 @@ fn the_longest_key_fits_and_a_longer_one_does_not() {
 }
 
 #[test]
+fn a_value_stays_when_readers_leave_no_room_for_the_one_that_replaces_it() {
+    const MIB: usize = 1 << 20;
+    let store = store(1, 16 << 20);
+    put(&store, b"old", &value(0, 1, 2 * MIB), Expiry::NEVER, NOW).expect("room");
+    let mut held = Vec::new();
+    for key in 0..12u64 {
+        put(&store, &key.to_le_bytes(), &value(key, 1, MIB), Expiry::NEVER, NOW).expect("room");
+        held.push(large(&store, &key.to_le_bytes()));
+    }
+    assert_eq!(put(&store, b"old", &value(0, 2, 6 * MIB), Expiry::NEVER, NOW), Err(Full));
+    assert_eq!(bytes_of(&large(&store, b"old")), value(0, 1, 2 * MIB));
+    // Where its memory is enough, it is given for that.
+    held.truncate(8);
+    assert!(put(&store, b"old", &value(0, 2, 6 * MIB), Expiry::NEVER, NOW).is_ok());
+    assert_eq!(bytes_of(&large(&store, b"old")), value(0, 2, 6 * MIB));
+}
+
+#[test]
 fn a_slow_reader_keeps_what_it_holds() {
     let store = store(1, 8 << 20);
     let bytes = value(1, 1, 1_000_000);

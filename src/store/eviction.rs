@@ -236,7 +236,8 @@ impl<'a> Writer<'a> {
         if is_pinned {
             self.pinned_in = Some(kind);
         }
-        let is_spared = is_pinned || (self.spared == Some(hash) && is_patient);
+        let is_spared = is_pinned
+            || self.spared.is_some_and(|key| key.hash == hash && (is_patient || key.for_good));
         if is_spared && !expired && self.move_to(Kind::Main, found, &entry, hash, mark) {
             return;
         }

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use super::entry::{Entry, KEY_BYTES_MAX};
 use super::memory::bytes_of;
 use super::pages::{Kind, NONE, PAGE_BYTES, PAGE_CHARGE, Pages, Room};
-use super::partition::{Content, Writer, is_small};
+use super::partition::{Content, Spared, Writer, is_small};
 use super::partitions::Partitions;
 use super::{Expiry, Full, Key, Shortage, Tick, Written};
 
@@ -346,16 +346,22 @@ impl Upload {
             return true;
         }
         let claims = self.partitions.claims();
-        let others = claims.pinned_bytes() + claims.upload_bytes() - self.claimed_bytes;
         let more = charge(whole).saturating_sub(self.claimed_bytes);
-        let admitted = charge(whole) + others <= self.partitions.value_bytes_max()
-            && claims.try_grow_upload(self.number, more);
+        let admitted = self.fits_beside_others(whole) && claims.try_grow_upload(self.number, more);
         if admitted {
             self.claimed_bytes += more;
         } else {
             claims.refuse();
         }
         admitted
+    }
+
+    /// Whether a value of so many bytes fits beside what readers and other uploads hold now, if
+    /// everything else is evicted.
+    fn fits_beside_others(&self, bytes: usize) -> bool {
+        let claims = self.partitions.claims();
+        let others = claims.pinned_bytes() + claims.upload_bytes() - self.claimed_bytes;
+        charge(bytes) + others <= self.partitions.value_bytes_max()
     }
 
     /// Bytes on the heap, outside of the store's memory.
@@ -405,10 +411,12 @@ impl Upload {
 
     fn lengthen(&mut self, count: usize) -> Result<(), Full> {
         let (mut chain, before) = (self.chain, self.chain.pages);
-        let (partition, key_hash) = (self.partition, self.key_hash);
+        let partition = self.partition;
+        let for_good = !self.fits_beside_others(self.expected.max(self.len()));
+        let spared = Spared { hash: self.key_hash, for_good };
         // The clock is not at hand; the partition remembers the time of its last write.
         let result = self.partitions.write(partition, Tick(0), |writer| {
-            writer.spared = Some(key_hash);
+            writer.spared = Some(spared);
             let done = chain.pages - before;
             writer.lengthen(&mut chain, count - done as usize)
         });

@@ -246,6 +246,7 @@ impl Store {
                 .write(partition, now, |writer| writer.put(key, Content::Small(value), expiry));
         }
         let mut upload = self.upload_to(partition, key);
+        upload.expect(value.len())?;
         upload.append(value)?;
         upload.commit(key, expiry, now)
     }

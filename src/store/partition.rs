@@ -66,10 +66,18 @@ pub(super) struct Writer<'a> {
     pub(super) now: Tick,
     /// Entries that were looked at to make room, for all tries of this write together.
     pub(super) effort: u32,
-    /// The hash of a key whose value is evicted last, since it is to stay if the write fails.
-    pub(super) spared: Option<u64>,
+    /// The key whose value is to stay if the write fails.
+    pub(super) spared: Option<Spared>,
     /// The queue in which the last step of eviction met a value that readers have pinned.
     pub(super) pinned_in: Option<Kind>,
+}
+
+/// A key, by its hash, whose value is evicted last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spared {
+    pub(super) hash: u64,
+    /// Not even then: the write would fail with its memory, too.
+    pub(super) for_good: bool,
 }
 
 /// What a key's value is made of.
@@ -289,7 +297,7 @@ impl<'a> Writer<'a> {
             }
             None => self.queue_for_new(key.hash),
         };
-        self.spared = Some(key.hash);
+        self.spared = Some(Spared { hash: key.hash, for_good: false });
         self.make_room(kind, header.words())?;
         // Only now: this try may have been in vain, and the next one is to know it as well.
         if let Some(memory) = memory {
