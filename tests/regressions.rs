@@ -33,6 +33,7 @@ fn the_first_faulty_line_decides_however_a_head_is_split() {
     let long = [b"\x03GET / HTTP/1.1\r\na: ".to_vec(), vec![b'x'; 20_000]].concat();
     same_in_any_split(&long, Error::RequestLine);
     same_in_any_split(b"GET / HTTP/3.0\r\na: b\n", Error::Version);
+    same_in_any_split(b"GET / HTTP/1.1\r\na: b\r\n/c\n", Error::BareLineFeed);
     same_in_any_split(b"\r ", Error::RequestLine);
     same_in_any_split(b"GET / HTTP/1.1\r\na: b\r\n\x8d:\n", Error::BareLineFeed);
     same_in_any_split(b"GET / HTTP/1.1\r\na: b\r\n\x8d:\0\n", Error::HeaderField);

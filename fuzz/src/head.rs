@@ -83,10 +83,9 @@ pub fn read(input: &[u8], header_bytes_max: usize) -> Outcome {
                 return Outcome::Refused([faults, vec![too_long]].concat());
             }
             // A field's line need not be looked at before it is complete, but for bytes that no
-            // head has. It may be: what is wrong with its name already stays wrong.
+            // head has.
             return if faults.is_empty() {
-                let may_be_told = !lines.is_empty() && !is_start_of_field(within);
-                Outcome::Incomplete(if may_be_told { vec![400] } else { Vec::new() })
+                Outcome::Incomplete(Vec::new())
             } else {
                 Outcome::Refused([faults, line_faults(lines.len(), within)].concat())
             };
@@ -141,14 +140,6 @@ fn rest_faults(start: &[u8]) -> Statuses {
     let start = start.strip_suffix(b"\r").unwrap_or(start);
     let bad = |&byte: &u8| byte != b'\t' && (byte < b' ' || byte == 0x7f);
     if start.iter().any(bad) { vec![400] } else { Vec::new() }
-}
-
-/// Whether a field's line, or the blank one behind the last, may begin so.
-fn is_start_of_field(start: &[u8]) -> bool {
-    let name = start.split(|&byte| byte == b':').next().unwrap_or_default();
-    start.is_empty()
-        || start == b"\r"
-        || !name.is_empty() && name.iter().all(|&byte| is_token(byte))
 }
 
 /// What is wrong with a line by itself; line 0 is the request line.
