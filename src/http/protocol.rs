@@ -232,7 +232,8 @@ impl<H: Handler> Protocol<H> {
             )),
         };
         let mut at_once = false;
-        if fields.expects_continue {
+        // Nobody waits to send no body.
+        if fields.expects_continue && fields.framing != Framing::Length(0) {
             let is_refused = matches!(sink, Sink::Refused(_));
             if method.takes_body() && !is_refused {
                 // Sent even if the body is there already, so that what a client receives does not

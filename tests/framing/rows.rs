@@ -1855,6 +1855,7 @@ fn expectations() -> Vec<Row> {
         open("100 before a chunked body", S, put!("Expect: 100-continue", "Transfer-Encoding: chunked"; "5\r\nhello\r\n0\r\n\r\n"), &[Continue, Created]).keeps(b"hello"),
         open("100-Continue in mixed case", S, put!("eXPECT: 100-Continue", "Content-Length: 5"; "hello"), &[Continue, Created]).keeps(b"hello"),
         open("no 100 without a body", S, put!("Expect: 100-continue", "Content-Length: 0"; ""), &[Created]).keeps(b""),
+        open("a refused request without a body, with Expect", S, "GET /hit HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\n\r\n", &[Error(421)]),
         open("no 100 at a GET", S, get!("Expect: 100-continue"), &[Hit]),
         closes("no 100 at a GET whose body is on its way", S, "GET /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[HIT_CLOSE]),
         closes("no 100 at a HEAD whose body is on its way", S, "HEAD /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[Exact("HTTP/1.1 200 OK\r\nDate: -\r\nConnection: close\r\nContent-Length: 5\r\n\r\n")]),
