@@ -321,14 +321,14 @@ fn a_forbidden_call_at_the_start_is_named() {
 }
 
 #[test]
-#[ignore = "takes minutes; .ci/run runs it"]
+#[ignore = "takes half a minute; .ci/run runs it"]
 fn every_call_under_load_with_every_error() {
     let Some(strace) = peers::find("strace") else { return };
     run_all(&strace, &under_load(UNDER_LOAD));
 }
 
 #[test]
-#[ignore = "takes minutes; .ci/run runs it"]
+#[ignore = "takes half a minute; .ci/run runs it"]
 fn every_call_at_the_start_with_every_error() {
     let Some(strace) = peers::find("strace") else { return };
     let calls: Vec<_> = AT_START.iter().map(|(call, _)| *call).collect();
