@@ -25,10 +25,9 @@
 //!
 //! Linux is the platform.
 
-#[cfg(feature = "bench")]
-pub mod bench;
 pub mod cache;
 mod cgroup;
+#[cfg(feature = "cli")]
 pub mod cli;
 mod config;
 mod explain;

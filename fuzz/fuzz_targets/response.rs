@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use corekv::bench::response::{Parser, Step};
+use corekv_bench::response::{Parser, Step};
 use corekv_fuzz::pieces;
 use corekv_fuzz::response::{self, End, Response};
 use libfuzzer_sys::fuzz_target;

@@ -1,9 +1,8 @@
 //! The constant rate, and what a closed loop hides.
-#![cfg(feature = "bench")]
 
-mod bench_util;
+mod util;
 
-use bench_util::{Double, Fault, bench_json};
+use util::{Double, Fault, bench_json};
 
 /// The server sleeps this long, once.
 const STALL_MS: u64 = 1000;

@@ -1,14 +1,13 @@
 //! The load generator against servers that are right.
-#![cfg(feature = "bench")]
 
-mod bench_util;
+mod util;
 
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bench_util::{Double, Fault, bench, bench_json, command};
+use util::{Double, Fault, bench, bench_json, command};
 
 const LOAD: &str = "--connections 3 --pipelining 8 --keys 100 --requests 3000 --timeout 5";
 

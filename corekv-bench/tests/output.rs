@@ -1,14 +1,13 @@
 //! Where results go, what is said of a run that is not to be believed, and the server inside the
 //! process.
-#![cfg(feature = "bench")]
 
-mod bench_util;
+mod util;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bench_util::{Double, Fault, bench, bench_json, command};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use util::{Double, Fault, bench, bench_json, command};
 
 const LOAD: &str = "--connections 2 --pipelining 4 --keys 100 --requests 500";
 

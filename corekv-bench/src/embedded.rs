@@ -10,9 +10,9 @@ use clap::Parser;
 use super::cli::first_line;
 use super::error::Error;
 use super::target::Target;
-use crate::cli::{self, Cli};
-use crate::net::{Address, Stopper};
-use crate::{Config, Cores, Server};
+use corekv::cli::{self, Cli};
+use corekv::net::{Address, Stopper};
+use corekv::{Config, Cores, Server};
 
 /// What the names of the server's event-loop threads begin with; the number of the loop follows.
 const THREAD_NAME: &str = "corekv-";
@@ -153,7 +153,7 @@ mod tests {
         let removed = Some(Removed { evicted: 5, expired: 6 });
         assert_eq!(parse(page), Told { requests: vec![12, 34], removed });
         assert_eq!((loop_number("corekv-12"), loop_number("corekv-bench")), (Some(12), None));
-        let server = Embedded::start(&super::super::cpu::available_cores()[..1], &[]).unwrap();
+        let server = Embedded::start(&crate::cpu::available_cores()[..1], &[]).unwrap();
         let first = server.tell();
         assert_eq!((first.requests.len(), first.removed), (1, Some(Removed::default())));
         assert!(server.tell().requests > first.requests);

@@ -1,13 +1,11 @@
 //! Connections: when the clock starts, how soon a closed one is opened again, how long a request
 //! may wait, and what each failure is called.
-#![cfg(feature = "bench")]
 
-mod bench_util;
+mod util;
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
-
-use bench_util::{Double, Fault, bench_json, command};
+use corekv::net::Address;
+use corekv::{Config, Server};
+use util::{Double, Fault, bench_json, command};
 
 #[test]
 fn the_clock_starts_when_all_connections_are_open() {
@@ -142,18 +140,18 @@ fn count_sends(arguments: &str) -> Option<u64> {
 
 #[test]
 fn long_answers_do_not_cost_a_send_each() {
-    let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_corekv"))
-        .args(["--listen", "127.0.0.1:0", "--cores", "0"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on ").unwrap();
+    let server = Server::bind(&Config {
+        listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
+        signals: false,
+        ..Config::default()
+    })
+    .unwrap();
+    let (address, stopper) = (server.local_addrs()[0].to_string(), server.stopper());
+    let server = std::thread::spawn(move || server.run());
     let load = "-c 1 -p 10 --keys 1 --value-bytes 64KiB --write-ratio 0 --quiet -n 2000";
     let sends = count_sends(&format!("--uri {address} {load}"));
-    server.kill().unwrap();
-    server.wait().unwrap();
+    stopper.stop();
+    server.join().unwrap().unwrap();
     let Some(sends) = sends else {
         println!("strace is not installed, or may not trace");
         return;

@@ -1,13 +1,12 @@
 //! A server that is wrong in one way is reported for what it is, with exit code 1.
-#![cfg(feature = "bench")]
 
-mod bench_util;
+mod util;
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use bench_util::{Double, Fault, Run, bench, bench_json};
 use rustix::process::{Pid, Signal, kill_process};
+use util::{Double, Fault, Run, bench, bench_json};
 
 /// Enough of everything to reach the fault, on a server of few keys that are often written.
 const LOAD: &str = "--connections 4 --pipelining 8 --keys 50 --requests 4000 --write-ratio 0.4 \
@@ -159,7 +158,7 @@ fn a_server_that_floods_does_not_outlast_an_interrupt() {
     let double = Double::start(Fault::Flood(head, more));
     let arguments =
         format!("--uri {} --connections 2 --keys 50 --duration 600 --timeout 600", double.uri);
-    let mut child = bench_util::command(&arguments);
+    let mut child = util::command(&arguments);
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     // The flood has begun once the first GET came.
     while !double.requests().iter().any(|request| request.starts_with("POST /")) {

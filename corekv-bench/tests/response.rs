@@ -1,8 +1,7 @@
 //! The response parser against arbitrary bytes: never a panic, and never a different result for a
 //! different cut.
-#![cfg(feature = "bench")]
 
-use corekv::bench::response::{Garbage, Parser, Step};
+use corekv_bench::response::{Garbage, Parser, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

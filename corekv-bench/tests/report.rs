@@ -1,17 +1,16 @@
 //! The report of known samples, letter for letter.
-#![cfg(feature = "bench")]
 
 use std::time::{Duration, SystemTime};
 
-use corekv::bench::cpu::{ThreadUsage, Usage};
-use corekv::bench::embedded::Removed;
-use corekv::bench::error::Failure;
-use corekv::bench::recorder::Recorder;
-use corekv::bench::series::{Counts, Point, Rates, Tail};
-use corekv::bench::summary::{Limit, LoadThread, Opening, ServerUsage, Summary};
-use corekv::bench::verify::Wrong;
-use corekv::bench::workload::{Distribution, Method, Mix, Values, Workload};
-use corekv::bench::{csv, json, report};
+use corekv_bench::cpu::{ThreadUsage, Usage};
+use corekv_bench::embedded::Removed;
+use corekv_bench::error::Failure;
+use corekv_bench::recorder::Recorder;
+use corekv_bench::series::{Counts, Point, Rates, Tail};
+use corekv_bench::summary::{Limit, LoadThread, Opening, ServerUsage, Summary};
+use corekv_bench::verify::Wrong;
+use corekv_bench::workload::{Distribution, Method, Mix, Values, Workload};
+use corekv_bench::{csv, json, report};
 
 /// A hundred GETs of 1 to 100 ms and ten POSTs of 250 µs in two seconds.
 fn summary() -> Summary {

@@ -222,8 +222,8 @@ impl Violations {
 
 #[cfg(test)]
 mod tests {
-    use super::super::workload::{Distribution, Mix};
     use super::*;
+    use crate::workload::{Distribution, Mix};
 
     fn ledger(values: Values) -> Ledger {
         let workload = Workload {

@@ -50,8 +50,8 @@ pub fn render(latency: &Histogram<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorder::latency_histogram;
     use super::*;
+    use crate::recorder::latency_histogram;
 
     #[test]
     fn known_values_give_known_lines() {

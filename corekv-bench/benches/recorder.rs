@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
-use corekv::bench::context::Clock;
-use corekv::bench::recorder::Recorder;
-use corekv::bench::workload::Method;
+use corekv_bench::context::Clock;
+use corekv_bench::recorder::Recorder;
+use corekv_bench::workload::Method;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 fn record(criterion: &mut Criterion) {

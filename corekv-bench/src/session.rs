@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn load_and_server_are_kept_apart() {
-        let mut settings = crate::bench::cli::parse(["corekv-bench"]).unwrap().unwrap();
+        let mut settings = crate::cli::parse(["corekv-bench"]).unwrap().unwrap();
         let placed = |settings: &Settings, available: &[usize]| {
             let placement = place(settings, available);
             (placement.load_cores, placement.server_cores, placement.threads)

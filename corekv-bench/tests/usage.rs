@@ -1,12 +1,11 @@
 //! Wrong input: one clear line on standard error and exit code 2. A server that isn't there: one
 //! line and exit code 1.
-#![cfg(feature = "bench")]
 
-mod bench_util;
+mod util;
 
 use std::net::TcpListener;
 
-use bench_util::{Run, bench};
+use util::{Run, bench};
 
 fn complains(arguments: &str, code: i32, about: &str) {
     let Run { code: got, stdout, stderr } = bench(arguments);
