@@ -55,6 +55,7 @@ fn assert_refused(client: &mut Client, method: &str, requests: usize) {
 }
 
 #[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
 fn a_page_of_another_origin_cannot_write() {
     let (server, mut client) = server();
     let page = "<script>
@@ -79,6 +80,7 @@ fn a_page_of_another_origin_cannot_write() {
 }
 
 #[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
 fn a_form_on_a_page_of_another_origin_cannot_write() {
     let (server, mut client) = server();
     let page = "<iframe name=frame></iframe>
@@ -120,6 +122,7 @@ const STORED_PAGE: &str = "<!doctype html><p>stored</p><script>
 </script>";
 
 #[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
 fn a_stored_page_in_a_frame_runs_no_script() {
     let (server, mut client) = server();
     client.put("/page", STORED_PAGE);
@@ -137,6 +140,7 @@ fn a_stored_page_in_a_frame_runs_no_script() {
 }
 
 #[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
 fn a_stored_page_that_is_opened_runs_no_script() {
     let (server, mut client) = server();
     client.call("DELETE", "/secret");
@@ -148,6 +152,7 @@ fn a_stored_page_that_is_opened_runs_no_script() {
 }
 
 #[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
 fn a_page_of_another_origin_cannot_run_a_value_as_script() {
     let (server, mut client) = server();
     // The last two lead to this machine, but browsers do not say there who asks.
@@ -174,6 +179,7 @@ fn a_page_of_another_origin_cannot_run_a_value_as_script() {
 }
 
 #[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
 fn a_page_whose_name_leads_to_the_server_gets_nothing() {
     let (server, mut client) = server();
     let page = "<script>
@@ -199,6 +205,7 @@ fn a_page_whose_name_leads_to_the_server_gets_nothing() {
 }
 
 #[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
 fn the_servers_own_pages_and_the_values_are_shown() {
     let (server, _client) = server();
     for (host, name, text) in [
@@ -216,6 +223,7 @@ fn the_servers_own_pages_and_the_values_are_shown() {
 }
 
 #[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
 fn a_link_on_a_page_of_another_site_leads_to_a_value() {
     let (server, mut client) = server();
     let page = "<script>onload = () => location = 'http://SERVER/victim';</script>";

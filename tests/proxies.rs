@@ -1,6 +1,7 @@
 //! nginx, HAProxy, Varnish and Apache Traffic Server in front of the server: plain use works through
-//! each, and no message makes a proxy and the server disagree about where a request ends. A test whose program isn't
-//! installed says so and passes; `.ci/install` installs all of them.
+//! each, and no message makes a proxy and the server disagree about where a request ends. A test whose
+//! program isn't installed says so and passes; `.ci/install` installs all of them, and `.ci/run` runs
+//! the ignored ones.
 
 mod peers;
 mod util;
@@ -335,10 +336,21 @@ fn a_naive_server_is_found_out() {
 
 macro_rules! of_each {
     ($($test:ident),* $(,)?) => {
-        mod nginx { $( #[test] fn $test() { super::$test(super::Kind::Nginx); } )* }
-        mod haproxy { $( #[test] fn $test() { super::$test(super::Kind::Haproxy); } )* }
-        mod varnish { $( #[test] fn $test() { super::$test(super::Kind::Varnish); } )* }
-        mod traffic_server { $( #[test] fn $test() { super::$test(super::Kind::TrafficServer); } )* }
+        of_each!(nginx Nginx: $($test)*);
+        of_each!(haproxy Haproxy: $($test)*);
+        of_each!(varnish Varnish: $($test)*);
+        of_each!(traffic_server TrafficServer: $($test)*);
+    };
+    ($proxy:ident $kind:ident: $($test:ident)*) => {
+        mod $proxy {
+            $(
+                #[test]
+                #[ignore = "takes a minute in all, and an installed proxy; .ci/run runs it"]
+                fn $test() {
+                    super::$test(super::Kind::$kind);
+                }
+            )*
+        }
     };
 }
 

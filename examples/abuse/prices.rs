@@ -47,7 +47,7 @@ fn kinds() -> Vec<(&'static str, String, usize)> {
         ("PUT of 1,000 chunks of 1 byte", chunked(&"1\r\nv\r\n".repeat(1000)), 1),
         (
             "PUT with 1,000 bytes of extension",
-            chunked(&format!("1;{}\r\nv\r\n", "e=f;".repeat(250))),
+            chunked(&format!("1{}\r\nv\r\n", ";e=f".repeat(250))),
             1,
         ),
         ("PUT with Expect", continued.to_owned(), 2),
