@@ -23,6 +23,9 @@ use super::workload::{Distribution, Mix, Values, Workload};
 /// Numbers may have units: 10k, 1M, 4KiB, 500ms, 1m30s.
 #[derive(Debug, Parser)]
 #[command(name = "corekv-bench", version, args_override_self = true)]
+#[command(
+    after_help = "`corekv-bench compare A.json B.json` says whether results differ by more than chance."
+)]
 struct Arguments {
     /// The server, as --uri names it
     #[arg(value_name = "URI", conflicts_with_all = ["uri", "unix"])]

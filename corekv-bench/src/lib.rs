@@ -17,6 +17,7 @@
 
 mod answer;
 pub mod cli;
+pub mod compare;
 mod connection;
 pub mod context;
 pub mod cpu;
@@ -39,7 +40,9 @@ pub mod response;
 pub mod series;
 pub mod session;
 pub mod settings;
+pub mod statistics;
 mod stream;
+mod subcommand;
 pub mod summary;
 mod table;
 pub mod target;
@@ -69,7 +72,11 @@ pub fn main() -> u8 {
 }
 
 fn try_main(interrupt: &Interrupt) -> Result<u8, Error> {
-    let Some(settings) = cli::parse(std::env::args_os())? else {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(result) = subcommand::run(&arguments) {
+        return result;
+    }
+    let Some(settings) = cli::parse(arguments)? else {
         return Ok(0);
     };
     let sinks = Sinks::open(&settings.outputs)?;

@@ -20,10 +20,28 @@ pub(super) struct Sinks {
     series: Option<Sink>,
 }
 
+/// One place for results.
 #[derive(Debug)]
-enum Sink {
+pub(super) enum Sink {
     Stdout,
-    File(File, PathBuf),
+    File(Opened),
+}
+
+/// A file that is open for writing. If this process made it and writes nothing, it goes again.
+#[derive(Debug)]
+pub(super) struct Opened {
+    file: File,
+    path: PathBuf,
+    is_mine: bool,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if self.is_mine {
+            // An empty file that stays is untidy and nothing more.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Sinks {
@@ -65,23 +83,28 @@ impl Sinks {
 }
 
 impl Sink {
-    fn open(path: &PathBuf) -> Result<Self, Error> {
+    pub(super) fn open(path: &PathBuf) -> Result<Self, Error> {
         if path.as_os_str() == "-" {
             return Ok(Self::Stdout);
         }
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let made = OpenOptions::new().write(true).create_new(true).open(path);
+        let is_mine = made.is_ok();
+        let opened = made
+            .or_else(|_| OpenOptions::new().write(true).create(true).truncate(false).open(path));
         opened
-            .map(|file| Self::File(file, path.clone()))
+            .map(|file| Self::File(Opened { file, path: path.clone(), is_mine }))
             .map_err(|error| cannot_write(path, &error))
     }
 
-    fn write(self, text: &str) -> Result<(), Error> {
+    pub(super) fn write(self, text: &str) -> Result<(), Error> {
         match self {
             Self::Stdout => print(&mut io::stdout(), text),
-            Self::File(mut file, path) => {
+            Self::File(mut opened) => {
+                opened.is_mine = false;
                 // A pipe or a device has no length to set, and nothing in it to replace.
-                let _ = file.set_len(0);
-                file.write_all(text.as_bytes()).map_err(|error| cannot_write(&path, &error))
+                let _ = opened.file.set_len(0);
+                let written = opened.file.write_all(text.as_bytes());
+                written.map_err(|error| cannot_write(&opened.path, &error))
             }
         }
     }

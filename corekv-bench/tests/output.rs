@@ -203,3 +203,18 @@ fn a_limit_that_is_broken_fails_the_run() {
     let run = bench(&format!("{load} --fail-if p99>1h --fail-if errors>0 --fail-if rate<=0"));
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
 }
+
+#[test]
+fn a_run_that_fails_leaves_no_empty_file_and_old_results_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("old"), "{}").unwrap();
+    for name in ["new", "old"] {
+        // Nobody listens on a port that was closed just now.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let run = bench(&format!("--uri http://127.0.0.1:{port} --json {} --quiet", path(name)));
+        assert_ne!(run.code, Some(0), "{run:?}");
+    }
+    assert!(!folder.path().join("new").exists());
+    assert_eq!(std::fs::read_to_string(path("old")).unwrap(), "{}");
+}
