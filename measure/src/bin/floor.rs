@@ -6,7 +6,7 @@
 //! no blank line in it and came with the head.
 //!
 //! ```sh
-//! cargo run --release --example floor -- 127.0.0.1:8082 0
+//! cargo run --release -p measure --bin floor -- 127.0.0.1:8082 0
 //! ```
 //! The second argument lists the cores, as corekv's `--cores`.
 

@@ -1,8 +1,8 @@
 //! Does to a server what a careful operator fears, and prints what came of it.
 //!
 //! ```sh
-//! cargo build --release --bin corekv --example abuse
-//! target/release/examples/abuse [PATH-OF-SERVER [SCENARIO…]]
+//! cargo build --release -p corekv -p measure
+//! target/release/abuse [PATH-OF-SERVER [SCENARIO…]]
 //! ```
 //!
 //! Each scenario starts a server of its own on the loopback address, is bounded in time, and says

@@ -1,6 +1,6 @@
 //! How long single inserts take while the store grows.
 //!
-//! `cargo run --release --example pauses [KEYS] [MEBIBYTES]` inserts keys one by one into an empty
+//! `cargo run --release -p measure --bin pauses [KEYS] [MEBIBYTES]` inserts keys one by one into an empty
 //! store, and prints how long they took by the clock and of the thread's processor time, which
 //! does not count what other processes did meanwhile, and how many took longer than 0.3 and 1 ms.
 //! The last line is of doing nothing for as long: what takes time there is the machine's.

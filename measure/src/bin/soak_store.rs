@@ -1,6 +1,6 @@
 //! Churn of values from 1 B to 1 MiB, and the memory that the kernel charges for it.
 //!
-//! `cargo run --release --example soak_store [SECONDS] [MEBIBYTES]` prints a line every tenth of
+//! `cargo run --release -p measure --bin soak_store [SECONDS] [MEBIBYTES]` prints a line every tenth of
 //! the time and fails if the process was ever charged with more than the limit and a tenth, and 16 MiB.
 //! It joins a memory cgroup of its own for that, which takes root; elsewhere its resident memory has to
 //! do, which does not show huge pages of which a part was given back.

@@ -3,7 +3,7 @@
 //! The store is driven through its public interface, as a client uses a cache: a get, and a put
 //! after a miss. Each trace is run from an empty cache; the first third of it is not counted.
 //!
-//! - `cargo run --release --example cachesim [small [KEYS [REQUESTS]]]`: values of 200 bytes. The
+//! - `cargo run --release -p measure --bin cachesim [small [KEYS [REQUESTS]]]`: values of 200 bytes. The
 //!   others hold as many entries as the store really held in the end, so that only the choice of
 //!   what to keep is compared.
 //! - `… equal [PERCENT [VALUES]]`: values of one size, of which the store holds about PERCENT of all,
