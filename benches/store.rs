@@ -46,9 +46,9 @@ trait Table {
 /// Reads as the server does.
 fn read_key(store: &Store, key: Key<'_>, out: &mut Vec<u8>) {
     let start = out.len();
-    if let Some(glimpse) = store.glimpse(key, NOW) {
-        glimpse.value().append_to(out);
-        if glimpse.holds() {
+    if let Some(read) = store.optimistic_read(key, NOW) {
+        read.value().append_to(out);
+        if read.validate() {
             return;
         }
         out.truncate(start);
@@ -63,7 +63,7 @@ fn read_key(store: &Store, key: Key<'_>, out: &mut Vec<u8>) {
 impl Table for Arc<Store> {
     fn read(&self, key: &[u8], out: &mut Vec<u8>) {
         let hash = self.hash(key);
-        read_key(self, Key::new(key, hash).seen(self.prefetch_entry(hash)), out);
+        read_key(self, Key::new(key, hash).with_hint(self.prefetch_entry(hash)), out);
     }
 
     fn write(&self, key: &[u8], value: &[u8]) {
@@ -76,9 +76,9 @@ impl Table for Arc<Store> {
             *hash = self.hash(name);
             self.prefetch_index(*hash);
         }
-        let sightings = hashes.map(|hash| self.prefetch_entry(hash));
-        for ((&hash, &sighting), &(name, writes)) in hashes.iter().zip(&sightings).zip(batch) {
-            let key = Key::new(name, hash).seen(sighting);
+        let hints = hashes.map(|hash| self.prefetch_entry(hash));
+        for ((&hash, &hint), &(name, writes)) in hashes.iter().zip(&hints).zip(batch) {
+            let key = Key::new(name, hash).with_hint(hint);
             if writes {
                 let _ = self.put(key, b"54321", Expiry::NEVER, NOW);
             } else {

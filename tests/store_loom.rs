@@ -161,7 +161,7 @@ fn a_key_is_found_while_its_bucket_is_merged_and_split_again() {
 }
 
 #[test]
-fn a_sighting_does_not_come_true_again_when_the_buckets_memory_was_given_back() {
+fn a_slot_hint_does_not_come_true_again_when_the_buckets_memory_was_given_back() {
     loom::model(|| {
         let bucket = Arc::new(Bucket::new(1, 0));
         drop(bucket.sequence.write());
@@ -182,7 +182,7 @@ fn a_sighting_does_not_come_true_again_when_the_buckets_memory_was_given_back() 
                 bucket.slot.store(2, Relaxed);
             }
         });
-        // A sighting is not taken under the number 0, see `Index::sight`.
+        // A hint is not taken under the number 0, see `Index::slot_hint`.
         if let Some(first) = bucket.sequence.try_begin().filter(|&first| first != 0) {
             let slot = bucket.slot.load(Relaxed);
             let value = bucket.memory[0].load(Relaxed);

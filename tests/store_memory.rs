@@ -42,7 +42,6 @@ struct Driver {
 impl Driver {
     fn new(partitions: usize) -> Self {
         let store = store(partitions, LIMIT);
-        (0..partitions).for_each(|partition| store.adopt(partition));
         Self { store, now: Tick(0), start: Instant::now(), written: 0 }
     }
 

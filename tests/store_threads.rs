@@ -60,7 +60,7 @@ fn contend(partitions: usize, memory_bytes_max: u64, filler: bool) {
                 while !done.load(Ordering::Relaxed) {
                     for key in 0..KEYS {
                         let least = acknowledged[key as usize].load(Ordering::Acquire);
-                        let read = if key % 2 == 0 { get } else { get_seen };
+                        let read = if key % 2 == 0 { get } else { get_hinted };
                         match read(store, &key.to_le_bytes(), Tick(0)) {
                             None => assert!(filler || least == 0, "key {key} is lost"),
                             Some(bytes) => {
@@ -109,7 +109,7 @@ fn keys_are_found_while_the_index_grows() {
                 written.store(key + 1, Ordering::Release);
             }
         });
-        for (step, read) in [(7919, get as fn(&_, &_, _) -> _), (104_729, get_seen)] {
+        for (step, read) in [(7919, get as fn(&_, &_, _) -> _), (104_729, get_hinted)] {
             scope.spawn(move || {
                 let mut at = 0u64;
                 loop {
@@ -150,7 +150,7 @@ fn crowd_and_thin(kept: u64, crowd: u64, rounds: u64) {
             }
             done.store(true, Ordering::Release);
         });
-        for (step, read) in [(7919, get as fn(&_, &_, _) -> _), (104_729, get_seen)] {
+        for (step, read) in [(7919, get as fn(&_, &_, _) -> _), (104_729, get_hinted)] {
             scope.spawn(move || {
                 let mut at = 0u64;
                 while !done.load(Ordering::Acquire) {

@@ -21,7 +21,7 @@ use crate::http::{
 use crate::invalid::{Invalid, check_number};
 use crate::net::Payload;
 use crate::store::{
-    Clock, Expiry, Full, KEY_BYTES_MAX, Key, LargeValue, Sighting, SmallValue, Store,
+    Clock, Expiry, Full, KEY_BYTES_MAX, Key, LargeValue, SlotHint, SmallValue, Store,
     TTL_SECONDS_MAX, Tick, Value, Written,
 };
 
@@ -133,7 +133,6 @@ impl Cache {
         settings: Settings,
         pages: Arc<Pages>,
     ) -> Self {
-        store.adopt(partition);
         let counters = Arc::clone(&pages.cache[partition]);
         let metrics = Snapshot::default();
         Self { store, partition, clock, settings, counters, pages, metrics, refusals_seen: 0 }
@@ -193,7 +192,7 @@ impl Cache {
         now: Tick,
         responses: &mut Responses<'_>,
     ) -> Pace {
-        let Step { name, sighting } = step;
+        let Step { name, hint } = step;
         let persistence = request.fields.persistence;
         if let Err(refusal) = self.check(request, name) {
             responses.refuse(request.method, persistence, *refusal);
@@ -208,7 +207,7 @@ impl Cache {
                 self.pages.show(page, &mut self.metrics, request, responses);
             }
             (Name::Key(hash), method) => {
-                let key = Key::new(path, hash).seen(sighting);
+                let key = Key::new(path, hash).with_hint(hint);
                 match method {
                     Method::Put | Method::Post => self.write(key, request, now, responses),
                     Method::Delete => self.delete(key, request, now, responses),
@@ -230,9 +229,9 @@ impl Cache {
         responses: &mut Responses<'_>,
     ) -> Pace {
         let start = responses.bytes().len();
-        if let Some(glimpse) = self.store.glimpse(key, now) {
-            show(glimpse.value(), request, responses);
-            if glimpse.holds() {
+        if let Some(read) = self.store.optimistic_read(key, now) {
+            show(read.value(), request, responses);
+            if read.validate() {
                 self.counters.hits.add(1);
                 responses.count(request.method, Status::Ok);
                 return Continue(());
@@ -366,13 +365,13 @@ impl Handler for Cache {
         if let Name::Key(hash) = name {
             self.store.prefetch_index(hash);
         }
-        plan.steps.push(Step { name, sighting: Sighting::NONE });
+        plan.steps.push(Step { name, hint: SlotHint::NONE });
     }
 
     fn prefetch(&mut self, plan: &mut Plan) {
         for step in &mut plan.steps {
             if let Name::Key(hash) = step.name {
-                step.sighting = self.store.prefetch_entry(hash);
+                step.hint = self.store.prefetch_entry(hash);
             }
         }
     }
@@ -441,7 +440,7 @@ impl Handler for Cache {
                 let path = paths.add(&request);
                 let name = self.name(&request, path);
                 let path = path.unwrap_or_default();
-                let step = Step { name, sighting: Sighting::NONE };
+                let step = Step { name, hint: SlotHint::NONE };
                 if self.answer(&request, path, step, now, responses).is_break() {
                     responses.refuse(request.method, persistence, BUSY);
                 }

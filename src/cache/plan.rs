@@ -2,7 +2,7 @@
 
 use super::names::Name;
 use crate::http::{Request, Target, percent_decode};
-use crate::store::Sighting;
+use crate::store::SlotHint;
 
 /// What is known of each request of a batch. Kept for its capacity.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) name: Name,
-    pub(super) sighting: Sighting,
+    pub(super) hint: SlotHint,
 }
 
 /// The paths that had to be decoded, one behind the other.

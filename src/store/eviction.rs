@@ -23,7 +23,7 @@ use super::Shortage;
 use super::bucket::Slot;
 use super::entry::Entry;
 use super::ghost::Memory;
-use super::index::{Found, Sighting, tag_of};
+use super::index::{Found, SlotHint, tag_of};
 use super::pages::{Kind, place_in};
 use super::partition::Writer;
 use super::policy::Choice;
@@ -318,7 +318,7 @@ impl<'a> Writer<'a> {
     /// An entry by its place and its key's hash, with the slot that refers to it.
     pub(super) fn resident(&self, place: u64, hash: u64) -> Option<(Found<'a>, Entry<'a>)> {
         let partition = self.partition;
-        let found = partition.index.find(hash, Sighting::NONE, |slot| slot.place() == place);
+        let found = partition.index.find(hash, SlotHint::NONE, |slot| slot.place() == place);
         debug_assert!(found.is_some(), "an entry that is not dead is in the index");
         Some((found?, Entry::at(partition.pages.words_at(place))?))
     }

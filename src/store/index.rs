@@ -55,20 +55,20 @@ pub(super) struct Found<'a> {
     pub(super) slot: Slot,
 }
 
-/// A slot of a bucket's first line that somebody has seen, and under which sequence number. As long
-/// as the bucket has that number, the key is where the slot says. Only a hint: it can be told whether
-/// it still holds.
+/// A slot of a bucket's first line as it was seen, and under which sequence number. As long as the
+/// bucket has that number, the slot says where its key is. Only a hint, which may be outdated: it is
+/// validated before anything is concluded from it.
 #[derive(Debug, Clone, Copy)]
-pub struct Sighting {
-    /// Empty if nothing was seen.
+pub struct SlotHint {
+    /// Empty if there is none.
     pub(super) slot: Slot,
     bucket: u32,
     at: u32,
     sequence: u32,
 }
 
-impl Sighting {
-    /// Nothing was seen.
+impl SlotHint {
+    /// No hint.
     pub const NONE: Self = Self { slot: Slot::EMPTY, bucket: 0, at: 0, sequence: 1 };
 }
 
@@ -133,12 +133,6 @@ impl Index {
         Shape(self.shape.load(Ordering::Relaxed))
     }
 
-    /// Writes to the first line without changing it, so that it is resident on this core's node.
-    pub(super) fn touch(&self) {
-        // Not `fetch_or(0)`, which compilers turn into a mere load.
-        let _ = self.lines[0].link.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
         self.lines.prefetch(self.shape().bucket_of(hash));
@@ -146,27 +140,27 @@ impl Index {
 
     /// Looks for a slot with the key's tag, without making sure that the entry is the key's.
     #[inline]
-    pub(super) fn sight(&self, hash: u64) -> Sighting {
+    pub(super) fn slot_hint(&self, hash: u64) -> SlotHint {
         let bucket = self.shape().bucket_of(hash);
         let line = &self.lines[bucket];
         // The number 0 may come again, see above; what was never written to holds nothing.
         let sequence = line.sequence.try_begin().filter(|&sequence| sequence != 0);
         let (Some(sequence), Some(at)) = (sequence, line.with_tag(tag_of(hash)).next()) else {
-            return Sighting::NONE;
+            return SlotHint::NONE;
         };
-        Sighting { slot: line.slot(at), bucket: bucket as u32, at: at as u32, sequence }
+        SlotHint { slot: line.slot(at), bucket: bucket as u32, at: at as u32, sequence }
     }
 
-    /// Whether what was seen is still so, and with it all that was read of the entry since. Records
-    /// a hit if it is.
+    /// Whether the hint is still true, and with it all that was read of the entry since it was made.
+    /// Records a hit if it is.
     #[inline]
-    pub(super) fn confirms(&self, sighting: Sighting) -> bool {
-        let line = &self.lines[sighting.bucket as usize];
-        let confirmed = line.sequence.unchanged(sighting.sequence);
-        if confirmed {
-            line.mark(sighting.at as usize, sighting.slot);
+    pub(super) fn validate(&self, hint: SlotHint) -> bool {
+        let line = &self.lines[hint.bucket as usize];
+        let valid = line.sequence.unchanged(hint.sequence);
+        if valid {
+            line.mark(hint.at as usize, hint.slot);
         }
-        confirmed
+        valid
     }
 
     /// Offers the slots with the key's tag to `probe` until it takes one, and records a hit on
@@ -230,13 +224,13 @@ impl Index {
     pub(super) fn find(
         &self,
         hash: u64,
-        sighting: Sighting,
+        hint: SlotHint,
         mut is: impl FnMut(Slot) -> bool,
     ) -> Option<Found<'_>> {
-        let seen = &self.lines[sighting.bucket as usize];
-        if !sighting.slot.is_empty() && seen.sequence.unchanged(sighting.sequence) {
+        let seen = &self.lines[hint.bucket as usize];
+        if !hint.slot.is_empty() && seen.sequence.unchanged(hint.sequence) {
             // The slot as it is now: its mark may have changed meanwhile.
-            let (at, slot) = (sighting.at as usize, seen.slot(sighting.at as usize));
+            let (at, slot) = (hint.at as usize, seen.slot(hint.at as usize));
             if is(slot) {
                 return Some(Found { head: seen, line: seen, at, slot });
             }

@@ -1,6 +1,6 @@
 //! A key as the store is asked for it.
 
-use super::index::Sighting;
+use super::index::SlotHint;
 
 /// What a key hashes to with the seed of its [`Store`](super::Store).
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +12,7 @@ pub struct Key<'a> {
     /// The key's bytes, `1..=key_bytes_max` of them.
     pub bytes: &'a [u8],
     pub(super) hash: u64,
-    pub(super) sighting: Sighting,
+    pub(super) hint: SlotHint,
 }
 
 impl<'a> Key<'a> {
@@ -20,13 +20,13 @@ impl<'a> Key<'a> {
     #[must_use]
     #[inline]
     pub fn new(bytes: &'a [u8], hash: Hash) -> Self {
-        Self { bytes, hash: hash.0, sighting: Sighting::NONE }
+        Self { bytes, hash: hash.0, hint: SlotHint::NONE }
     }
 
-    /// The same key, which was seen there a moment ago.
+    /// The same key with a hint at its slot.
     #[must_use]
     #[inline]
-    pub fn seen(self, sighting: Sighting) -> Self {
-        Self { sighting, ..self }
+    pub fn with_hint(self, hint: SlotHint) -> Self {
+        Self { hint, ..self }
     }
 }

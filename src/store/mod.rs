@@ -13,7 +13,6 @@ mod entry;
 mod eviction;
 mod expiry;
 mod ghost;
-mod glimpse;
 mod hasher;
 mod index;
 mod key;
@@ -23,7 +22,7 @@ mod list;
 mod log;
 mod mapping;
 mod memory;
-mod numa;
+mod optimistic_read;
 mod pages;
 mod partition;
 mod partitions;
@@ -39,11 +38,11 @@ use std::sync::Arc;
 
 pub use clock::{Clock, Expiry, TTL_SECONDS_MAX, Tick};
 pub use entry::{KEY_BYTES_MAX, SmallValue};
-pub use glimpse::Glimpse;
 use hasher::Hasher;
-pub use index::Sighting;
+pub use index::SlotHint;
 pub use key::{Hash, Key};
 pub use large::{LargeValue, Upload};
+pub use optimistic_read::OptimisticRead;
 use partition::{Content, Partition, Seen, is_small};
 use partitions::Partitions;
 use policy::Choice;
@@ -144,12 +143,6 @@ impl Store {
         Ok(Arc::new(Self { partitions, hasher }))
     }
 
-    /// Prepares a partition's memory. Called once by the partition's own core after it was
-    /// pinned, so that the first touch puts the memory on that core's NUMA node.
-    pub fn adopt(&self, partition: usize) {
-        self.partitions[partition].adopt();
-    }
-
     /// Hashes a key with the process's random seed.
     #[must_use]
     #[inline]
@@ -187,19 +180,19 @@ impl Store {
     /// Second pass over a batch.
     #[must_use]
     #[inline]
-    pub fn prefetch_entry(&self, hash: Hash) -> Sighting {
-        self.partitions[self.partition_of_hash(hash.0)].sight(hash.0)
+    pub fn prefetch_entry(&self, hash: Hash) -> SlotHint {
+        self.partitions[self.partition_of_hash(hash.0)].slot_hint(hash.0)
     }
 
-    /// The key's live value if it is small and where the key was [seen](Key::seen): the quick way,
-    /// without a search. `None` says nothing about the key.
+    /// The key's live value if it is small and lies where the key's [hint](Key::with_hint) says: read
+    /// without a search, to be validated afterwards. `None` says nothing about the key.
     #[must_use]
     #[inline]
-    pub fn glimpse(&self, key: Key<'_>, now: Tick) -> Option<Glimpse<'_>> {
-        self.partitions[self.partition_of(key)].glimpse(key, now)
+    pub fn optimistic_read(&self, key: Key<'_>, now: Tick) -> Option<OptimisticRead<'_>> {
+        self.partitions[self.partition_of(key)].optimistic_read(key, now)
     }
 
-    /// Searches for the key, wherever it was seen, and shows its live value to `read`. A concurrent
+    /// Searches for the key, whatever its hint says, and shows its live value to `read`. A concurrent
     /// write can tear what `read` saw; it is then called again, and must discard what the earlier
     /// call produced. `None`: absent, and whatever `read` may have produced before must be
     /// discarded, too.

@@ -7,19 +7,17 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::thread::sched_getcpu;
-
 use super::bucket::Slot;
 use super::budget::Budget;
 use super::entry::{
     self, ENTRY_BYTES_MAX, Entry, HEADER_BYTES, Header, KEY_BYTES_MAX, LARGE_BYTES,
 };
-use super::glimpse::Glimpse;
 use super::hasher::Hasher;
-use super::index::{Found, Index, Sighting, tag_of};
+use super::index::{Found, Index, SlotHint, tag_of};
 use super::large::Chain;
 use super::lines::Lines;
 use super::log::Log;
+use super::optimistic_read::OptimisticRead;
 use super::pages::{Kind, Pages, Stock, page_of};
 use super::policy::Policy;
 use super::prefault::Prefaulter;
@@ -37,7 +35,6 @@ pub(super) struct Partition {
     pub(super) policy: Arc<Policy>,
     /// Which of all partitions it is.
     pub(super) number: usize,
-    prefaulter: Option<Prefaulter>,
     keeper: Mutex<Keeper>,
     /// Keys present, as of the last write, for those who look without the lock.
     keys: AtomicU64,
@@ -112,20 +109,19 @@ pub(super) fn is_small(key_len: usize, value_len: usize) -> bool {
 impl Partition {
     pub(super) fn new(
         space: Space,
-        prefaulter: Option<Prefaulter>,
+        prefaulter: Option<&Prefaulter>,
         hasher: Hasher,
         budget: Budget,
         policy: Arc<Policy>,
         number: usize,
     ) -> io::Result<Self> {
         Ok(Self {
-            index: Index::reserve(space.entries_bytes_max, prefaulter.as_ref())?,
-            pages: Pages::reserve(space.pages_bytes_max, prefaulter.as_ref())?,
+            index: Index::reserve(space.entries_bytes_max, prefaulter)?,
+            pages: Pages::reserve(space.pages_bytes_max, prefaulter)?,
             hasher,
             budget,
             policy,
             number,
-            prefaulter,
             keeper: Mutex::new(Keeper {
                 lines: Lines::new(),
                 stock: Stock::new(),
@@ -139,14 +135,6 @@ impl Partition {
             keys: AtomicU64::new(0),
             quiet_until: AtomicU32::new(0),
         })
-    }
-
-    /// Makes the partition the calling core's, and its memory that of the core's node.
-    pub(super) fn adopt(&self) {
-        if let Some(prefaulter) = &self.prefaulter {
-            prefaulter.belong_to(sched_getcpu());
-        }
-        self.index.touch();
     }
 
     /// Runs `work` as the partition's one writer.
@@ -175,23 +163,23 @@ impl Partition {
 
     /// Looks where a key is that hashes to `hash`, and starts loading its entry.
     #[inline]
-    pub(super) fn sight(&self, hash: u64) -> Sighting {
-        let sighting = self.index.sight(hash);
-        self.pages.prefetch(sighting.slot.place());
-        sighting
+    pub(super) fn slot_hint(&self, hash: u64) -> SlotHint {
+        let hint = self.index.slot_hint(hash);
+        self.pages.prefetch(hint.slot.place());
+        hint
     }
 
-    /// The small value where the key was seen, if it is there.
+    /// The small value where the key's hint says, if it is there.
     #[inline]
-    pub(super) fn glimpse(&self, key: Key<'_>, now: Tick) -> Option<Glimpse<'_>> {
-        let Key { bytes, sighting, .. } = key;
-        if sighting.slot.is_empty() {
+    pub(super) fn optimistic_read(&self, key: Key<'_>, now: Tick) -> Option<OptimisticRead<'_>> {
+        let Key { bytes, hint, .. } = key;
+        if hint.slot.is_empty() {
             return None;
         }
-        let entry = Entry::at(self.pages.words_at(sighting.slot.place()))?;
+        let entry = Entry::at(self.pages.words_at(hint.slot.place()))?;
         let header = entry.header;
         let shows = entry.key_is(bytes) && !header.is_large() && !header.expiry().is_due(now);
-        shows.then(|| Glimpse::new(entry.value(), &self.index, sighting))
+        shows.then(|| OptimisticRead::new(entry.value(), &self.index, hint))
     }
 
     /// Looks a key up without a lock. `read` may be called several times; the last one counts,
@@ -269,7 +257,7 @@ impl<'a> Writer<'a> {
         let partition = self.partition;
         let at = |slot: Slot| Entry::at(partition.pages.words_at(slot.place()));
         let is = |slot| at(slot).is_some_and(|entry| entry.key_is(key.bytes));
-        let found = partition.index.find(key.hash, key.sighting, is)?;
+        let found = partition.index.find(key.hash, key.hint, is)?;
         Some((found, at(found.slot)?))
     }
 

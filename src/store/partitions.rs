@@ -42,9 +42,8 @@ impl Partitions {
         let policy = Policy::new(settings.partitions, budget.for_partition());
         let policy = Arc::new(policy.map_err(|error| space::refused(&error, settings))?);
         let partition = |number| {
-            let prefaulter = prefaulter.as_ref().map(Prefaulter::for_partition);
             let (budget, policy) = (budget.for_partition(), Arc::clone(&policy));
-            Partition::new(space, prefaulter, hasher.clone(), budget, policy, number)
+            Partition::new(space, prefaulter.as_ref(), hasher.clone(), budget, policy, number)
         };
         let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>();
         let list = list.map_err(|error| space::refused(&error, settings))?;

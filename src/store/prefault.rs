@@ -4,8 +4,8 @@
 //! make that cheap. But the kernel fills one with zeroes at its first touch, which takes 0.1 to
 //! 0.3 ms, or some 5 ms in a virtual machine whose memory the host provides as it is touched; an
 //! event loop must not wait for that. So a thread of its own touches the next huge page while the
-//! one before it is being filled, on the NUMA node of the partition that it is for. When it does
-//! not keep up, small pages are used, whose touch takes microseconds.
+//! one before it is being filled. When it does not keep up, small pages are used, whose touch takes
+//! microseconds.
 //!
 //! The start of each region stays on small pages, so that a small store stays small.
 
@@ -16,7 +16,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::mapping::{HUGE_BYTES, Mapping};
-use super::numa::Nodes;
 
 /// Bytes of a region that stay on small pages. Half of the last huge page is idle on the average, and
 /// a quarter of the time another one behind it. With one partition that is little next to a million
@@ -41,8 +40,6 @@ pub(super) struct Prefaulter {
     requests: SyncSender<Request>,
     /// Where a region's huge pages begin.
     start: usize,
-    /// The core of the partition whose memory this is, if it is known.
-    core: Arc<AtomicUsize>,
 }
 
 /// A huge page of a mapping that is to be touched, by where it starts.
@@ -50,7 +47,6 @@ pub(super) struct Prefaulter {
 struct Request {
     mapping: Arc<Mapping>,
     start: usize,
-    core: usize,
 }
 
 /// What the thread is asked for. Without it nobody is asked.
@@ -72,18 +68,7 @@ impl Prefaulter {
     pub(super) fn new(partitions: usize) -> (Self, Requests) {
         let (requests, received) = sync_channel(REQUESTS_MAX);
         let start = if partitions == 1 { ALONE_SMALL_BYTES } else { SHARED_SMALL_BYTES };
-        (Self { requests, start, core: Arc::default() }, Requests(received))
-    }
-
-    /// The same thread for a partition of its own.
-    pub(super) fn for_partition(&self) -> Self {
-        let core = Arc::new(AtomicUsize::new(usize::MAX));
-        Self { core, ..self.clone() }
-    }
-
-    /// Says which core the partition belongs to.
-    pub(super) fn belong_to(&self, core: usize) {
-        self.core.store(core, Relaxed);
+        (Self { requests, start }, Requests(received))
     }
 }
 
@@ -91,9 +76,7 @@ impl Requests {
     /// Starts the thread. If the system won't have it all pages are small.
     pub(super) fn serve(self) {
         let work = move || {
-            let nodes = Nodes::of_system();
             for request in self.0 {
-                nodes.move_near(request.core);
                 request.mapping.touch_huge(request.start);
             }
         };
@@ -136,8 +119,7 @@ impl Growth {
 
     /// Has the thread touch a huge page; false if it has too much to do.
     pub(super) fn ask(&self, start: usize) -> bool {
-        let core = self.prefaulter.core.load(Relaxed);
-        let request = Request { mapping: Arc::clone(&self.mapping), start, core };
+        let request = Request { mapping: Arc::clone(&self.mapping), start };
         self.prefaulter.requests.try_send(request).is_ok()
     }
 }
@@ -156,7 +138,7 @@ mod tests {
     /// Starts a region of three huge pages, and gives the requests that it makes.
     fn prefaulter(requests_max: usize) -> (Prefaulter, Receiver<Request>) {
         let (requests, received) = sync_channel(requests_max);
-        (Prefaulter { requests, start: HUGE_BYTES, core: Arc::default() }, received)
+        (Prefaulter { requests, start: HUGE_BYTES }, received)
     }
 
     /// Fills quarters of a region, each in so much time.
@@ -200,7 +182,7 @@ mod tests {
         let region = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
         (1..=4).for_each(|quarters| grow(&region, quarters, &budget));
         assert_eq!((charged(&region), region.ahead_bytes()), (8, HUGE_BYTES as u64));
-        let Request { mapping, start, .. } = requests.try_recv().expect("the second page");
+        let Request { mapping, start } = requests.try_recv().expect("the second page");
         assert_eq!(mapping.block(start), Block::Asked);
         mapping.touch_huge(start);
         assert_eq!(mapping.block(start), Block::Huge);

@@ -37,19 +37,19 @@ pub(crate) fn get(store: &Store, key: &[u8], now: Tick) -> Option<Vec<u8>> {
 
 /// The same for a key that was looked for a moment before, as the server does it.
 #[allow(dead_code)] // Not every test that shares this file needs it.
-pub(crate) fn get_seen(store: &Store, key: &[u8], now: Tick) -> Option<Vec<u8>> {
+pub(crate) fn get_hinted(store: &Store, key: &[u8], now: Tick) -> Option<Vec<u8>> {
     let hash = store.hash(key);
-    let sighting = store.prefetch_entry(hash);
-    get_key(store, Key::new(key, hash).seen(sighting), now)
+    let hint = store.prefetch_entry(hash);
+    get_key(store, Key::new(key, hash).with_hint(hint), now)
 }
 
 /// Reads where the key was seen, and otherwise wherever it is.
 pub(crate) fn get_key(store: &Store, key: Key<'_>, now: Tick) -> Option<Vec<u8>> {
-    if let Some(glimpse) = store.glimpse(key, now) {
+    if let Some(read) = store.optimistic_read(key, now) {
         let mut out = Vec::new();
-        glimpse.value().append_to(&mut out);
-        assert_eq!(out.len(), glimpse.value().len());
-        if glimpse.holds() {
+        read.value().append_to(&mut out);
+        assert_eq!(out.len(), read.value().len());
+        if read.validate() {
             return Some(out);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use corekv::store::{Expiry, Key, LargeValue, Sighting, Tick, Upload, Written};
+use corekv::store::{Expiry, Key, LargeValue, SlotHint, Tick, Upload, Written};
 
 use super::*;
 
@@ -93,19 +93,19 @@ fn name(key: u64) -> Vec<u8> {
     }
 }
 
-/// Where keys were seen, some of it a moment ago and some of it before any number of operations:
-/// whatever a sighting says, it must not change what is found.
+/// Hints at the keys' slots, some made a moment ago and some before any number of operations: whatever
+/// a hint says, it must not change what is found.
 #[derive(Default)]
-struct Sightings(HashMap<u64, Sighting>);
+struct SlotHints(HashMap<u64, SlotHint>);
 
-impl Sightings {
+impl SlotHints {
     fn key<'a>(&mut self, store: &Store, number: u64, name: &'a [u8], anew: bool) -> Key<'a> {
         let hash = store.hash(name);
-        let sighting = self.0.entry(number).or_insert(Sighting::NONE);
+        let hint = self.0.entry(number).or_insert(SlotHint::NONE);
         if anew {
-            *sighting = store.prefetch_entry(hash);
+            *hint = store.prefetch_entry(hash);
         }
-        Key::new(name, hash).seen(*sighting)
+        Key::new(name, hash).with_hint(*hint)
     }
 }
 
@@ -149,15 +149,15 @@ pub(crate) fn compare(
     let store = store(partitions, bytes_max);
     let mut model: HashMap<u64, Kept> = HashMap::new();
     let (mut now, mut created) = (Tick(0), 0u64);
-    let mut sightings = Sightings::default();
+    let mut hints = SlotHints::default();
     let mut under_way = UnderWay::default();
     for (version, operation) in (1..).zip(operations) {
-        let mut seen = |number: u64, name| {
-            sightings.key(&store, number, name, (version + number).is_multiple_of(3))
+        let mut hinted = |number: u64, name| {
+            hints.key(&store, number, name, (version + number).is_multiple_of(3))
         };
         match *operation {
             Operation::Get(key) => {
-                let found = get_key(&store, seen(key, &name(key)), now);
+                let found = get_key(&store, hinted(key, &name(key)), now);
                 let kept = model.get(&key).filter(|kept| !kept.expiry.is_due(now));
                 let expected = kept.map(|kept| value(key, kept.version, kept.len));
                 if found.is_none() && may_evict {
@@ -173,7 +173,7 @@ pub(crate) fn compare(
                     Operation::Upload { piece, .. } => {
                         put_in_pieces(&store, &name(key), &bytes, piece, expiry, now)
                     }
-                    _ => store.put(seen(key, &name(key)), &bytes, expiry, now),
+                    _ => store.put(hinted(key, &name(key)), &bytes, expiry, now),
                 };
                 let full = may_evict && !under_way.is_empty();
                 let kept = Kept { version, len, expiry };
@@ -188,7 +188,7 @@ pub(crate) fn compare(
                 if under_way.readers.len() == UNDER_WAY_MAX {
                     under_way.let_go();
                 }
-                let held = store.get(seen(key, &name(key)), now, |value| match value {
+                let held = store.get(hinted(key, &name(key)), now, |value| match value {
                     Value::Large(value) => Some(value),
                     Value::Small(_) => None,
                 });
@@ -215,15 +215,15 @@ pub(crate) fn compare(
             }
             Operation::Remove(key) => {
                 let kept = model.remove(&key).is_some_and(|kept| !kept.expiry.is_due(now));
-                let removed = store.remove(seen(key, &name(key)), now);
+                let removed = store.remove(hinted(key, &name(key)), now);
                 assert!(removed == kept || (may_evict && !removed));
             }
             Operation::Crowd(keys) => {
                 for key in CROWD..CROWD + keys {
                     let was_live = model.contains_key(&key);
                     let (name, anew) = (name(key), key % 5 == version % 5);
-                    let seen = sightings.key(&store, key, &name, anew);
-                    let written = store.put(seen, &value(key, version, 3), Expiry::NEVER, now);
+                    let hinted = hints.key(&store, key, &name, anew);
+                    let written = store.put(hinted, &value(key, version, 3), Expiry::NEVER, now);
                     let written = written.expect("the store is large enough for each value");
                     assert!(may_evict || was_live == (written == Written::Replaced));
                     created += u64::from(written == Written::Created);
@@ -236,7 +236,7 @@ pub(crate) fn compare(
                 for key in crowd {
                     model.remove(&key);
                     let name = name(key);
-                    let removed = store.remove(sightings.key(&store, key, &name, false), now);
+                    let removed = store.remove(hints.key(&store, key, &name, false), now);
                     assert!(removed || may_evict);
                 }
             }

@@ -35,7 +35,6 @@ fn main() {
     let keys: u64 = numbers.next().unwrap_or(1_000_000);
     let limit = numbers.next().unwrap_or(2048) << 20;
     let store = Store::new(Settings { partitions: 1, memory_bytes_max: limit }).expect("memory");
-    store.adopt(0);
     let new = || Histogram::<u64>::new(3).expect("three digits");
     let (mut by_clock, mut by_processor, mut name) = (new(), new(), Vec::new());
     let begun = processor_time();

@@ -1,0 +1,34 @@
+//! Optimistic reads: a value is read without a lock, and validated afterwards.
+
+use super::entry::SmallValue;
+use super::index::{Index, SlotHint};
+
+/// A small value that somebody may be writing over while it is read.
+#[derive(Debug)]
+pub struct OptimisticRead<'a> {
+    value: SmallValue<'a>,
+    index: &'a Index,
+    hint: SlotHint,
+}
+
+impl<'a> OptimisticRead<'a> {
+    /// A value that was found by way of a hint.
+    #[inline]
+    pub(super) fn new(value: SmallValue<'a>, index: &'a Index, hint: SlotHint) -> Self {
+        Self { value, index, hint }
+    }
+
+    /// The value; what is read of it is worth nothing before [`validate`](Self::validate) says so.
+    #[must_use]
+    #[inline]
+    pub fn value(&self) -> &SmallValue<'a> {
+        &self.value
+    }
+
+    /// Whether everything that was read of the value so far is what the key had. Records the hit.
+    #[must_use]
+    #[inline]
+    pub fn validate(&self) -> bool {
+        self.index.validate(self.hint)
+    }
+}
