@@ -331,19 +331,6 @@ fn reserved_memory_is_not_committed() {
     assert!(kibibytes("VmData:") < 1 << 20, "{status}");
 }
 
-/// The cores that this process may use.
-fn allowed_cores() -> Vec<usize> {
-    let status = fs::read_to_string("/proc/self/status").expect("status");
-    let list = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).expect("a list");
-    list.trim()
-        .split(',')
-        .flat_map(|range| {
-            let (from, to) = range.split_once('-').unwrap_or((range, range));
-            from.parse::<usize>().expect("a core")..=to.parse().expect("a core")
-        })
-        .collect()
-}
-
 /// Name and allowed cores of the server's event loops, by name.
 ///
 /// The loops name and pin themselves, which the first answers may overtake.
@@ -372,7 +359,7 @@ fn loops_now(server: &Server) -> Vec<(String, String)> {
 
 #[test]
 fn one_event_loop_per_core_each_pinned_to_its_own() {
-    let cores = allowed_cores();
+    let cores = corekv::net::allowed_cores().expect("the cores are known");
     let server = Server::start(&[]);
     assert_eq!(server.cores(), cores.len());
     let pinned: Vec<_> = loops(&server).into_iter().map(|(_, list)| list).collect();
@@ -400,7 +387,8 @@ fn one_event_loop_per_core_each_pinned_to_its_own() {
 
 #[test]
 fn auto_means_the_cores_that_the_process_may_use() {
-    let core = *allowed_cores().last().expect("at least one");
+    let core =
+        *corekv::net::allowed_cores().expect("the cores are known").last().expect("at least one");
     let program = command(&[]);
     let mut taskset = Command::new("taskset");
     taskset

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
+use corekv::net::Cores;
 
 use super::error::Error;
 use super::settings::{CONNECTIONS_MAX, Length, Outputs, PIPELINING_MAX, Settings};
@@ -58,7 +59,7 @@ struct Arguments {
     #[arg(long, short, value_name = "N", value_parser = positive)]
     threads: Option<usize>,
     /// Cores for the load threads, such as 1 or 2-3,7 [default: the upper half]
-    #[arg(long, value_name = "LIST", value_parser = core_list)]
+    #[arg(long, value_name = "LIST")]
     cores: Option<Cores>,
     /// Keys are the numbers below this one
     #[arg(long, value_name = "N", default_value = "1000000", value_parser = units::count)]
@@ -132,10 +133,6 @@ struct Arguments {
     server_arguments: Vec<OsString>,
 }
 
-/// Core numbers; a type of its own, because to clap a list would mean a repeated flag.
-#[derive(Debug, Clone)]
-struct Cores(Vec<usize>);
-
 /// Parses a command line, the program's name first. Returns nothing if it asked for help or the
 /// version, which are printed.
 pub fn parse<I, T>(arguments: I) -> Result<Option<Settings>, Error>
@@ -178,7 +175,10 @@ impl Arguments {
             length: self.requests.map_or(Length::Time(self.duration), Length::Requests),
             warmup: self.warmup,
             threads: self.threads,
-            cores: self.cores.map(|cores| cores.0),
+            cores: match self.cores {
+                None | Some(Cores::Auto) => None,
+                Some(Cores::List(cores)) => Some(cores),
+            },
             workload: Workload {
                 keys: self.keys,
                 distribution: self.distribution,
@@ -244,26 +244,6 @@ fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn core_list(text: &str) -> Result<Cores, String> {
-    let number = |digits: &str| {
-        digits
-            .parse::<usize>()
-            .ok()
-            .filter(|&core| core < 1024)
-            .ok_or_else(|| format!("'{digits}' is not the number of a core"))
-    };
-    let mut cores = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last {
-            return Err(format!("{first} comes after {last}"));
-        }
-        cores.extend(first..=last);
-    }
-    Ok(Cores(cores))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,11 +272,9 @@ mod tests {
 
     #[test]
     fn core_lists_have_ranges() {
-        assert_eq!(core_list("1").unwrap().0, [1]);
-        assert_eq!(core_list("0-2,5").unwrap().0, [0, 1, 2, 5]);
-        for text in ["", "x", "2-1", "1-", "99999"] {
-            assert!(core_list(text).is_err(), "{text}");
-        }
+        assert_eq!(parsed("b --cores 0-2,5").unwrap().cores, Some(vec![0, 1, 2, 5]));
+        assert_eq!(parsed("b --cores auto").unwrap().cores, None);
+        assert!(parsed("b --cores 2-1").is_err());
     }
 
     #[test]

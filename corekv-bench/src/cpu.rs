@@ -1,39 +1,12 @@
-//! Cores and CPU time: pinning load threads, and what each thread of a process has used.
+//! CPU time: what each thread of a process has used.
 
 use std::fs;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds in one tick of `/proc/PID/task/TID/stat` if the system has the usual 100 per
 /// second.
 const TICK_NS: u64 = 10_000_000;
-
-/// The cores that this process may run on.
-pub fn available_cores() -> Vec<usize> {
-    match sched_getaffinity(None) {
-        Ok(set) => (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
-        Err(_) => vec![0],
-    }
-}
-
-/// Keeps the calling thread on one core. Where that is not allowed it runs where it may.
-pub fn pin(core: usize) {
-    let mut set = CpuSet::new();
-    if core < CpuSet::MAX_CPU {
-        set.set(core);
-        let _ = sched_setaffinity(None, &set);
-    }
-}
-
-/// Lets the calling thread run on any of these cores.
-pub fn allow(cores: &[usize]) {
-    let mut set = CpuSet::new();
-    for &core in cores.iter().filter(|&&core| core < CpuSet::MAX_CPU) {
-        set.set(core);
-    }
-    let _ = sched_setaffinity(None, &set);
-}
 
 /// CPU time of the calling thread, in nanoseconds.
 pub fn thread_cpu_ns() -> u64 {
@@ -147,7 +120,7 @@ mod tests {
     #[test]
     fn this_process_has_threads_and_uses_cpu() {
         let before = threads_of(std::process::id()).unwrap();
-        assert!(!before.is_empty() && !available_cores().is_empty());
+        assert!(!before.is_empty());
         assert!(thread_cpu_ns() > 0);
         assert_eq!(threads_of(u32::MAX), None);
     }

@@ -153,7 +153,7 @@ mod tests {
         let removed = Some(Removed { evicted: 5, expired: 6 });
         assert_eq!(parse(page), Told { requests: vec![12, 34], removed });
         assert_eq!((loop_number("corekv-12"), loop_number("corekv-bench")), (Some(12), None));
-        let server = Embedded::start(&crate::cpu::available_cores()[..1], &[]).unwrap();
+        let server = Embedded::start(&corekv::net::allowed_cores().unwrap()[..1], &[]).unwrap();
         let first = server.tell();
         assert_eq!((first.requests.len(), first.removed), (1, Some(Removed::default())));
         assert!(server.tell().requests > first.requests);

@@ -24,6 +24,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use corekv::net::{allowed_cores, pin};
+
 use super::context::Common;
 use super::cpu;
 use super::embedded::{Embedded, loop_number};
@@ -52,7 +54,8 @@ struct Placement {
 /// Runs a measurement. It ends early, with what there is so far, when `stop` becomes true.
 pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary, Error> {
     settings.check()?;
-    let available = cpu::available_cores();
+    // Where the system does not tell, one core is taken to be there.
+    let available = allowed_cores().unwrap_or_else(|_| vec![0]);
     if let Some(core) = settings.cores.iter().flatten().find(|core| !available.contains(core)) {
         return Err(Error::usage(format!("--cores: this process may not run on core {core}")));
     }
@@ -429,7 +432,8 @@ struct LoadThreadBody {
 impl LoadThreadBody {
     fn run(self) {
         if let Some(core) = self.core {
-            cpu::pin(core);
+            // Where that is not allowed the thread runs where it may.
+            let _ = pin(core);
         }
         let made =
             Worker::new(self.share, self.settings.workload, self.common, self.live, self.stop);

@@ -6,7 +6,7 @@ mod util;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use corekv::net::{allowed_cores, pin};
 use util::{Double, Fault, bench, bench_json, command};
 
 const LOAD: &str = "--connections 2 --pipelining 4 --keys 100 --requests 500";
@@ -97,13 +97,10 @@ fn the_json_says_what_was_run() {
 
 #[test]
 fn a_busy_neighbour_disturbs_the_run() {
-    let cores = sched_getaffinity(None).unwrap();
-    let core = (0..CpuSet::MAX_CPU).rev().find(|&core| cores.is_set(core)).unwrap();
+    let core = *allowed_cores().unwrap().last().unwrap();
     let is_over = AtomicBool::new(false);
     let spin = || {
-        let mut set = CpuSet::new();
-        set.set(core);
-        sched_setaffinity(None, &set).unwrap();
+        pin(core).unwrap();
         while !is_over.load(Ordering::Relaxed) {
             std::hint::spin_loop();
         }

@@ -107,7 +107,7 @@ impl Heads {
     }
 
     fn render(dated: bool, second: u64) -> [Rendered; 2] {
-        let date = [b"Date: ", &date::render(second)[..], b"\r\n"].concat();
+        let date = [b"Date: ", date::render(second).as_bytes(), b"\r\n"].concat();
         let date = if dated { &date[..] } else { &[] };
         let to_program = Rendered::new(date.to_vec());
         let whole = Some(WholeHeads::new(&to_program));

@@ -1,4 +1,4 @@
-//! Which cores the event loops run on.
+//! Which cores threads run on.
 
 use std::fmt;
 use std::io;
@@ -90,8 +90,7 @@ impl Cores {
         match self {
             Self::List(cores) => Ok((cores.clone(), None)),
             Self::Auto => {
-                let allowed = allowed()?;
-                let allowed = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+                let allowed = allowed_cores().map_err(explain_allowed())?;
                 let quota = Groups::own().cpus_max();
                 Ok((within_quota(allowed, quota, sched_getcpu()), quota))
             }
@@ -119,31 +118,43 @@ fn within_quota(mut cores: Vec<usize>, quota: Option<f64>, current: usize) -> Ve
 ///
 /// # Errors
 /// When the core does not exist or is outside of what the process's cgroup allows.
-pub(super) fn pin(core: usize) -> io::Result<()> {
-    let explain = explain(format!("can't run on core {core} (sched_setaffinity; --no-pin)"));
+pub fn pin(core: usize) -> io::Result<()> {
     if core >= CpuSet::MAX_CPU {
-        return Err(explain(Errno::INVAL));
+        return Err(Errno::INVAL.into());
     }
     let mut only = CpuSet::new();
     only.set(core);
-    sched_setaffinity(None, &only).map_err(explain)
+    Ok(sched_setaffinity(None, &only)?)
+}
+
+/// The cores that the calling thread may run on, in ascending order.
+///
+/// # Errors
+/// When the system has more cores than the call's set has room for, or forbids the call.
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect())
+}
+
+/// Pins the calling event loop to its core. The error names the flag that goes without.
+pub(super) fn pin_loop(core: usize) -> io::Result<()> {
+    pin(core).map_err(explain(format!("can't run on core {core} (sched_setaffinity; --no-pin)")))
 }
 
 /// Checks on the calling thread that every core can be pinned to, and leaves its set as it was.
 pub(super) fn check(cores: &[usize]) -> io::Result<()> {
-    let before = allowed()?;
-    let result = cores.iter().try_for_each(|&core| pin(core));
+    let before = sched_getaffinity(None).map_err(explain_allowed())?;
+    let result = cores.iter().try_for_each(|&core| pin_loop(core));
     let back = sched_setaffinity(None, &before)
         .map_err(explain("can't go back to all cores (sched_setaffinity; --no-pin)"));
     result.and(back)
 }
 
-/// The cores that the calling thread may run on.
-fn allowed() -> io::Result<CpuSet> {
-    let hint = "--cores LIST with --no-pin goes without";
-    sched_getaffinity(None).map_err(explain(format!(
-        "can't tell the cores that there are (sched_getaffinity; {hint})"
-    )))
+fn explain_allowed<E: Into<io::Error>>() -> impl FnOnce(E) -> io::Error {
+    explain(
+        "can't tell the cores that there are (sched_getaffinity; --cores LIST with --no-pin goes \
+         without)",
+    )
 }
 
 #[cfg(test)]

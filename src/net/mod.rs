@@ -28,7 +28,7 @@ mod signals;
 mod socket;
 
 pub use address::{Address, AddressError};
-pub use affinity::{Cores, CoresError};
+pub use affinity::{Cores, CoresError, allowed_cores, pin};
 pub use counters::{Counter, Counters, Histogram, LATENCY_BUCKETS};
 pub use output::{Outlet, Output, Payload, Room};
 pub use server::{Server, Settings, Stopper};

@@ -317,7 +317,7 @@ impl Server {
                 let settings = loop_settings(&self.settings, self.cores.len());
                 let runs = runs.clone();
                 let body = move || {
-                    core.map_or(Ok(()), affinity::pin)?;
+                    core.map_or(Ok(()), affinity::pin_loop)?;
                     let event_loop =
                         EventLoop::new(poll, mailbox, orders, counters, settings, make(index));
                     // The acceptor may have given up and left.
