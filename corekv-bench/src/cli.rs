@@ -1,15 +1,16 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
 use corekv::net::Cores;
 
+use super::against::Against;
 use super::error::Error;
-use super::settings::{CONNECTIONS_MAX, Length, Outputs, PIPELINING_MAX, Settings};
+use super::settings::{CONNECTIONS_MAX, Length, Outputs, PIPELINING_MAX, Ramp, Settings};
 use super::target::Target;
 use super::threshold::Threshold;
 use super::units;
@@ -88,6 +89,9 @@ struct Arguments {
     /// Send this many requests per second, and count latency from when each was due
     #[arg(long, value_name = "N", value_parser = units::rate)]
     rate: Option<f64>,
+    /// Let the rate rise or fall evenly over the run, from the first number to the second
+    #[arg(long, value_name = "FROM..TO", value_parser = Ramp::parse, conflicts_with = "rate")]
+    ramp: Option<Ramp>,
     /// Check every value that is read: its key, its version, its length, its bytes
     #[arg(long)]
     verify: bool,
@@ -115,6 +119,15 @@ struct Arguments {
     /// Write a page with plots, over time and by percentile, for a browser
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Take turns between the server and this one, and compare them (unix:PATH is a socket)
+    #[arg(long, value_name = "URI", value_parser = other_target)]
+    against: Option<Target>,
+    /// The process of the server that --against names
+    #[arg(long, value_name = "PID", requires = "against")]
+    against_pid: Option<u32>,
+    /// How often both servers have two turns each
+    #[arg(long, value_name = "N", default_value = "12", requires = "against")]
+    rounds: usize,
     /// Fail if the load threads had to wait for a core for more than 3 % of the time
     #[arg(long)]
     strict: bool,
@@ -168,8 +181,12 @@ impl Arguments {
             (None, Some(path)) => Some(Target::unix(path)),
             (None, None) => None,
         };
+        let rounds = self.rounds;
+        let server_pid = self.against_pid;
+        let against = self.against.map(|target| Against { target, server_pid, rounds });
         let settings = Settings {
             target,
+            against,
             connections: self.connections,
             pipelining: self.pipelining,
             length: self.requests.map_or(Length::Time(self.duration), Length::Requests),
@@ -188,6 +205,7 @@ impl Arguments {
             },
             preload: !self.no_preload,
             rate: self.rate,
+            ramp: self.ramp,
             verify: self.verify,
             headers: self.header,
             timeout: self.timeout,
@@ -208,6 +226,13 @@ impl Arguments {
         };
         settings.check()?;
         Ok(settings)
+    }
+}
+
+fn other_target(text: &str) -> Result<Target, String> {
+    match text.strip_prefix("unix:") {
+        Some(path) => Ok(Target::unix(Path::new(path))),
+        None => Target::parse(text).map_err(|error| error.to_string()),
     }
 }
 
@@ -301,6 +326,14 @@ mod tests {
             "b stray",
             "b http://a --uri=http://b",
             "b http://a -- --memory 1GiB",
+            "b http://a --against http://b --rounds 9",
+            "b http://a --against http://b --ramp 1..2",
+            "b http://a --against http://b --hgrm x",
+            "b http://a --against b",
+            "b http://a --rounds 12",
+            "b --ramp 1..2 --rate 3",
+            "b --ramp 0..0",
+            "b --ramp 1..2 --requests 7",
         ] {
             let error = parsed(line).expect_err(line);
             assert_eq!(error.exit_code(), 2);

@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::Error;
-use super::statistics::{Contrast, SAMPLES_MIN, SIGNIFICANCE, Verdict, median};
+use super::statistics::{Contrast, PAIRS_MIN, SAMPLES_MIN, SIGNIFICANCE, Verdict, median};
 use super::table::{Table, time};
 
 /// A run is cut into at most so many stretches.
@@ -182,6 +182,32 @@ fn stretches(series: &[Value], measured: Measured) -> Vec<f64> {
 enum Unit {
     Run,
     Stretch,
+    Round,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Run => "runs",
+            Self::Stretch => "stretches of runs",
+            Self::Round => "rounds",
+        }
+    }
+
+    fn test(self) -> &'static str {
+        match self {
+            Self::Run | Self::Stretch => "the rank sum",
+            Self::Round => "the signed ranks of rounds",
+        }
+    }
+
+    /// Fewer show nothing.
+    fn least(self) -> usize {
+        match self {
+            Self::Run | Self::Stretch => SAMPLES_MIN,
+            Self::Round => PAIRS_MIN,
+        }
+    }
 }
 
 /// Two sides, compared.
@@ -201,7 +227,7 @@ impl Comparison {
         let unit = if runs >= SAMPLES_MIN { Unit::Run } else { Unit::Stretch };
         let samples = |side: &Side, measured| match unit {
             Unit::Run => side.values(measured),
-            Unit::Stretch => side.stretches(measured),
+            Unit::Stretch | Unit::Round => side.stretches(measured),
         };
         let rows = Measured::ALL.map(|measured| {
             let contrast = Contrast::independent(&samples(a, measured), &samples(b, measured));
@@ -224,6 +250,22 @@ impl Comparison {
         let samples = [a, b].map(|side| samples(side, Measured::Rate).len());
         let notes = differing.chain(a.complaints()).chain(b.complaints()).collect();
         Self { names, unit, samples, rows: rows.into(), notes }
+    }
+
+    /// Compares two servers that took turns; `of` gives what each round measured of both.
+    pub fn of_rounds(
+        names: [String; 2],
+        rounds: usize,
+        of: impl Fn(Measured) -> (Vec<f64>, Vec<f64>),
+    ) -> Self {
+        let rows = Measured::ALL.map(|measured| {
+            let (a, b) = of(measured);
+            let contrast = Contrast::paired(&a, &b);
+            let verdict = contrast.map_or(Verdict::Equal, |contrast| contrast.verdict());
+            (measured, contrast, verdict)
+        });
+        let samples = [rounds; 2];
+        Self { names, unit: Unit::Round, samples, rows: rows.into(), notes: Vec::new() }
     }
 
     /// What was found of one of the results.
@@ -251,18 +293,15 @@ impl Comparison {
         let rows =
             self.rows.iter().map(|(measured, contrast, verdict)| (*measured, contrast, *verdict));
         table(rows).render(&mut out, false);
-        let unit = match self.unit {
-            Unit::Run => "runs",
-            Unit::Stretch => "stretches of runs",
-        };
+        let (unit, test, least) = (self.unit.name(), self.unit.test(), self.unit.least());
         let [of_a, of_b] = self.samples;
         let _ = writeln!(
             out,
             "\nMedians of {of_a} and {of_b} {unit}; ratio B/A with an interval that holds in \
-             99 % of cases; permutation test of the rank sum, p < {SIGNIFICANCE:.4} is a difference."
+             99 % of cases; permutation test of {test}, p < {SIGNIFICANCE:.4} is a difference."
         );
-        if of_a.min(of_b) < SAMPLES_MIN {
-            let _ = writeln!(out, "Too few samples: a side needs {SAMPLES_MIN} to show anything.");
+        if of_a.min(of_b) < least {
+            let _ = writeln!(out, "Too few samples: a side needs {least} to show anything.");
         }
         for note in &self.notes {
             let _ = writeln!(out, "{note}");

@@ -142,6 +142,8 @@ struct Settings<'a> {
     verified: bool,
     seed: u64,
     rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ramp: Option<[f64; 2]>,
 }
 
 /// The JSON document, with a line feed at its end.
@@ -149,6 +151,12 @@ pub fn render(summary: &Summary) -> String {
     let document = document(summary);
     // Every member is a number, a string or a list of such.
     serde_json::to_string_pretty(&document).expect("plain data") + "\n"
+}
+
+/// The document as a member of another one.
+pub(super) fn value(summary: &Summary) -> serde_json::Value {
+    // Every member is a number, a string or a list of such.
+    serde_json::to_value(document(summary)).expect("plain data")
 }
 
 fn document(summary: &Summary) -> Document<'_> {
@@ -314,7 +322,8 @@ fn settings(summary: &Summary) -> Settings<'_> {
         value_bytes: workload.values.to_string(),
         verified: summary.verified,
         seed: workload.seed,
-        rate: summary.rate,
+        rate: summary.constant_rate(),
+        ramp: summary.ramp_ends(),
     }
 }
 

@@ -15,6 +15,7 @@
 //! that have arrived, one write sends the requests that replace them, and nothing is allocated,
 //! locked or shared on the way. What the threads record is merged when they have finished.
 
+pub mod against;
 mod answer;
 pub mod cli;
 pub mod compare;
@@ -30,6 +31,7 @@ pub mod json;
 mod limits;
 mod output;
 mod plot;
+mod pool;
 pub mod preload;
 pub mod progress;
 pub mod rate;
@@ -57,9 +59,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use error::Error;
-use output::Sinks;
+use output::{Results, Sinks};
 use settings::Settings;
-use summary::Summary;
 
 /// The whole program: command line in, exit code out.
 pub fn main() -> u8 {
@@ -81,27 +82,23 @@ fn try_main(interrupt: &Interrupt) -> Result<u8, Error> {
     };
     let sinks = Sinks::open(&settings.outputs)?;
     interrupt.listen()?;
-    let summary = session::run(&settings, &interrupt.stop)?;
-    sinks.write(&settings, &summary)?;
-    let faults = faults(&settings, &summary);
+    let results = measure(&settings, &interrupt.stop)?;
+    sinks.write(&settings, &*results)?;
+    let faults = results.faults(&settings);
     // The report shows what went wrong, but not what was asked of it.
-    if !faults.is_empty() && (settings.quiet || !settings.fail_if.is_empty()) {
+    let was_asked = settings.quiet || !settings.fail_if.is_empty() || settings.against.is_some();
+    if !faults.is_empty() && was_asked {
         eprintln!("corekv-bench: {}", faults.join(", "));
     }
     Ok(u8::from(!faults.is_empty()))
 }
 
-/// Why the run failed, in words. Nothing means exit code 0.
-fn faults(settings: &Settings, summary: &Summary) -> Vec<String> {
-    let mut faults = summary.faults();
-    if let Some(share) = summary.disturbed()
-        && settings.strict
-    {
-        let percent = share * 100.0;
-        faults.push(format!("a load thread waited for its core for {percent:.1} % of the time"));
+/// Does what was asked for.
+fn measure(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Box<dyn Results>, Error> {
+    if let Some(against) = &settings.against {
+        return Ok(Box::new(against::run(settings, against, stop)?));
     }
-    faults.extend(settings.fail_if.iter().filter_map(|threshold| threshold.fault(summary)));
-    faults
+    Ok(Box::new(session::run(settings, stop)?))
 }
 
 /// The first interrupt ends the measurement, the second one the process.

@@ -10,6 +10,78 @@ use super::settings::{Outputs, Settings};
 use super::summary::Summary;
 use super::{csv, hgrm, html, json, report};
 
+/// What a run comes to, in the forms that it can be written in. Forms that it does not have are
+/// refused before the run.
+pub(super) trait Results {
+    /// For people.
+    fn text(&self, color: bool) -> String;
+
+    /// For machines.
+    fn json(&self) -> String;
+
+    /// A line per method.
+    fn csv(&self) -> String {
+        String::new()
+    }
+
+    /// A line per second.
+    fn series(&self) -> String {
+        String::new()
+    }
+
+    /// The latencies in HdrHistogram's percentile format.
+    fn hgrm(&self) -> String {
+        String::new()
+    }
+
+    /// A page.
+    fn html(&self) -> String {
+        String::new()
+    }
+
+    /// Why the run failed, in words. Nothing means exit code 0.
+    fn faults(&self, settings: &Settings) -> Vec<String>;
+}
+
+impl Results for Summary {
+    fn text(&self, color: bool) -> String {
+        report::render(self, color)
+    }
+
+    fn json(&self) -> String {
+        json::render(self)
+    }
+
+    fn csv(&self) -> String {
+        csv::render(self)
+    }
+
+    fn series(&self) -> String {
+        csv::render_series(&self.series)
+    }
+
+    fn hgrm(&self) -> String {
+        hgrm::render(&report::all_latencies(self))
+    }
+
+    fn html(&self) -> String {
+        html::render(self)
+    }
+
+    fn faults(&self, settings: &Settings) -> Vec<String> {
+        let mut faults = self.own_faults();
+        if let Some(share) = self.disturbed()
+            && settings.strict
+        {
+            let percent = share * 100.0;
+            faults
+                .push(format!("a load thread waited for its core for {percent:.1} % of the time"));
+        }
+        faults.extend(settings.fail_if.iter().filter_map(|threshold| threshold.fault(self)));
+        faults
+    }
+}
+
 /// The opened outputs.
 #[derive(Debug)]
 pub(super) struct Sinks {
@@ -58,26 +130,22 @@ impl Sinks {
     }
 
     /// Writes the report and the files. All are tried, and the first failure is returned.
-    pub(super) fn write(self, settings: &Settings, summary: &Summary) -> Result<(), Error> {
+    pub(super) fn write(self, settings: &Settings, results: &dyn Results) -> Result<(), Error> {
         let mut result = Ok(());
         if !settings.quiet {
-            result = result.and(print_report(settings, summary));
+            result = result.and(print_report(settings, results));
         }
-        if let Some(sink) = self.json {
-            result = result.and(sink.write(&json::render(summary)));
-        }
-        if let Some(sink) = self.csv {
-            result = result.and(sink.write(&csv::render(summary)));
-        }
-        if let Some(sink) = self.hgrm {
-            result = result.and(sink.write(&hgrm::render(&report::all_latencies(summary))));
-        }
-        if let Some(sink) = self.html {
-            result = result.and(sink.write(&html::render(summary)));
-        }
-        if let Some(sink) = self.series {
-            result = result.and(sink.write(&csv::render_series(&summary.series)));
-        }
+        let mut write = |sink: Option<Sink>, render: &dyn Fn() -> String| {
+            if let Some(sink) = sink {
+                let written = sink.write(&render());
+                result = std::mem::replace(&mut result, Ok(())).and(written);
+            }
+        };
+        write(self.json, &|| results.json());
+        write(self.csv, &|| results.csv());
+        write(self.hgrm, &|| results.hgrm());
+        write(self.html, &|| results.html());
+        write(self.series, &|| results.series());
         result
     }
 }
@@ -114,15 +182,15 @@ fn cannot_write(path: &std::path::Path, error: &io::Error) -> Error {
     Error::failed(format!("cannot write {}: {error}", path.display()))
 }
 
-fn print_report(settings: &Settings, summary: &Summary) -> Result<(), Error> {
+fn print_report(settings: &Settings, results: &dyn Results) -> Result<(), Error> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let color = settings.color && !no_color;
     if settings.outputs.use_stdout() {
         let color = color && io::stderr().is_terminal();
-        print(&mut io::stderr(), &report::render(summary, color))
+        print(&mut io::stderr(), &results.text(color))
     } else {
         let color = color && io::stdout().is_terminal();
-        print(&mut io::stdout(), &report::render(summary, color))
+        print(&mut io::stdout(), &results.text(color))
     }
 }
 

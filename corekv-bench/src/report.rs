@@ -33,6 +33,7 @@ pub fn render(summary: &Summary, color: bool) -> String {
     limit(&mut out, summary);
     opening(&mut out, summary);
     checks(&mut out, summary, color);
+    ramp(&mut out, summary);
     out
 }
 
@@ -201,10 +202,10 @@ fn outcome(out: &mut String, summary: &Summary, color: bool) {
         out.push_str("loss not checked");
     }
     out.push_str(".\n");
-    if let Some(rate) = summary.rate {
+    if let Some(pace) = summary.pace {
         let _ = writeln!(
             out,
-            "Rate asked for: {rate}/s. {} requests of the schedule were not sent in time.",
+            "Rate asked for: {pace}. {} requests of the schedule were not sent in time.",
             summary.behind
         );
     }
@@ -330,6 +331,23 @@ fn checks(out: &mut String, summary: &Summary, color: bool) {
             share * 100.0
         );
         out.push_str(&paint(&line, RED, color));
+    }
+}
+
+/// How far up a ramp the answers followed.
+fn ramp(out: &mut String, summary: &Summary) {
+    if summary.ramp_ends().is_none() {
+        return;
+    }
+    match summary.fell_behind() {
+        Some((asked, answered)) => {
+            let _ = writeln!(
+                out,
+                "Ramp: the answers fell behind when {asked:.0}/s were asked for and {answered:.0}/s \
+                 came."
+            );
+        }
+        None => out.push_str("Ramp: the answers kept up with the rate to its end.\n"),
     }
 }
 

@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::against::{Against, ROUNDS_MAX, ROUNDS_MIN};
 use super::error::Error;
+use super::rate::Pace;
 use super::request;
 use super::target::Target;
 use super::threshold::Threshold;
+use super::units;
 use super::verify::Ledger;
 use super::workload::{Method, Workload};
 
@@ -18,6 +21,25 @@ pub enum Length {
     Time(Duration),
     /// After this many requests over all connections.
     Requests(u64),
+}
+
+/// A rate that changes over the run, in requests per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ramp {
+    /// At the beginning; may be 0.
+    pub from: f64,
+    /// At the end; may be 0.
+    pub to: f64,
+}
+
+impl Ramp {
+    /// Parses `FROM..TO`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (from, to) = text.split_once("..").ok_or("write FROM..TO, such as 1k..100k")?;
+        let (from, to) = (units::rate(from)?, units::rate(to)?);
+        let is_right = from >= 0.0 && to >= 0.0 && from + to > 0.0;
+        if is_right { Ok(Self { from, to }) } else { Err("rates are from 0 up".to_owned()) }
+    }
 }
 
 /// The settings of a run.
@@ -43,6 +65,8 @@ pub struct Settings {
     pub preload: bool,
     /// Requests per second over all connections; without it, as fast as the answers come.
     pub rate: Option<f64>,
+    /// Requests per second at the beginning and at the end instead.
+    pub ramp: Option<Ramp>,
     /// Whether the values that are read are checked.
     pub verify: bool,
     /// More header fields, each `Name: value`.
@@ -51,6 +75,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// The process whose CPU time is the server's.
     pub server_pid: Option<u32>,
+    /// The server that takes turns with the first one.
+    pub against: Option<Against>,
     /// Whether a run that was disturbed is a failure.
     pub strict: bool,
     /// Limits whose violation is a failure.
@@ -100,6 +126,17 @@ impl Outputs {
         named.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
     }
 
+    /// Refuses outputs that a kind of run does not have.
+    fn only(&self, kind: &str, flags: &[&str]) -> Result<(), Error> {
+        match self.paths().find(|(flag, _)| !flags.contains(flag)) {
+            Some((flag, _)) => Err(Error::usage(format!(
+                "{kind} has no {flag}; it can be written with {}",
+                flags.join(" and ")
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses two outputs to one place, where they would run together.
     fn check(&self) -> Result<(), Error> {
         let paths: Vec<_> = self.paths().collect();
@@ -123,6 +160,14 @@ pub const CONNECTIONS_MAX: usize = 60_000;
 pub const PIPELINING_MAX: usize = 65_536;
 
 impl Settings {
+    /// How fast requests are sent; without it, as fast as the answers come.
+    pub fn pace(&self) -> Option<Pace> {
+        match (self.ramp, self.length) {
+            (Some(Ramp { from, to }), Length::Time(time)) => Some(Pace::ramp(from, to, time)),
+            _ => self.rate.map(Pace::Constant),
+        }
+    }
+
     /// Checks what only the whole can tell.
     pub fn check(&self) -> Result<(), Error> {
         self.workload.check()?;
@@ -153,6 +198,24 @@ impl Settings {
         {
             return Err(Error::usage(format!("--rate {rate}: not a number above 0")));
         }
+        self.check_against()?;
+        if self.ramp.is_some() && matches!(self.length, Length::Requests(_)) {
+            return Err(Error::usage("--ramp rises over --duration, not over --requests"));
+        }
         Ok(())
+    }
+
+    fn check_against(&self) -> Result<(), Error> {
+        let Some(against) = &self.against else { return Ok(()) };
+        if self.ramp.is_some() {
+            return Err(Error::usage("--against compares equal turns, and a --ramp has none"));
+        }
+        if !(ROUNDS_MIN..=ROUNDS_MAX).contains(&against.rounds) {
+            return Err(Error::usage(format!(
+                "--rounds {}: not a number from {ROUNDS_MIN} to {ROUNDS_MAX}",
+                against.rounds
+            )));
+        }
+        self.outputs.only("--against", &["--json"])
     }
 }

@@ -1,9 +1,12 @@
 //! Whether two servers differ, and by what factor: tests that assume no distribution.
 //!
-//! Samples are judged by a permutation test of the rank sum (Wilcoxon 1945, Mann and Whitney 1947):
+//! Samples that have nothing to do with each other are judged by a permutation test of the rank sum (Wilcoxon 1945, Mann and Whitney 1947):
 //! if the servers are equal, each way of exchanging them is as likely as the one that was seen. The
 //! factor is the Hodges-Lehmann estimate (the median of the ratios of all pairs), and its interval
-//! holds the factors that the same test does not reject (Moses 1965).
+//! holds the factors that the same test does not reject (Moses 1965). Samples that come in pairs are
+//! judged by the signed ranks of the logarithms of their ratios (Wilcoxon 1945): if the servers are
+//! equal, each ratio is as likely as its inverse. The factor is then the median of the means of all
+//! pairs of logarithms.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
@@ -17,6 +20,9 @@ const DEVIATIONS: f64 = 2.935;
 
 /// Fewer samples per side than this can't show a difference, however large it is.
 pub const SAMPLES_MIN: usize = 6;
+
+/// Fewer pairs than this can't show a difference, however large it is.
+pub const PAIRS_MIN: usize = 10;
 
 /// Up to so many samples every exchange is looked at, and beyond it random ones are.
 const EXACT_MAX: usize = 16;
@@ -86,6 +92,30 @@ impl Contrast {
             ratio: middle(&ratios),
             interval: interval(&ratios, n * m / 2.0 - DEVIATIONS * spread),
             p: rank_sum(a, b),
+        })
+    }
+}
+
+impl Contrast {
+    /// Compares samples of which those with the same number were taken at about the same time.
+    /// Nothing if there are too few, or if one is not above 0.
+    pub fn paired(a: &[f64], b: &[f64]) -> Option<Self> {
+        if a.len() != b.len() || a.len() < PAIRS_MIN || a.iter().chain(b).any(|&it| it <= 0.0) {
+            return None;
+        }
+        let logs: Vec<f64> = a.iter().zip(b).map(|(one, other)| (other / one).ln()).collect();
+        let means = sorted(logs.iter().enumerate().flat_map(|(index, one)| {
+            logs[index..].iter().map(move |other| f64::midpoint(*one, *other))
+        }));
+        let n = logs.len() as f64;
+        let spread = (n * (n + 1.0) * (2.0 * n + 1.0) / 24.0).sqrt();
+        let (from, to) = interval(&means, n * (n + 1.0) / 4.0 - DEVIATIONS * spread);
+        Some(Self {
+            a: median(a),
+            b: median(b),
+            ratio: middle(&means).exp(),
+            interval: (from.exp(), to.exp()),
+            p: signed_ranks(&logs),
         })
     }
 }
@@ -184,6 +214,29 @@ fn rank_sum(a: &[f64], b: &[f64]) -> f64 {
     tally.share()
 }
 
+fn signed_ranks(differences: &[f64]) -> f64 {
+    let sizes: Vec<f64> = differences.iter().map(|difference| difference.abs()).collect();
+    let mut ranks = ranks(&sizes);
+    // What is no difference speaks for neither side.
+    let zero = differences.iter().zip(&mut ranks).filter(|(difference, _)| **difference == 0.0);
+    zero.for_each(|(_, rank)| *rank = 0.0);
+    let positive = differences.iter().zip(&ranks).filter(|(difference, _)| **difference > 0.0);
+    let mut tally =
+        Tally::new(ranks.iter().sum::<f64>() / 2.0, positive.map(|(_, rank)| rank).sum());
+    if ranks.len() <= EXACT_MAX {
+        (0_u32..1 << ranks.len()).for_each(|mask| tally.add(sum_where(&ranks, mask)));
+        return tally.share();
+    }
+    // What was seen is one of the cases.
+    tally.add(tally.expected + tally.seen);
+    let mut random = random();
+    for _ in 0..EXCHANGES {
+        let chosen = ranks.iter().filter(|_| random.next_u64() >> 63 == 1);
+        tally.add(chosen.sum());
+    }
+    tally.share()
+}
+
 fn sum_where(ranks: &[f64], mask: u32) -> f64 {
     ranks.iter().enumerate().filter(|(index, _)| mask >> index & 1 == 1).map(|(_, rank)| rank).sum()
 }
@@ -202,6 +255,35 @@ mod tests {
         assert_eq!((contrast.a, contrast.b, contrast.verdict()), (3.5, 9.5, Verdict::Higher));
         assert_eq!(Contrast::independent(&high, &low).unwrap().verdict(), Verdict::Lower);
         assert_eq!(Contrast::independent(&low[1..], &high), None);
+    }
+
+    #[test]
+    fn pairs_are_judged_by_their_signed_ranks() {
+        // Of the 1024 ways to sign ten ranks, two give them all one sign.
+        let a: Vec<f64> = (1..=10).map(f64::from).collect();
+        let b: Vec<f64> = a.iter().zip(1..).map(|(a, i)| a * (1.05 + f64::from(i) / 1e6)).collect();
+        let contrast = Contrast::paired(&a, &b).unwrap();
+        assert!((contrast.p - 2.0 / 1024.0).abs() < 1e-12, "{contrast:?}");
+        assert!((contrast.ratio - 1.05).abs() < 1e-4 && contrast.verdict() == Verdict::Higher);
+        let (low, high) = contrast.interval;
+        assert!(low <= contrast.ratio && contrast.ratio <= high, "{contrast:?}");
+        assert_eq!(Contrast::paired(&b, &a).unwrap().verdict(), Verdict::Lower);
+        assert_eq!(Contrast::paired(&a[1..], &b[1..]), None);
+        assert_eq!(Contrast::paired(&a, &a).unwrap().p, 1.0);
+        // The one that is against the others is the least of them: P(W <= 1) = 2/1024 a side.
+        let mut mixed = b;
+        mixed[0] = a[0] / 1.05;
+        assert!((Contrast::paired(&a, &mixed).unwrap().p - 4.0 / 1024.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn random_signs_come_close_to_all_of_them() {
+        // Seventeen of one sign: two cases of 131072.
+        let logs: Vec<f64> = (1..=17).map(f64::from).collect();
+        assert!(signed_ranks(&logs) < 0.0005);
+        let logs: Vec<f64> =
+            (1..=17).map(|n| if n % 2 == 0 { -1.0 } else { 1.0 } * f64::from(n)).collect();
+        assert!(signed_ranks(&logs) > 0.5);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::cpu::{self, ThreadUsage};
 use super::embedded::{Removed, loop_number};
+use super::rate::Pace;
 use super::recorder::{MethodRecord, Recorder};
 use super::series::{Point, Rates};
 use super::workload::{Method, Workload};
@@ -49,6 +50,23 @@ impl ServerUsage {
         self.requests.get(loop_number(&thread.name)?).copied()
     }
 
+    /// What was used in both of two times.
+    #[must_use]
+    fn plus(mut self, later: &Self) -> Self {
+        for thread in &later.threads {
+            match self.threads.iter_mut().find(|known| known.id == thread.id) {
+                Some(known) => {
+                    known.usage.cpu_ns += thread.usage.cpu_ns;
+                    known.usage.waited_ns += thread.usage.waited_ns;
+                }
+                None => self.threads.push(thread.clone()),
+            }
+        }
+        let requests = self.requests.iter_mut().zip(&later.requests);
+        requests.for_each(|(sum, more)| *sum += more);
+        Self { removed: later.removed, ..self }
+    }
+
     /// What was used since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -81,6 +99,10 @@ pub enum Limit {
 
 /// A rate of which this share was reached was kept.
 const RATE_KEPT: f64 = 0.99;
+
+/// A second in which less than this share of what was due was answered was behind. What was due at
+/// its end is answered in the next one.
+const SECOND_KEPT: f64 = 0.9;
 
 /// A thread that has something to do for more than this share of the time is saturated.
 const SATURATED: f64 = 0.95;
@@ -129,7 +151,7 @@ pub struct Summary {
     /// Whether values were checked.
     pub verified: bool,
     /// The rate that was asked for.
-    pub rate: Option<f64>,
+    pub pace: Option<Pace>,
     /// Requests of the constant rate that were never sent, because the server was behind.
     pub behind: u64,
     /// Whether the run ended early: by an interrupt, or because the server did not answer.
@@ -137,6 +159,30 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Adds a later measurement of the same server by the same load threads.
+    pub fn append(&mut self, later: Self) {
+        let shift = self.series.last().map_or(Duration::ZERO, |point| point.at);
+        let (before, after) = (self.elapsed.as_secs_f64(), later.elapsed.as_secs_f64());
+        let mean = |one: f64, other: f64| (one * before + other * after) / (before + after);
+        for (thread, more) in self.load.iter_mut().zip(&later.load) {
+            thread.answered += more.answered;
+            thread.cpu_ns += more.cpu_ns;
+            thread.busy = mean(thread.busy, more.busy);
+            thread.waited = mean(thread.waited, more.waited);
+        }
+        self.elapsed += later.elapsed;
+        self.recorder.merge(&later.recorder);
+        let points = later.series.into_iter();
+        self.series.extend(points.map(|point| Point { at: point.at + shift, ..point }));
+        self.rates = Method::ALL.map(|method| Rates::of(&self.series, method));
+        self.behind += later.behind;
+        self.stopped_early = self.stopped_early.or(later.stopped_early);
+        self.server = match (self.server.take(), later.server) {
+            (Some(server), Some(more)) => Some(server.plus(&more)),
+            (one, other) => one.or(other),
+        };
+    }
+
     /// Answers per second over all methods.
     pub fn requests_per_second(&self) -> f64 {
         self.recorder.answered_total() as f64 / self.elapsed.as_secs_f64().max(1e-9)
@@ -171,7 +217,7 @@ impl Summary {
     /// Which side was saturated.
     pub fn limit(&self) -> Limit {
         // Between the requests of a schedule the load threads spin, and so they are always busy.
-        if self.rate.is_some_and(|rate| self.requests_per_second() >= rate * RATE_KEPT) {
+        if self.mean_rate().is_some_and(|rate| self.requests_per_second() >= rate * RATE_KEPT) {
             return Limit::Rate;
         }
         let elapsed_ns = self.elapsed.as_nanos() as u64;
@@ -190,6 +236,42 @@ impl Summary {
         }
     }
 
+    /// The rate that was asked for, if it was always the same.
+    pub fn constant_rate(&self) -> Option<f64> {
+        match self.pace? {
+            Pace::Constant(rate) => Some(rate),
+            Pace::Ramp { .. } => None,
+        }
+    }
+
+    /// The rates at both ends of a ramp.
+    pub fn ramp_ends(&self) -> Option<[f64; 2]> {
+        match self.pace? {
+            Pace::Constant(_) => None,
+            Pace::Ramp { from, to, .. } => Some([from, to]),
+        }
+    }
+
+    /// The mean of the rates that were asked for.
+    fn mean_rate(&self) -> Option<f64> {
+        self.pace.map(|pace| pace.at(self.elapsed / 2))
+    }
+
+    /// Whether the rate that was asked for was kept.
+    pub fn has_kept_rate(&self) -> bool {
+        self.limit() == Limit::Rate
+    }
+
+    /// The first second in which the answers were behind the rate that was asked for: what was
+    /// asked, and what came.
+    pub fn fell_behind(&self) -> Option<(f64, f64)> {
+        let pace = self.pace?;
+        self.series.iter().find_map(|point| {
+            let asked = pace.at(point.at - point.length / 2);
+            (point.rate() < asked * SECOND_KEPT).then(|| (asked, point.rate()))
+        })
+    }
+
     /// The share of the time for which the load thread that waited longest had no core, if that
     /// is so long that the latencies are not the server's.
     pub fn disturbed(&self) -> Option<f64> {
@@ -201,11 +283,11 @@ impl Summary {
     pub fn mean_by_littles_law(&self) -> Option<f64> {
         let in_flight = (self.opening.opened * self.pipelining) as f64;
         let rate = self.requests_per_second();
-        (self.rate.is_none() && rate > 0.0).then(|| in_flight / rate * 1e9)
+        (self.pace.is_none() && rate > 0.0).then(|| in_flight / rate * 1e9)
     }
 
     /// Why the result is not a good one, in words. Nothing means exit code 0.
-    pub fn faults(&self) -> Vec<String> {
+    pub fn own_faults(&self) -> Vec<String> {
         let recorder = &self.recorder;
         let mut faults = Vec::new();
         let mut add = |count: u64, what: &str| {

@@ -19,7 +19,7 @@ use super::context::{Common, Context};
 use super::cpu::{self, Usage};
 use super::error::Failure;
 use super::preload::{Keys, PRELOAD_DEPTH};
-use super::rate::Schedule;
+use super::rate::{Pace, Schedule};
 use super::recorder::{Latencies, Recorder, no_latencies};
 use super::workload::{Method, Workload};
 
@@ -135,9 +135,11 @@ pub enum Task {
         /// How many requests all connections of the run send together.
         requests: Option<u64>,
         /// Requests per second of all connections of the run.
-        rate: Option<f64>,
+        pace: Option<Pace>,
         /// Requests in flight per connection.
         depth: usize,
+        /// Whether what was recorded so far, and went wrong, has been reported.
+        is_reported: bool,
     },
 }
 
@@ -232,7 +234,10 @@ impl Worker {
     pub fn run(&mut self, task: Task) -> Done {
         let before = cpu::own_usage();
         self.context.now = self.context.common.clock.now();
-        self.context.recorder.start_over();
+        match task {
+            Task::Load { is_reported: true, .. } => self.context.recorder = Recorder::default(),
+            _ => self.context.recorder.start_over(),
+        }
         self.slice_due = self.context.now + SLICE_NS;
         self.begin(task);
         let (gave_up, behind) = self.drive();
@@ -264,8 +269,8 @@ impl Worker {
                 self.context.until = u64::MAX;
                 self.has_schedule = false;
             }
-            Task::Load { until, depth, rate, .. } => {
-                self.has_schedule = rate.is_some();
+            Task::Load { until, depth, pace, .. } => {
+                self.has_schedule = pace.is_some();
                 self.context.depth = depth;
                 self.context.until = until;
             }
@@ -275,9 +280,9 @@ impl Worker {
             let source = match task {
                 Task::Connect => Source::Nothing,
                 Task::Preload => Source::Preload(Keys::new(self.workload.keys, total, index)),
-                Task::Load { begin, requests, rate, .. } => Source::Workload {
+                Task::Load { begin, requests, pace, .. } => Source::Workload {
                     left: requests.map_or(u64::MAX, |all| share_of(all, total, index)),
-                    schedule: rate.map(|rate| Schedule::new(begin, rate, total, index)),
+                    schedule: pace.map(|pace| Schedule::new(begin, pace, total, index)),
                 },
             };
             connection.begin(&mut self.context, source);

@@ -55,3 +55,31 @@ fn what_the_server_was_too_slow_for_is_said() {
     let line = format!("{never} requests of the schedule were not sent in time.");
     assert!(run.stderr.contains(&line), "{run:?}");
 }
+
+#[test]
+fn a_ramp_sends_more_from_second_to_second() {
+    let double = Double::start(Fault::None);
+    let arguments = "--connections 2 --keys 50 --ramp 0..600 --duration 3";
+    let (run, json) = bench_json(&format!("--uri {} {arguments}", double.uri));
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let sent = json["requests"].as_u64().unwrap() + json["never_sent"].as_u64().unwrap();
+    assert_eq!((sent, &json["ramp"]), (900, &serde_json::json!([0.0, 600.0])), "{run:?}");
+    assert!(json["rate"].is_null(), "{run:?}");
+    // 100 requests, 300 and 500; a second of a busy machine is not that exact.
+    let rates: Vec<_> = json["series"].as_array().unwrap().iter().collect();
+    let rate = |index: usize| rates[index]["requests_per_second"].as_f64().unwrap();
+    assert!(rate(0) < 200.0 && rate(0) < rate(1) && rate(1) < rate(2), "{run:?}");
+    assert!(run.stderr.contains("Rate asked for: 0/s to 600/s."), "{run:?}");
+}
+
+#[test]
+fn a_ramp_says_where_the_server_fell_behind() {
+    // At most 250/s.
+    let double = Double::start(Fault::Slow(4));
+    let load = "--connections 1 --pipelining 4 --keys 50 --write-ratio 0 --no-preload";
+    let run = util::bench(&format!("--uri {} {load} --ramp 1..1000 --duration 3", double.uri));
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let line = run.stdout.lines().find(|line| line.starts_with("Ramp: the answers fell behind"));
+    let asked = line.and_then(|line| line.split_once("when ")?.1.split_once("/s")?.0.parse().ok());
+    assert!(asked.is_some_and(|asked: f64| (150.0..1000.0).contains(&asked)), "{run:?}");
+}

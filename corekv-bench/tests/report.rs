@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use corekv_bench::cpu::{ThreadUsage, Usage};
 use corekv_bench::embedded::Removed;
 use corekv_bench::error::Failure;
+use corekv_bench::rate::Pace;
 use corekv_bench::recorder::Recorder;
 use corekv_bench::series::{Counts, Point, Rates, Tail};
 use corekv_bench::summary::{Limit, LoadThread, Opening, ServerUsage, Summary};
@@ -61,7 +62,7 @@ fn summary() -> Summary {
         preload: Some((1_000_000, Duration::from_millis(512))),
         loss_checked: true,
         verified: false,
-        rate: None,
+        pace: None,
         behind: 0,
         stopped_early: None,
     }
@@ -178,7 +179,7 @@ fn what_went_wrong_is_in_the_report() {
     bad.recorder.answered(Method::Get, 1, 1, 503, 2);
     bad.recorder.violations.add(7, Wrong::OtherKey(8), b"8:1\0");
     bad.verified = true;
-    bad.rate = Some(100.0);
+    bad.pace = Some(Pace::Constant(100.0));
     bad.behind = 5;
     bad.stopped_early = Some("interrupted");
     bad.load[0].waited = 0.123;
@@ -202,13 +203,13 @@ fn what_went_wrong_is_in_the_report() {
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }
-    let faults = bad.faults().join("; ");
+    let faults = bad.own_faults().join("; ");
     assert_eq!(
         faults,
         "3 lost values; 1 wrong values; 1 failed requests (neither 2xx nor the 404 of an absent \
          key); 2 requests or connections without answer"
     );
-    assert_eq!(summary().faults(), Vec::<String>::new());
+    assert_eq!(summary().own_faults(), Vec::<String>::new());
 }
 
 #[test]
@@ -239,10 +240,10 @@ fn the_saturated_side_is_named() {
     says(0.99, Some(0.99), "Both the server and the load generator were saturated.");
     says(0.5, None, "The load generator was not the limit.");
     let mut kept = summary();
-    kept.rate = Some(55.0);
+    kept.pace = Some(Pace::Constant(55.0));
     kept.load[0].busy = 1.0;
     assert_eq!(kept.limit(), Limit::Rate);
-    kept.rate = Some(100.0);
+    kept.pace = Some(Pace::Constant(100.0));
     assert_eq!(kept.limit(), Limit::LoadGenerator);
 }
 

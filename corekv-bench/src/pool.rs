@@ -1,0 +1,229 @@
+//! The load threads: has all of them do a task, waits, and merges what they recorded.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use corekv::net::pin;
+
+use super::context::Common;
+use super::cpu;
+use super::embedded::loop_number;
+use super::error::Error;
+use super::progress::{PROGRESS_INTERVAL, Progress};
+use super::recorder::{Latencies, Recorder, no_latencies};
+use super::series::{Counts, Point, Series};
+use super::settings::Settings;
+use super::worker::{Done, Live, Share, Task, Worker};
+use super::workload::Method;
+
+/// What the names of the load threads begin with; the number of the thread follows.
+const THREAD_NAME: &str = "load-";
+
+/// The load threads, and what is needed to talk to them.
+pub(super) struct Pool {
+    settings: Settings,
+    live: Vec<Arc<Live>>,
+    tasks: Vec<Sender<Task>>,
+    done: Receiver<Result<Done, String>>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+/// What all threads together did in one task.
+pub(super) struct Phase {
+    pub(super) done: Vec<Done>,
+    pub(super) recorder: Recorder,
+    pub(super) series: Vec<Point>,
+}
+
+impl Pool {
+    /// Starts so many threads, which are pinned to these cores in turn.
+    pub(super) fn start(
+        settings: &Settings,
+        common: &Arc<Common>,
+        threads: usize,
+        cores: &[usize],
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self, Error> {
+        let (sender, done) = channel();
+        let settings = settings.clone();
+        let mut pool =
+            Self { settings, live: Vec::new(), tasks: Vec::new(), done, handles: Vec::new() };
+        for thread in 0..threads {
+            let (task_sender, tasks) = channel();
+            let live = Arc::new(Live::default());
+            let share = Share { thread, threads, connections: pool.settings.connections };
+            let worker = LoadThreadBody {
+                core: cores.get(thread % cores.len().max(1)).copied(),
+                share,
+                settings: pool.settings.clone(),
+                common: Arc::clone(common),
+                live: Arc::clone(&live),
+                stop: Arc::clone(stop),
+                tasks,
+                done: sender.clone(),
+            };
+            let handle = std::thread::Builder::new()
+                .name(format!("{THREAD_NAME}{thread}"))
+                .spawn(move || worker.run())
+                .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))?;
+            pool.live.push(live);
+            pool.tasks.push(task_sender);
+            pool.handles.push(handle);
+        }
+        Ok(pool)
+    }
+
+    /// Has all threads do a task and waits for them, while showing progress and taking samples.
+    pub(super) fn phase(&mut self, task: Task, name: &str) -> Result<Phase, Error> {
+        for sender in &self.tasks {
+            // A thread that has ended says so through the other channel.
+            let _ = sender.send(task);
+        }
+        let mut progress = self.progress(task, name);
+        let begin = Instant::now();
+        let mut series = Series::new(begin, self.counts());
+        let mut latencies = no_latencies();
+        let mut done = Vec::new();
+        let mut next_show = begin + PROGRESS_INTERVAL;
+        while done.len() < self.tasks.len() {
+            let wait = next_show.saturating_duration_since(Instant::now());
+            match self.done.recv_timeout(wait) {
+                Ok(Ok(one)) => done.push(one),
+                Ok(Err(message)) => return Err(Error::failed(message)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::failed("a load thread ended unexpectedly"));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    next_show += PROGRESS_INTERVAL;
+                    self.take_latencies(&mut latencies, &mut series);
+                    series.sample_if_due(|| self.counts());
+                    self.show(&mut progress, task, begin.elapsed(), &series);
+                }
+            }
+        }
+        progress.finish();
+        self.take_latencies(&mut latencies, &mut series);
+        let mut recorder = Recorder::default();
+        for one in &done {
+            recorder.merge(&one.recorder);
+            one.recorder.methods.iter().for_each(|record| series.add(&record.latency));
+        }
+        recorder.add_latencies(&latencies);
+        Ok(Phase { done, recorder, series: series.finish(self.counts()) })
+    }
+
+    /// Takes what the load threads have handed over.
+    fn take_latencies(&self, all: &mut Latencies, series: &mut Series) {
+        for live in &self.live {
+            live.take(|latencies| {
+                let pairs = all.iter_mut().zip(latencies);
+                for (sum, latency) in pairs.filter(|(_, latency)| !latency.is_empty()) {
+                    // All have the same bounds, so the counts always fit.
+                    sum.add(latency).expect("equal bounds");
+                    series.add(latency);
+                }
+            });
+        }
+    }
+
+    fn show(&self, progress: &mut Progress, task: Task, elapsed: Duration, series: &Series) {
+        let answered = self.answered();
+        let position = match task {
+            Task::Connect => self.live.iter().map(|live| live.open()).sum(),
+            Task::Load { requests: None, .. } => elapsed.as_millis() as u64,
+            _ => answered,
+        };
+        let errors = self.live.iter().map(|live| live.errors()).sum();
+        let p99 = series.latest().and_then(|point| point.latency).map(|tail| tail.p99);
+        progress.show(position, answered, p99, errors);
+    }
+
+    fn progress(&self, task: Task, name: &str) -> Progress {
+        let quiet = self.settings.quiet;
+        match task {
+            Task::Connect => Progress::connect(self.settings.connections as u64, quiet),
+            Task::Preload => Progress::preload(self.settings.workload.keys, quiet),
+            Task::Load { requests: Some(requests), .. } => Progress::load(name, requests, quiet),
+            Task::Load { begin, until, .. } => {
+                Progress::load(name, (until - begin) / 1_000_000, quiet)
+            }
+        }
+    }
+
+    fn answered(&self) -> u64 {
+        let of = |live: &Arc<Live>| Method::ALL.map(|method| live.read(method).0);
+        self.live.iter().flat_map(of).sum()
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for live in &self.live {
+            for method in Method::ALL {
+                let (requests, bytes) = live.read(method);
+                counts.requests[method as usize] += requests;
+                counts.bytes[method as usize] += bytes;
+            }
+            counts.errors += live.errors();
+        }
+        let cpu_ns = |threads: &[cpu::ThreadUsage], is_one: &dyn Fn(&str) -> bool| {
+            threads.iter().filter(|thread| is_one(&thread.name)).map(|one| one.usage.cpu_ns).sum()
+        };
+        let own = cpu::threads_of(std::process::id()).unwrap_or_default();
+        counts.load_cpu_ns = cpu_ns(&own, &|name| name.starts_with(THREAD_NAME));
+        counts.server_cpu_ns = match self.settings.server_pid {
+            Some(pid) => cpu::threads_of(pid).map(|threads| cpu_ns(&threads, &|_| true)),
+            None if self.settings.target.is_none() => {
+                Some(cpu_ns(&own, &|name| loop_number(name).is_some()))
+            }
+            None => None,
+        };
+        counts
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.tasks.clear();
+        for handle in self.handles.drain(..) {
+            let _ = handle.join();
+        }
+    }
+}
+
+/// What a load thread takes with it.
+struct LoadThreadBody {
+    core: Option<usize>,
+    share: Share,
+    settings: Settings,
+    common: Arc<Common>,
+    live: Arc<Live>,
+    stop: Arc<AtomicBool>,
+    tasks: Receiver<Task>,
+    done: Sender<Result<Done, String>>,
+}
+
+impl LoadThreadBody {
+    fn run(self) {
+        if let Some(core) = self.core {
+            // Where that is not allowed the thread runs where it may.
+            let _ = pin(core);
+        }
+        let made =
+            Worker::new(self.share, self.settings.workload, self.common, self.live, self.stop);
+        match made {
+            Ok(mut worker) => {
+                for task in &self.tasks {
+                    if self.done.send(Ok(worker.run(task))).is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(error) => {
+                let _ = self.done.send(Err(format!("cannot start a load thread: {error}")));
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `--against`: two servers in turns, whose drift cancels.
+
+mod util;
+
+use corekv_bench::compare::{Comparison, Measured};
+use corekv_bench::statistics::Verdict;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng, SeedableRng};
+use util::{Double, Fault, bench, bench_json};
+
+/// Turns of half a second on a machine that becomes slower by a fifth over the run: rates vary by
+/// 2 %, latencies by 5 %. Returns the rounds of both servers, the second of which is this fast.
+fn simulated(seed: u64, speed: f64) -> Comparison {
+    const ROUNDS: usize = 12;
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut normal = || {
+        let mut unit = || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        (0..12).map(|_| unit()).sum::<f64>() - 6.0
+    };
+    let mut rounds: [[Vec<f64>; 2]; 3] = Default::default();
+    for round in 0..ROUNDS {
+        for (index, measured) in Measured::ALL.into_iter().enumerate() {
+            let mut turn = |turn: usize, speed: f64| {
+                let drift = 1.0 - 0.2 * (4 * round + turn) as f64 / (4 * ROUNDS) as f64;
+                match measured {
+                    Measured::Rate => 1e5 * speed * drift * (1.0 + 0.02 * normal()),
+                    _ => 100.0 / speed / drift * (0.05 * normal()).exp(),
+                }
+            };
+            let (a, b) = (turn(0, 1.0) + turn(3, 1.0), turn(1, speed) + turn(2, speed));
+            rounds[index][0].push(a / 2.0);
+            rounds[index][1].push(b / 2.0);
+        }
+    }
+    Comparison::of_rounds(["a", "b"].map(str::to_owned), ROUNDS, |measured| {
+        let [a, b] = rounds[measured as usize].clone();
+        (a, b)
+    })
+}
+
+#[test]
+fn drift_makes_no_difference_and_hides_none() {
+    let cases = || (0..100).map(|seed| (simulated(seed, 1.0), simulated(seed, 1.05)));
+    let is_called = |comparison: &Comparison| {
+        Measured::ALL.iter().any(|&one| comparison.verdict(one) != Verdict::Equal)
+    };
+    let wrong = cases().filter(|(equal, _)| is_called(equal)).count();
+    assert!(wrong <= 5, "{wrong} of 100 equal pairs differ");
+    let seen =
+        cases().filter(|(_, faster)| faster.verdict(Measured::Rate) == Verdict::Higher).count();
+    assert!(seen >= 95, "{seen} of 100 different pairs differ");
+}
+
+#[test]
+fn a_slower_server_is_worse() {
+    let (fast, slow) = (Double::start(Fault::None), Double::start(Fault::Slow(1)));
+    let load =
+        "--keys 50 --connections 2 --pipelining 2 --write-ratio 0 --duration 1.1 --rounds 10";
+    let (run, json) = bench_json(&format!("{} --against {} {load} --strict", fast.uri, slow.uri));
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.contains("Verdict: B is worse in requests/s, p50"), "{run:?}");
+    assert!(
+        run.stderr
+            .lines()
+            .any(|line| line.starts_with("corekv-bench: ")
+                && line.contains("B is worse in requests/s")),
+        "{run:?}"
+    );
+    let rate = &json["comparison"]["results"]["requests_per_second"];
+    assert_eq!(rate["verdict"], "lower", "{json}");
+    assert!(rate["ratio_high"].as_f64().unwrap() < 1.0, "{json}");
+    assert_eq!(json["comparison"]["unit"], "round");
+    // A B B A, and what a side sums up is the sum of its turns.
+    let turns = json["turns"].as_array().unwrap();
+    let sides: Vec<_> = turns.iter().map(|turn| turn["side"].as_str().unwrap()).collect();
+    assert_eq!((sides.len(), &sides[..8]), (40, &["a", "b", "b", "a", "a", "b", "b", "a"][..]));
+    for (name, double) in [("a", &fast), ("b", &slow)] {
+        let side = &json[name];
+        assert_eq!((&side["lost"], &side["errors"]), (&0.into(), &0.into()), "{json}");
+        assert_eq!(side["target"], double.uri, "{json}");
+        assert!((side["seconds"].as_f64().unwrap() - 1.1).abs() < 0.5, "{json}");
+        // Lead-ins were sent and are not counted.
+        let gets = double.requests().iter().filter(|line| line.starts_with("GET")).count();
+        assert!((gets as u64) > side["requests"].as_u64().unwrap(), "{json}");
+    }
+}
+
+#[test]
+fn the_server_inside_can_be_compared_and_faults_have_a_side() {
+    let double = Double::start(Fault::Lose);
+    let load = "--keys 50 --write-ratio 0 --requests 20000 --rounds 10";
+    let run = bench(&format!("--against {} {load}", double.uri));
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.contains("B: 1 lost values"), "{run:?}");
+    assert!(run.stdout.contains("A: ") && run.stdout.contains(", server "), "{run:?}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_said() {
+    let double = Double::start(Fault::None);
+    let run = bench(&format!("{} --against http://127.0.0.1:1 --keys 50", double.uri));
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.contains("connection refused"), "{run:?}");
+}
+
+#[test]
+fn turns_that_are_too_short_are_refused() {
+    let run = bench("http://127.0.0.1:1 --against http://127.0.0.1:1 --duration 1");
+    assert_eq!((run.code, run.stderr.lines().count()), (Some(2), 1), "{run:?}");
+    assert!(run.stderr.contains("less than 50 ms"), "{run:?}");
+}
