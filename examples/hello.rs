@@ -7,17 +7,19 @@
 
 use std::sync::Arc;
 
-use corekv::http::{self, Handler, Protocol, Requests, Responses};
+use corekv::http::{self, Handler, Protocol, Request, Requests, Responses};
 use corekv::net;
 
 struct Hello;
 
 impl Handler for Hello {
-    type Upload = ();
-    type Batch = ();
+    type Lookup = ();
+    type Pending = ();
 
-    fn handle(&mut self, requests: Requests<'_>, (): &mut (), responses: &mut Responses<'_>) {
-        for request in requests.iter() {
+    fn look_up(&mut self, _request: &Request<'_>) {}
+
+    fn answer(&mut self, requests: Requests<'_, ()>, responses: &mut Responses<'_>) {
+        for (request, ()) in requests.iter() {
             let greeting = [b"Hello, ", request.path, b"!\n"].concat();
             responses.body(&request, "text/plain", &greeting);
         }

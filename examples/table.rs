@@ -45,11 +45,13 @@ impl Table {
 }
 
 impl Handler for Table {
-    type Upload = Upload;
-    type Batch = ();
+    type Lookup = ();
+    type Pending = Upload;
 
-    fn handle(&mut self, requests: Requests<'_>, (): &mut (), responses: &mut Responses<'_>) {
-        for request in requests.iter() {
+    fn look_up(&mut self, _request: &Request<'_>) {}
+
+    fn answer(&mut self, requests: Requests<'_, ()>, responses: &mut Responses<'_>) {
+        for (request, ()) in requests.iter() {
             let (method, persistence) = (request.method, request.fields.persistence);
             let status = match method {
                 Method::Get | Method::Head => {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cache::{self, MissStatus, Names};
+use crate::cache::{self, MissStatus, Routes};
 use crate::cgroup::Groups;
 use crate::http::{self, Host, Hosts};
 use crate::invalid::Invalid;
@@ -167,7 +167,7 @@ impl Config {
             key_bytes_max: self.key_bytes_max,
             ttl_seconds: self.ttl_seconds,
             miss_status: self.miss_status,
-            names: if self.admin.is_some() { Names::AdminOnly } else { Names::Everywhere },
+            routes: if self.admin.is_some() { Routes::AdminOnly } else { Routes::Everywhere },
         }
     }
 

@@ -34,7 +34,6 @@ mod explain;
 pub mod http;
 mod invalid;
 pub mod logging;
-mod metrics;
 pub mod net;
 mod server;
 pub mod store;

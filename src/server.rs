@@ -1,11 +1,11 @@
-//! The cache as a server: the rooms put together.
+//! The cache as a server: the modules put together.
 
 use std::io;
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cache::{self, Cache, Pages};
+use crate::cache::{self, Cache, Metrics};
 use crate::config::{Config, memory_bytes_min};
 use crate::http::access::Tokens;
 use crate::http::{self, Protocol};
@@ -19,7 +19,7 @@ const DESCRIPTORS_RESERVED: u64 = 32;
 #[derive(Debug)]
 pub struct Server {
     net: net::Server,
-    pages: Arc<Pages>,
+    metrics: Arc<Metrics>,
     http: http::Settings,
     cache: cache::Settings,
     data_addresses: usize,
@@ -43,9 +43,11 @@ impl Server {
         }
         check_memory(config.memory_bytes_max, net.loops())?;
         let store = Store::new(config.store(net.loops()))?;
-        let pages = Pages { turned_away: net.turned_away(), ..Pages::new(store, net.counters()) };
+        let metrics =
+            Metrics { turned_away: net.turned_away(), ..Metrics::new(store, net.counters()) };
         let (http, cache) = (http::Settings { tokens, ..config.http() }, config.cache());
-        Ok(Self { net, pages: Arc::new(pages), http, cache, data_addresses: config.listen.len() })
+        let metrics = Arc::new(metrics);
+        Ok(Self { net, metrics, http, cache, data_addresses: config.listen.len() })
     }
 
     /// The addresses that serve keys, with the ports that were bound.
@@ -60,6 +62,12 @@ impl Server {
     #[must_use]
     pub fn admin_addr(&self) -> Option<Address> {
         self.net.addresses().into_iter().nth(self.data_addresses)
+    }
+
+    /// What the server counts, also while it runs.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// What ends the server.
@@ -81,12 +89,13 @@ impl Server {
     /// When a thread can't be started, nobody can be told that the server is ready, or the
     /// operating system refuses to wait for events.
     pub fn run(self) -> io::Result<()> {
-        let Self { net, pages, http, cache, .. } = self;
+        let Self { net, metrics, http, cache, .. } = self;
         let clock = Clock::start();
-        let refusal = http::refusal(http.clone(), Arc::clone(&pages.http[net.loops()]));
-        net.turn_away_with(refusal).run(|index| {
-            let (store, counters) = (Arc::clone(&pages.store), Arc::clone(&pages.http[index]));
-            let cache = Cache::new(store, index, clock, cache, Arc::clone(&pages));
+        let rejection =
+            if http.date { || http::rejection(true) } else { || http::rejection(false) };
+        net.reject_with(rejection).run(|index| {
+            let counters = Arc::clone(&metrics.http[index]);
+            let cache = Cache::new(index, clock, cache, Arc::clone(&metrics));
             Protocol::new(cache, http.clone(), counters)
         })
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use corekv::http::{self, Handler, Protocol, Requests, Responses};
+use corekv::http::{self, Handler, Protocol, Request, Requests, Responses};
 use corekv::net::{self, Address};
 
 /// Set in the process that is to panic: a test runs itself as a child.
@@ -19,10 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Panics;
 
 impl Handler for Panics {
-    type Upload = ();
-    type Batch = ();
+    type Lookup = ();
+    type Pending = ();
 
-    fn handle(&mut self, _requests: Requests<'_>, (): &mut (), _responses: &mut Responses<'_>) {
+    fn look_up(&mut self, _request: &Request<'_>) {}
+
+    fn answer(&mut self, _requests: Requests<'_, ()>, _responses: &mut Responses<'_>) {
         panic!("the handler gave up");
     }
 }
@@ -128,7 +130,7 @@ fn a_panic_of_the_acceptor_ends_the_server() {
     if is_child() {
         let settings = net::Settings { connections_max: 1, ..net::Settings::default() };
         let (server, address) = bind(settings);
-        let server = server.turn_away_with(|_| panic!("no words"));
+        let server = server.reject_with(|| panic!("no words"));
         std::thread::spawn(move || {
             // More than are let in or told so by the loops.
             let clients: Vec<_> = (0..200).map(|_| TcpStream::connect(address)).collect();

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corekv::http::{
-    Batch, Error, Handler, HeadParser, Hosts, Protocol, Requests, Responses, Settings, Status,
+    Batch, Error, Handler, HeadParser, Hosts, Protocol, Request, Requests, Responses, Settings,
+    Status,
 };
 use corekv::net::{
-    Class, Dismissal, Flow, Outlet, Output, Payload, Reach, Room, Service, Transfer, Wake,
+    Class, Flow, Iteration, Output, Payload, Reach, Received, Rejection, Room, Service, Sink,
+    Transfer,
 };
 
 /// What a parser makes of bytes that arrive in pieces that end at these places.
@@ -60,11 +62,13 @@ fn a_bracket_within_a_hosts_brackets_is_malformed() {
 struct NoContent;
 
 impl Handler for NoContent {
-    type Upload = ();
-    type Batch = ();
+    type Lookup = ();
+    type Pending = ();
 
-    fn handle(&mut self, requests: Requests<'_>, (): &mut (), responses: &mut Responses<'_>) {
-        for request in requests.iter() {
+    fn look_up(&mut self, _request: &Request<'_>) {}
+
+    fn answer(&mut self, requests: Requests<'_, ()>, responses: &mut Responses<'_>) {
+        for (request, ()) in requests.iter() {
             responses.empty(request.method, request.fields.persistence, Status::NoContent);
         }
     }
@@ -77,9 +81,12 @@ fn a_drain_announces_the_close_whether_or_not_the_last_batch_is_full() {
         let mut session = protocol.open(Class::Data(Reach::File));
         let mut output = Output::default();
         let input = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n".repeat(requests);
-        let wake = Wake { now: Instant::now(), last: true, pressed: false };
-        let progress =
-            protocol.receive(&mut session, &mut Batch::default(), &input, &mut output, &wake);
+        let iteration = Iteration { now: Instant::now(), last: true, pressed: false };
+        let mut batch = Batch::default();
+        let received = Received::new(&input, &mut batch);
+        let parsed = protocol.parse(&mut session, received, &iteration);
+        let prefetched = protocol.prefetch(parsed);
+        let progress = protocol.answer(&mut session, prefetched, &mut output, &iteration);
         assert_eq!((progress.flow, progress.answered), (Flow::Close, requests));
         let text = String::from_utf8_lossy(output.bytes()).into_owned();
         assert_eq!(text.matches("Connection: close").count(), 1);
@@ -90,14 +97,14 @@ fn a_drain_announces_the_close_whether_or_not_the_last_batch_is_full() {
 #[test]
 fn the_date_of_a_timeout_is_not_that_of_the_last_request() {
     let mut protocol = Protocol::new(NoContent, Settings::default(), Arc::default());
-    let mut dismissal = || {
+    let mut rejection = || {
         let mut output = Output::default();
         let mut session = protocol.open(Class::Data(Reach::File));
-        protocol.dismiss(&mut session, Dismissal::HeadTimeout, &mut output);
+        protocol.reject(&mut session, Rejection::HeadTimeout, &mut output);
         output.bytes().clone()
     };
-    let (first, start) = (dismissal(), Instant::now());
-    while dismissal() == first {
+    let (first, start) = (rejection(), Instant::now());
+    while rejection() == first {
         assert!(start.elapsed() < Duration::from_secs(30), "it is the same second for ever");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -105,9 +112,9 @@ fn the_date_of_a_timeout_is_not_that_of_the_last_request() {
 
 /// Takes whatever comes.
 #[derive(Default)]
-struct Sink(std::cell::RefCell<Vec<u8>>);
+struct Everything(std::cell::RefCell<Vec<u8>>);
 
-impl Outlet for Sink {
+impl Sink for Everything {
     fn send(&self, bytes: &[u8]) -> io::Result<Transfer> {
         self.0.borrow_mut().extend_from_slice(bytes);
         Ok(Transfer::Done(bytes.len()))
@@ -136,9 +143,9 @@ impl Payload for Pieces {
     }
 }
 
-/// What an outlet gets of a payload of this length between two texts.
+/// What a sink gets of a payload of this length between two texts.
 fn sent(pieces: &'static [&'static [u8]], len: usize) -> (io::Result<(usize, Room)>, Vec<u8>) {
-    let (sink, mut output) = (Sink::default(), Output::default());
+    let (sink, mut output) = (Everything::default(), Output::default());
     output.bytes().extend_from_slice(b"before ");
     output.insert(Box::new(Pieces(pieces)), len);
     output.bytes().extend_from_slice(b" behind");

@@ -13,11 +13,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use arbitrary::{Arbitrary, Unstructured};
-use corekv::cache::{self, Cache, MissStatus, Names, Pages};
+use corekv::cache::{self, Cache, Metrics, MissStatus, Routes};
 use corekv::http::access::Tokens;
 use corekv::http::{self, Batch, Hosts, Protocol};
 use corekv::net::{
-    Class, Dismissal, Flow, Outlet, Output, Reach, Room, Service, Transfer, Wait, Wake,
+    Class, Flow, Iteration, Output, Reach, Received, Rejection, Room, Service, Sink, Transfer, Wait,
 };
 use corekv::store::{self, Clock, Store};
 use corekv_fuzz::model::{self, Limits};
@@ -130,7 +130,7 @@ impl Peer {
     }
 }
 
-impl Outlet for Peer {
+impl Sink for Peer {
     fn send(&self, bytes: &[u8]) -> io::Result<Transfer> {
         Ok(self.take(&[bytes]))
     }
@@ -180,13 +180,11 @@ fn drive(
         held.extend_from_slice(&input[at..at + size]);
         at += size;
         loop {
-            let wake = Wake { now, last: last && at == input.len(), pressed };
-            // As an event loop does: it does not receive while there is output.
-            if output.is_empty() {
-                protocol.prepare(&mut session, &mut batch, &held, &wake);
-                protocol.prefetch(&mut batch);
-            }
-            let progress = protocol.receive(&mut session, &mut batch, &held, &mut output, &wake);
+            let iteration = Iteration { now, last: last && at == input.len(), pressed };
+            let received = Received::new(&held, &mut batch);
+            let parsed = protocol.parse(&mut session, received, &iteration);
+            let prefetched = protocol.prefetch(parsed);
+            let progress = protocol.answer(&mut session, prefetched, &mut output, &iteration);
             held.drain(..progress.consumed);
             driven.answered += progress.answered;
             let answered = !output.is_empty();
@@ -205,13 +203,13 @@ fn drive(
     }
     if !driven.closed {
         let why = match protocol.waits_for(&session, !held.is_empty()) {
-            Wait::Head => Dismissal::HeadTimeout,
-            Wait::Body => Dismissal::BodyTimeout,
-            _ => Dismissal::Refused,
+            Wait::Head => Rejection::HeadTimeout,
+            Wait::Body => Rejection::BodyTimeout,
+            _ => Rejection::ConnectionLimit,
         };
-        protocol.dismiss(&mut session, why, &mut output);
+        protocol.reject(&mut session, why, &mut output);
         let status: &[u8] =
-            if why == Dismissal::Refused { b"HTTP/1.1 503 " } else { b"HTTP/1.1 408 " };
+            if why == Rejection::ConnectionLimit { b"HTTP/1.1 503 " } else { b"HTTP/1.1 408 " };
         assert!(output.bytes().starts_with(status));
     }
     driven.output = peer.received.into_inner();
@@ -221,7 +219,7 @@ fn drive(
 fn protocol(limits: &Limits) -> Protocol<Cache> {
     let settings = store::Settings { partitions: 1, memory_bytes_max: MEMORY_BYTES };
     let store = Store::new(settings).expect("memory for a small store");
-    let pages = Arc::new(Pages::new(Arc::clone(&store), Arc::new([Default::default()])));
+    let metrics = Arc::new(Metrics::new(store, Arc::new([Default::default()])));
     let settings = cache::Settings {
         key_bytes_max: limits.key_bytes_max,
         ttl_seconds: None,
@@ -230,7 +228,7 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
             204 => MissStatus::NoContent,
             _ => MissStatus::NotFound,
         },
-        names: if limits.pages { Names::Everywhere } else { Names::AdminOnly },
+        routes: if limits.pages { Routes::Everywhere } else { Routes::AdminOnly },
     };
     let http = http::Settings {
         header_bytes_max: limits.header_bytes_max,
@@ -239,6 +237,6 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
         tokens: limits.tokens.then(|| Arc::clone(&TOKENS)),
         hosts: Hosts::default(),
     };
-    let counters = Arc::clone(&pages.http[0]);
-    Protocol::new(Cache::new(store, 0, Clock::start(), settings, pages), http, counters)
+    let counters = Arc::clone(&metrics.http[0]);
+    Protocol::new(Cache::new(0, Clock::start(), settings, metrics), http, counters)
 }

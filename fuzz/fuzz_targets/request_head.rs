@@ -7,7 +7,8 @@
 #![no_main]
 
 use corekv::http::{
-    Fields, Framing, HeadParser, Hosts, Method, Origin, Parsed, Persistence, Target, Unstorable,
+    Fields, Framing, HeadParser, Hosts, Method, Origin, ParsedRequest, Persistence, Target,
+    Unstorable,
 };
 use corekv_fuzz::head::{self, Head, Outcome};
 use corekv_fuzz::{origin, pieces};
@@ -71,7 +72,7 @@ fn walk(input: &[u8], sizes: &[usize], parser: &mut HeadParser, header_bytes_max
     }
 }
 
-fn compare(parsed: &Parsed, head: &Head) {
+fn compare(parsed: &ParsedRequest, head: &Head) {
     assert_eq!(parsed.method, Method::from_token(&head.method));
     let target = match &head.target {
         head::Target::Path(path) => Target::Path { escaped: path.contains(&b'%') },
@@ -88,7 +89,7 @@ fn compare(parsed: &Parsed, head: &Head) {
     assert_eq!(framing, expected);
     let expected = match (head.minor, head.close, head.keep_alive) {
         (0, false, true) => Persistence::KeepAlive,
-        (0, ..) => Persistence::OldClose,
+        (0, ..) => Persistence::Http10Close,
         (_, true, _) => Persistence::Close,
         (_, false, _) => Persistence::Default,
     };

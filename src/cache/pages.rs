@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Counters;
-use super::names::Page;
-use crate::http::{self, Request, Responses};
-use crate::metrics;
-use crate::net::{self, Payload};
-use crate::store::Store;
+use super::metrics::Metrics;
+use super::route::Page;
+use crate::http::{Request, Responses};
+use crate::net::Payload;
 
 const TEXT: &str = "text/plain";
 
@@ -35,9 +33,16 @@ const RENDERED_PER_INTERVAL_MAX: u32 = 32;
 /// See [`RENDERED_PER_INTERVAL_MAX`]: no page that is shown is older.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// The pages as one event loop shows them.
+#[derive(Debug)]
+pub(super) struct Pages {
+    metrics: Arc<Metrics>,
+    snapshot: Snapshot,
+}
+
 /// The metrics as one event loop has rendered them last.
 #[derive(Debug, Default)]
-pub(super) struct Snapshot {
+struct Snapshot {
     page: Arc<[u8]>,
     interval_start: Option<Instant>,
     rendered: u32,
@@ -58,7 +63,7 @@ impl Snapshot {
     }
 }
 
-/// A page that responses share; it takes turns with the large values of others.
+/// A page that responses share; it is sent by shares, as the large values of others are.
 #[derive(Debug)]
 struct SharedPage(Arc<[u8]>);
 
@@ -68,35 +73,17 @@ impl Payload for SharedPage {
     }
 }
 
-/// What the pages show: the store and the counters of all loops.
-#[derive(Debug)]
-pub struct Pages {
-    /// The store.
-    pub store: Arc<Store>,
-    /// What each loop counts of its connections.
-    pub net: Arc<[net::Counters]>,
-    /// Connections that no loop had to do with.
-    pub turned_away: Arc<net::Counter>,
-    /// What each loop counts of its requests, and at the end who turns connections away.
-    pub http: Vec<Arc<http::Counters>>,
-    /// What each loop counts of its look-ups.
-    pub cache: Vec<Arc<Counters>>,
-}
-
 impl Pages {
-    /// Pages of a server whose loops count in `net`.
-    #[must_use]
-    pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>) -> Self {
-        let http = (0..=net.len()).map(|_| Arc::default()).collect();
-        let cache = net.iter().map(|_| Arc::default()).collect();
-        Self { store, net, turned_away: Arc::default(), http, cache }
+    /// Pages of a loop that has shown none yet.
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, snapshot: Snapshot::default() }
     }
 
+    /// Answers a request for a page.
     #[cold]
     pub(super) fn show(
-        &self,
+        &mut self,
         page: Page,
-        metrics: &mut Snapshot,
         request: &Request<'_>,
         responses: &mut Responses<'_>,
     ) {
@@ -104,11 +91,13 @@ impl Pages {
             Page::About => responses.body(request, TEXT, ABOUT.as_bytes()),
             Page::Health => responses.body(request, TEXT, b"ok"),
             Page::Metrics => {
-                let page = metrics.page(responses.now(), || metrics::render(self));
+                let page = self.snapshot.page(responses.now(), || self.metrics.render());
                 let length = page.len();
                 responses.shared_body(request, METRICS, Box::new(SharedPage(page)), length);
             }
-            Page::Size => responses.body(request, TEXT, self.store.keys().to_string().as_bytes()),
+            Page::Size => {
+                responses.body(request, TEXT, self.metrics.store.keys().to_string().as_bytes());
+            }
         }
     }
 }

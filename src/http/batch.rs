@@ -2,25 +2,32 @@
 
 use super::error::Error;
 use super::fields::Framing;
-use super::head::{HeadParser, Parsed};
+use super::head::HeadParser;
 use super::origin::Sender;
+use super::parsed_request::ParsedRequest;
+use super::request::{Request, Source};
+use super::target::{Target, percent_decode};
+use crate::net::Class;
 
-/// Requests that were parsed and not answered yet, with what the handler has worked out about
-/// them. Kept for its capacity.
-#[derive(Debug, Default)]
-pub struct Batch<B> {
-    pub(super) parsed: Vec<Parsed>,
+/// Requests that were parsed and not answered yet, with what the handler has looked up for them.
+/// Kept for its capacity.
+#[derive(Debug)]
+pub struct Batch<L> {
+    pub(super) parsed: Vec<ParsedRequest>,
+    /// One for each of them.
+    pub(super) lookups: Vec<L>,
+    /// Their paths that had to be decoded, one behind the other.
+    pub(super) decoded: Vec<u8>,
     /// Who sends them and whom they mean, the same for all of a batch.
     pub(super) sender: Sender,
     /// Why it ended, and where in the input; `None` if nothing was parsed since the last answer.
     pub(super) end: Option<(End, usize)>,
-    /// The handler's part.
-    pub(super) work: B,
 }
 
-/// How far a batch may go.
+/// By what a connection's batches are parsed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct BatchRules {
+    pub(super) class: Class,
     pub(super) requests_max: usize,
     /// A request with a longer body is an error.
     pub(super) body_bytes_max: u64,
@@ -32,36 +39,57 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) enum End {
     /// The next request is not complete, or there is none.
-    Input,
-    /// It has as many requests as a batch may have.
-    Batch,
+    Incomplete,
+    /// Another batch follows: this one has as many requests as it may have, or the next request's
+    /// sender is another.
+    Full,
     /// Its last request closes the connection.
     Close,
     /// A request follows whose body comes in pieces, or which is refused whatever its body is.
-    Body(Parsed),
+    Body(ParsedRequest),
     /// A request follows whose body is too long.
-    TooLarge(Parsed),
+    TooLarge(ParsedRequest),
     Error(Error),
 }
 
-impl<B> Batch<B> {
-    /// Parses complete requests from `at` on, and calls `each` for every one. `scanned` says how
-    /// much of the first head was searched for its end already, and afterwards how much of the
-    /// head that is not complete.
+impl<L> Default for Batch<L> {
+    fn default() -> Self {
+        let (parsed, lookups, decoded) = (Vec::new(), Vec::new(), Vec::new());
+        Self { parsed, lookups, decoded, sender: Sender::default(), end: None }
+    }
+}
+
+impl<L> Batch<L> {
+    /// Forgets what was parsed.
+    pub(super) fn clear(&mut self) {
+        self.parsed.clear();
+        self.lookups.clear();
+        self.decoded.clear();
+        self.sender = Sender::default();
+        self.end = None;
+    }
+
+    /// Where the bytes of its requests are.
+    pub(super) fn source<'a>(&'a self, input: &'a [u8], class: Class) -> Source<'a> {
+        Source { input, decoded: &self.decoded, class }
+    }
+
+    /// Parses complete requests from `at` on, and looks each of them up. `scanned` says how much of
+    /// the first head was searched for its end already, and afterwards how much of the head that is
+    /// not complete.
     pub(super) fn parse(
         &mut self,
         parser: &mut HeadParser,
         input: &[u8],
         mut at: usize,
         scanned: &mut usize,
-        limits: Limits,
-        mut each: impl FnMut(&Parsed, &mut B),
+        rules: BatchRules,
+        mut look_up: impl FnMut(&Request<'_>) -> L,
     ) {
-        self.parsed.clear();
-        self.sender = Sender::default();
+        self.clear();
         let end = loop {
-            if self.parsed.len() == limits.requests_max {
-                break End::Batch;
+            if self.parsed.len() == rules.requests_max {
+                break End::Full;
             }
             // Empty lines before a request line are left over from the body before it, by the
             // count of an old client (RFC 9112 §2.2).
@@ -71,21 +99,24 @@ impl<B> Batch<B> {
             }
             match parser.parse(input, at, scanned, &mut self.parsed) {
                 Ok(Some(head_end)) => at = head_end,
-                Ok(None) => break End::Input,
+                Ok(None) => break End::Incomplete,
                 Err(error) => break End::Error(error),
             }
-            let [before @ .., parsed] = &mut self.parsed[..] else { break End::Input };
+            let [before @ .., parsed] = &mut self.parsed[..] else { break End::Incomplete };
             if parsed.fields.sender != self.sender {
-                if let Some((end, end_at)) = turns(before.last(), parsed, &limits) {
+                if let Some((end, end_at)) = end_before(before.last(), parsed, &rules) {
                     self.parsed.pop();
                     at = end_at;
                     break end;
                 }
                 self.sender = parsed.fields.sender;
             }
+            if parsed.target == (Target::Path { escaped: true }) {
+                decode_path(parsed, input, &mut self.decoded);
+            }
             match parsed.fields.framing {
                 Framing::Length(0) => {}
-                Framing::Length(n) if n > limits.body_bytes_max => {
+                Framing::Length(n) if n > rules.body_bytes_max => {
                     let parsed = *parsed;
                     self.parsed.pop();
                     break End::TooLarge(parsed);
@@ -102,7 +133,8 @@ impl<B> Batch<B> {
                     break End::Body(parsed);
                 }
             }
-            each(parsed, &mut self.work);
+            let source = Source { input, decoded: &self.decoded, class: rules.class };
+            self.lookups.push(look_up(&source.request(parsed)));
             if parsed.fields.persistence.closes() {
                 break End::Close;
             }
@@ -111,18 +143,36 @@ impl<B> Batch<B> {
     }
 }
 
+/// Decodes a path behind those that were decoded before.
+#[cold]
+fn decode_path(parsed: &mut ParsedRequest, input: &[u8], decoded: &mut Vec<u8>) {
+    let start = decoded.len();
+    let path = &input[parsed.path_at as usize..][..parsed.path_len as usize];
+    if percent_decode(path, decoded) {
+        parsed.path_at = start as u32;
+        parsed.path_len = (decoded.len() - start) as u32;
+    } else {
+        decoded.truncate(start);
+        parsed.target = Target::Undecodable;
+    }
+}
+
 /// How a batch ends, and where in the input, with a request whose sender is not that of those
 /// `before` it, or which is refused. `None`: it is the first, and may stay.
 #[cold]
-fn turns(before: Option<&Parsed>, parsed: &Parsed, limits: &Limits) -> Option<(End, usize)> {
+fn end_before(
+    before: Option<&ParsedRequest>,
+    parsed: &ParsedRequest,
+    rules: &BatchRules,
+) -> Option<(End, usize)> {
     if let Some(before) = before {
         // It is read once more, as the first of a batch.
-        return Some((End::Batch, (before.body_at + before.body_len) as usize));
+        return Some((End::Full, (before.body_at + before.body_len) as usize));
     }
-    parsed.refusal(limits.checks_host)?;
+    parsed.refusal(rules.checks_host)?;
     let at = parsed.body_at as usize;
     match parsed.fields.framing {
-        Framing::Length(n) if n > limits.body_bytes_max => Some((End::TooLarge(*parsed), at)),
+        Framing::Length(n) if n > rules.body_bytes_max => Some((End::TooLarge(*parsed), at)),
         _ => Some((End::Body(*parsed), at)),
     }
 }

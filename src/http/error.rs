@@ -22,7 +22,7 @@ pub enum Error {
     CodingRepeated,
     CodingUnsupported,
     CodingWithLength,
-    CodingWithOldVersion,
+    CodingInHttp10,
     Expectation,
     HeadTimeout,
     HeaderField,
@@ -30,14 +30,14 @@ pub enum Error {
     HeadersTooLargeNow,
     HeadersTooMany,
     Host,
-    Pressure,
+    MemoryLimit,
     RequestLine,
     RequestLineTooLong,
     Target,
     TooManyConnections,
     Trailer,
     TrailersTooLarge,
-    TurnTimeout,
+    MemoryTimeout,
     Version,
 }
 
@@ -55,7 +55,7 @@ impl Error {
             | Self::HeadersTooMany
             | Self::TrailersTooLarge => Status::HeaderFieldsTooLarge,
             Self::RequestLineTooLong => Status::UriTooLong,
-            Self::Pressure | Self::TooManyConnections | Self::TurnTimeout => {
+            Self::MemoryLimit | Self::TooManyConnections | Self::MemoryTimeout => {
                 Status::ServiceUnavailable
             }
             Self::Version => Status::VersionNotSupported,
@@ -80,7 +80,7 @@ impl Error {
             Self::CodingRepeated => "the chunked coding is applied twice",
             Self::CodingUnsupported => "chunked is the only transfer coding supported",
             Self::CodingWithLength => "Transfer-Encoding together with Content-Length",
-            Self::CodingWithOldVersion => "Transfer-Encoding in an HTTP/1.0 request",
+            Self::CodingInHttp10 => "Transfer-Encoding in an HTTP/1.0 request",
             Self::Expectation => "100-continue is the only expectation supported",
             Self::HeadTimeout => "the request's head did not arrive within header-timeout",
             Self::HeaderField => "malformed header field",
@@ -90,14 +90,14 @@ impl Error {
             }
             Self::HeadersTooMany => "more than 100 header fields",
             Self::Host => "an HTTP/1.1 request has exactly one valid Host field",
-            Self::Pressure => "the memory for unfinished requests is used up; try again later",
+            Self::MemoryLimit => "the memory for unfinished requests is used up; try again later",
             Self::RequestLine => "malformed request line",
             Self::RequestLineTooLong => "the request line is longer than header-bytes-max",
             Self::Target => "malformed request target",
             Self::TooManyConnections => "connections-max connections are open; try again later",
             Self::Trailer => "malformed trailer field",
             Self::TrailersTooLarge => "the trailers are longer than header-bytes-max",
-            Self::TurnTimeout => {
+            Self::MemoryTimeout => {
                 "slow readers or uploads hold the memory that the value needs; try again later"
             }
             Self::Version => "HTTP/1 is the only major version supported",

@@ -8,7 +8,7 @@ use httparse::Header;
 use super::access::{Access, Tokens};
 use super::error::Error;
 use super::hosts::Hosts;
-use super::origin::{Sender, Testimony};
+use super::origin::{OriginFields, Sender};
 use super::request_line::RequestLine;
 use super::target::is_authority;
 
@@ -30,15 +30,34 @@ pub enum Persistence {
     KeepAlive,
     /// It closes, and `Connection: close` says so.
     Close,
-    /// It closes, as an HTTP/1.0 client takes for granted.
-    OldClose,
+    /// It closes, which is HTTP/1.0's default, so that no field says so.
+    Http10Close,
 }
 
 impl Persistence {
     /// Whether the connection closes after the response.
     #[must_use]
     pub fn closes(self) -> bool {
-        matches!(self, Self::Close | Self::OldClose)
+        matches!(self, Self::Close | Self::Http10Close)
+    }
+
+    /// The same on a connection that closes after all.
+    #[must_use]
+    pub fn closing(self) -> Self {
+        match self {
+            Self::Default | Self::Close => Self::Close,
+            Self::KeepAlive | Self::Http10Close => Self::Http10Close,
+        }
+    }
+
+    /// The Connection field that tells of it, unless none is needed.
+    #[inline]
+    pub(super) fn field(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Default | Self::Http10Close => None,
+            Self::KeepAlive => Some(b"Connection: keep-alive\r\n"),
+            Self::Close => Some(b"Connection: close\r\n"),
+        }
     }
 }
 
@@ -88,7 +107,7 @@ struct Collected<'a> {
     max_age: Option<u32>,
     unstorable: Option<Unstorable>,
     authorization: Option<&'a [u8]>,
-    testimony: Testimony<'a>,
+    origin: OriginFields<'a>,
 }
 
 impl Fields {
@@ -115,7 +134,7 @@ impl Fields {
             },
             persistence: match (minor, collected.close, collected.keep_alive) {
                 (0, false, true) => Persistence::KeepAlive,
-                (0, ..) => Persistence::OldClose,
+                (0, ..) => Persistence::Http10Close,
                 (_, true, _) => Persistence::Close,
                 (_, false, _) => Persistence::Default,
             },
@@ -124,7 +143,7 @@ impl Fields {
             unstorable: collected.unstorable,
             access: tokens.map_or(Access::Write, |tokens| tokens.check(collected.authorization)),
             sender: Sender::new(
-                collected.testimony.judge(line.method, host),
+                collected.origin.judge(line.method, host),
                 host.is_some_and(|host| hosts.are_foreign(host)),
             ),
         })
@@ -164,7 +183,7 @@ impl<'a> Collected<'a> {
             14 if name.eq_ignore_ascii_case("content-length") => self.content_length(value),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(value),
             _ => {
-                self.testimony.take(name, value);
+                self.origin.take(name, value);
                 Ok(())
             }
         }
@@ -241,7 +260,7 @@ impl<'a> Collected<'a> {
             return Ok(());
         }
         if minor == 0 {
-            return Err(Error::CodingWithOldVersion);
+            return Err(Error::CodingInHttp10);
         }
         if self.length.is_some() {
             return Err(Error::CodingWithLength);

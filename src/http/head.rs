@@ -1,24 +1,21 @@
 //! A request's head: request line and header fields.
 //!
 //! Every head is checked once, its fields by httparse. Clients send the same header fields over and
-//! over, so the parser remembers the last heads from ` HTTP/1.1` to the blank line: bytes equal to
-//! ones that were accepted before are accepted again, with the same meaning, and only the target is
-//! new. That is sound because [`Fields`] is a pure function of those bytes and the method.
+//! over, so the parser remembers the last ones (see `memo.rs`): bytes equal to ones that were
+//! accepted before are accepted again, with the same meaning, and only the target is new.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use httparse::{EMPTY_HEADER, Header, Status};
+use httparse::{EMPTY_HEADER, Status};
 
-use super::access::{self, Tokens};
+use super::access::Tokens;
 use super::error::Error;
-use super::fields::{Fields, Framing};
-use super::handler::Refusal;
-use super::hosts::{self, Hosts};
+use super::fields::Fields;
+use super::hosts::Hosts;
+use super::memo::Memos;
 use super::method::Method;
-use super::origin::{self, Origin};
+use super::parsed_request::ParsedRequest;
 use super::request_line;
-use super::target::{self, Target};
 
 /// Header fields in one request.
 const HEADERS_MAX: usize = 100;
@@ -26,61 +23,10 @@ const HEADERS_MAX: usize = 100;
 /// Header fields that most requests do with.
 const HEADERS_COMMON: usize = 16;
 
-/// Longest field block that is remembered, in bytes.
-const MEMO_BYTES_MAX: usize = 1024;
-
-/// Blocks remembered per method: clients that differ, and the lengths of their bodies.
-const MEMOS_PER_METHOD: usize = 4;
-
-/// A request without its bytes: where its parts lie in the input.
-#[derive(Debug, Clone, Copy)]
-pub struct Parsed {
-    /// The method.
-    pub method: Method,
-    /// What the target names.
-    pub target: Target,
-    /// What the header fields say.
-    pub fields: Fields,
-    pub(super) path_at: u32,
-    pub(super) path_len: u32,
-    pub(super) body_at: u32,
-    pub(super) body_len: u32,
-}
-
-impl Parsed {
-    /// The answer to a request that is refused whatever it is about, because of where it comes
-    /// from, or where `checks_host` is set because of whom it means.
-    pub(super) fn refusal(&self, checks_host: bool) -> Option<Refusal> {
-        let sender = self.fields.sender;
-        if checks_host && sender.host_is_foreign() {
-            return Some(hosts::MISDIRECTED);
-        }
-        (sender.origin() == Origin::Foreign).then(|| origin::refusal(self.method))
-    }
-}
-
-#[derive(Debug)]
-struct Memo {
-    /// From the space before the version to the blank line, inclusive.
-    block: Vec<u8>,
-    /// Where in it the credentials are.
-    secret: Range<usize>,
-    fields: Fields,
-}
-
-/// The remembered blocks of one method, the oldest overwritten first.
-#[derive(Debug, Default)]
-struct Memos {
-    memos: Vec<Memo>,
-    next: usize,
-}
-
 /// Parses heads; one per event loop.
 #[derive(Debug)]
 pub struct HeadParser {
-    memos: [Memos; 5],
-    /// Those of blocks with credentials.
-    secret_memos: [Memos; 5],
+    memos: Memos,
     header_bytes_max: usize,
     tokens: Option<Arc<Tokens>>,
     hosts: Hosts,
@@ -91,8 +37,8 @@ impl HeadParser {
     /// to a server of the names `hosts`. With `tokens`, credentials are checked against them.
     #[must_use]
     pub fn new(header_bytes_max: usize, tokens: Option<Arc<Tokens>>, hosts: Hosts) -> Self {
-        let [memos, secret_memos] = std::array::from_fn(|_| Default::default());
-        Self { memos, secret_memos, header_bytes_max, tokens, hosts }
+        let memos = Memos::new(header_bytes_max);
+        Self { memos, header_bytes_max, tokens, hosts }
     }
 
     /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
@@ -107,9 +53,9 @@ impl HeadParser {
         input: &[u8],
         at: usize,
         scanned: &mut usize,
-        into: &mut Vec<Parsed>,
+        into: &mut Vec<ParsedRequest>,
     ) -> Result<Option<usize>, Error> {
-        if let Some(end) = self.recall(input, at, into) {
+        if let Some(end) = self.memos.recall(input, at, into) {
             *scanned = 0;
             return Ok(Some(end));
         }
@@ -117,116 +63,33 @@ impl HeadParser {
             *scanned = 0;
             return Ok(None);
         }
-        if let Some(end) = self.recall_secret(input, at, into) {
+        if let Some(end) = self.memos.recall_secret(input, at, into) {
             *scanned = 0;
             return Ok(Some(end));
         }
         self.parse_in_full(input, at, scanned, into)
     }
 
-    /// The fast way: a plain path, and a field block that was accepted before.
-    #[inline]
-    fn recall(&self, input: &[u8], at: usize, into: &mut Vec<Parsed>) -> Option<usize> {
-        self.recall_from(&self.memos, |block, memo| block.starts_with(&memo.block), input, at, into)
-    }
-
-    /// The same for a block with credentials. How long the comparison takes tells nothing of them:
-    /// they come last, and are compared as a whole.
-    #[inline(never)]
-    fn recall_secret(&self, input: &[u8], at: usize, into: &mut Vec<Parsed>) -> Option<usize> {
-        let same = |rest: &[u8], memo: &Memo| {
-            let Some(block) = rest.get(..memo.block.len()) else { return false };
-            let Range { start, end } = memo.secret;
-            block[..start] == memo.block[..start]
-                && block[end..] == memo.block[end..]
-                && access::equal(&block[start..end], &memo.block[start..end])
-        };
-        self.recall_from(&self.secret_memos, same, input, at, into)
-    }
-
-    #[inline(always)] // Into both of them.
-    fn recall_from(
-        &self,
-        memos: &[Memos; 5],
-        same: impl Fn(&[u8], &Memo) -> bool,
-        input: &[u8],
-        at: usize,
-        into: &mut Vec<Parsed>,
-    ) -> Option<usize> {
-        let head = &input[at..];
-        // Prefixes of constant length are compared as words.
-        let (method, start) = match head.first()? {
-            b'G' if head.starts_with(b"GET /") => (Method::Get, at + 5),
-            b'P' if head.starts_with(b"POST /") => (Method::Post, at + 6),
-            b'P' if head.starts_with(b"PUT /") => (Method::Put, at + 5),
-            b'H' if head.starts_with(b"HEAD /") => (Method::Head, at + 6),
-            b'D' if head.starts_with(b"DELETE /") => (Method::Delete, at + 8),
-            _ => return None,
-        };
-        let (path, escaped, end) = target::scan(input, start)?;
-        let rest = &input[end..];
-        let memos = &memos[method as usize].memos;
-        let memo = memos.iter().find(|memo| same(rest, memo))?;
-        let head_end = end + memo.block.len();
-        if head_end - at > self.header_bytes_max {
-            return None;
-        }
-        into.push(Parsed {
-            method,
-            target: Target::Path { escaped },
-            fields: memo.fields,
-            path_at: path.start as u32,
-            path_len: path.len() as u32,
-            body_at: head_end as u32,
-            body_len: 0,
-        });
-        Some(head_end)
-    }
-
+    /// Checks a head that is not remembered.
     #[cold]
     fn parse_in_full(
         &mut self,
         input: &[u8],
         at: usize,
         scanned: &mut usize,
-        into: &mut Vec<Parsed>,
+        into: &mut Vec<ParsedRequest>,
     ) -> Result<Option<usize>, Error> {
-        let bytes = &input[..input.len().min(at.saturating_add(self.header_bytes_max))];
-        let before = *scanned;
-        let end = match find_end(&bytes[at..], scanned) {
-            Ok(Some(end)) => at + end,
-            // What is wrong first decides, however the bytes were split: what there is of a head
-            // is checked before anything is said of what follows. So nonsense is answered at once,
-            // too, and not when the time for a whole head has run out.
-            Ok(None) => {
-                check_start(bytes, at, before)?;
-                if bytes.len() == input.len() {
-                    return Ok(None);
-                }
-                let line = memchr::memchr(b'\n', &bytes[at..]);
-                return Err(if line.is_some() {
-                    Error::HeadersTooLarge
-                } else {
-                    Error::RequestLineTooLong
-                });
-            }
-            Err(newline) => {
-                check_start(&bytes[..at + newline], at, before)?;
-                return Err(Error::BareLineFeed);
-            }
-        };
-        *scanned = 0;
+        let Some(end) = self.find_head(input, at, scanned)? else { return Ok(None) };
         let head = &input[..end];
         let Some(line) = request_line::read(head, at, 0)? else { return Err(Error::RequestLine) };
-        let lines = &head[line.end..];
         // Most heads have few fields; room for all that there may be takes longer to prepare than
         // they take to be read.
-        let (mut few, mut many);
-        few = [EMPTY_HEADER; HEADERS_COMMON];
+        let mut few = [EMPTY_HEADER; HEADERS_COMMON];
+        let mut many = None;
+        let lines = &head[line.end..];
         let result = match httparse::parse_headers(lines, &mut few) {
             Err(httparse::Error::TooManyHeaders) => {
-                many = [EMPTY_HEADER; HEADERS_MAX];
-                httparse::parse_headers(lines, &mut many)
+                httparse::parse_headers(lines, many.insert([EMPTY_HEADER; HEADERS_MAX]))
             }
             result => result,
         };
@@ -238,46 +101,43 @@ impl HeadParser {
         fields.expects_continue |= line.method == Method::Connect;
         // What an absolute target says counts as well, and is not part of what is remembered.
         if line.authority.is_none() {
-            self.remember(line.method, &head[line.target_end..], headers, fields);
+            self.memos.remember(line.method, &head[line.target_end..], headers, fields);
         }
-        into.push(Parsed {
-            method: line.method,
-            target: line.target,
-            fields,
-            path_at: line.path.start as u32,
-            path_len: line.path.len() as u32,
-            body_at: end as u32,
-            body_len: 0,
-        });
+        into.push(ParsedRequest::new(line.method, line.target, line.path, fields, end));
         Ok(Some(end))
     }
 
-    fn remember(&mut self, method: Method, block: &[u8], headers: &[Header<'_>], fields: Fields) {
-        if block.len() > MEMO_BYTES_MAX || fields.framing == Framing::Chunked {
-            return;
+    /// Where the head at `at` ends, behind its blank line; `None` if it does not yet.
+    fn find_head(
+        &self,
+        input: &[u8],
+        at: usize,
+        scanned: &mut usize,
+    ) -> Result<Option<usize>, Error> {
+        let bytes = &input[..input.len().min(at.saturating_add(self.header_bytes_max))];
+        let before = *scanned;
+        match find_end(&bytes[at..], scanned) {
+            Ok(Some(end)) => {
+                *scanned = 0;
+                Ok(Some(at + end))
+            }
+            // What is wrong first decides, however the bytes were split: what there is of a head
+            // is checked before anything is said of what follows. So nonsense is answered at once,
+            // too, and not when the time for a whole head has run out.
+            Ok(None) => {
+                check_start(bytes, at, before)?;
+                if bytes.len() == input.len() {
+                    return Ok(None);
+                }
+                let has_line = memchr::memchr(b'\n', &bytes[at..]).is_some();
+                Err(if has_line { Error::HeadersTooLarge } else { Error::RequestLineTooLong })
+            }
+            Err(newline) => {
+                check_start(&bytes[..at + newline], at, before)?;
+                Err(Error::BareLineFeed)
+            }
         }
-        let secret = secret(block, headers);
-        let all = if secret.is_empty() { &mut self.memos } else { &mut self.secret_memos };
-        let Some(memos) = all.get_mut(method as usize) else { return };
-        if memos.memos.len() < MEMOS_PER_METHOD {
-            memos.memos.push(Memo { block: block.to_vec(), secret, fields });
-            return;
-        }
-        let memo = &mut memos.memos[memos.next % MEMOS_PER_METHOD];
-        memo.block.clear();
-        memo.block.extend_from_slice(block);
-        memo.secret = secret;
-        memo.fields = fields;
-        memos.next = memos.next.wrapping_add(1);
     }
-}
-
-/// Where in a block the value of its Authorization field is; empty if it has none.
-fn secret(block: &[u8], headers: &[Header<'_>]) -> Range<usize> {
-    let field = headers.iter().find(|header| header.name.eq_ignore_ascii_case("authorization"));
-    let Some(value) = field.map(|field| field.value) else { return 0..0 };
-    let start = value.as_ptr().addr() - block.as_ptr().addr();
-    start..start + value.len()
 }
 
 /// Finds the end of the head, behind its blank line, going on at `scanned`; or where an LF

@@ -9,8 +9,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::handler::Refusal;
 use super::origin::split_port;
+use super::refusal::Refusal;
 use super::status::Status;
 use super::target::is_authority;
 use crate::net::{Class, Reach};

@@ -1,26 +1,46 @@
 //! Bytes to requests and responses to bytes; no sockets, no keys.
 //!
-//! [`Protocol`] is the [`Service`](crate::net::Service) that an event loop drives. It takes the
-//! requests of a batch apart and hands them together to a [`Handler`], which appends one response
-//! each. RFC 9110 gives the semantics, RFC 9112 the framing.
+//! ```text
+//!   Protocol::parse      Batch::parse: HeadParser, Fields; Handler::look_up for each request
+//!   Protocol::prefetch   Handler::prefetch
+//!   Protocol::answer     Exchange: Handler::answer, and Handler::begin, append, finish for a body
+//!                        in pieces; Responses append to the Output
+//! ```
+//!
+//! [`Protocol`] is the [`Service`](crate::net::Service) that an event loop serves. RFC 9110 gives
+//! the semantics, RFC 9112 the framing.
+//!
+//! - A request header field is read in `fields.rs` (`Collected::take`) and becomes a member of
+//!   [`Fields`], which the head parser remembers.
+//! - A response header field is written in `response.rs` (`Responses::field`), or in `heads.rs` if
+//!   every response has it.
+//! - A status is a line of `status.rs`, a method one of `method.rs`, an error of the framing one of
+//!   `error.rs`.
 
 pub mod access;
 mod batch;
+mod body;
 mod chunked;
 mod counters;
 mod date;
-mod doorman;
 mod error;
+mod exchange;
 mod fields;
 mod handler;
 mod head;
+mod heads;
 mod hosts;
+mod memo;
 mod method;
 mod origin;
+mod parsed_request;
 mod protocol;
+mod refusal;
+mod rejection;
 mod request;
 mod request_line;
 mod response;
+mod settings;
 mod status;
 mod target;
 mod token;
@@ -28,16 +48,19 @@ mod token;
 pub use batch::Batch;
 pub use chunked::{Chunked, Decoded};
 pub use counters::Counters;
-pub use doorman::refusal;
 pub use error::Error;
 pub use fields::{Fields, Framing, Persistence, Unstorable};
-pub use handler::{Handler, Refusal};
-pub use head::{HeadParser, Parsed};
+pub use handler::Handler;
+pub use head::HeadParser;
 pub use hosts::{Host, HostError, Hosts};
 pub use method::{METHODS, Method};
 pub use origin::{Origin, Sender};
-pub use protocol::{Protocol, Session, Settings};
+pub use parsed_request::ParsedRequest;
+pub use protocol::{Protocol, Session};
+pub use refusal::Refusal;
+pub use rejection::rejection;
 pub use request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
 pub use response::{Postponed, Responses};
+pub use settings::Settings;
 pub use status::Status;
-pub use target::{Target, percent_decode};
+pub use target::Target;

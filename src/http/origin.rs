@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use super::handler::Refusal;
 use super::method::Method;
+use super::refusal::Refusal;
 use super::status::Status;
 
 /// Who sends a request, and whom it means. One byte, since each request of a batch is compared with
@@ -67,7 +67,7 @@ pub enum Origin {
 
 /// What these fields say, while they are being collected.
 #[derive(Default)]
-pub(super) struct Testimony<'a> {
+pub(super) struct OriginFields<'a> {
     is_browser: bool,
     /// Whether each `Sec-Fetch-Site` names a page of this origin or none; `None` without one.
     is_own: Option<bool>,
@@ -77,7 +77,7 @@ pub(super) struct Testimony<'a> {
     is_origin_repeated: bool,
 }
 
-impl<'a> Testimony<'a> {
+impl<'a> OriginFields<'a> {
     /// Takes a field with a name that may be one of them.
     pub(super) fn take(&mut self, name: &str, value: &'a [u8]) {
         const PREFIX: &str = "sec-fetch-";

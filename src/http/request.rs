@@ -1,8 +1,8 @@
 //! Requests as a handler sees them: views into the bytes that were received.
 
 use super::fields::Fields;
-use super::head::Parsed;
 use super::method::Method;
+use super::parsed_request::ParsedRequest;
 use super::target::Target;
 use crate::net::Class;
 
@@ -17,7 +17,7 @@ pub struct Request<'a> {
     pub method: Method,
     /// What the target names.
     pub target: Target,
-    /// The path behind its first `/`, not decoded, without the query.
+    /// The path behind its first `/`, decoded, without the query.
     pub path: &'a [u8],
     /// What the header fields say.
     pub fields: &'a Fields,
@@ -27,35 +27,46 @@ pub struct Request<'a> {
     pub class: Class,
 }
 
-impl<'a> Request<'a> {
+/// Where the bytes of a connection's requests are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) input: &'a [u8],
+    /// The paths that had to be decoded, one behind the other.
+    pub(super) decoded: &'a [u8],
+    pub(super) class: Class,
+}
+
+impl<'a> Source<'a> {
     #[inline]
-    pub(super) fn new(input: &'a [u8], parsed: &'a Parsed, class: Class) -> Self {
-        debug_assert!(parsed.body_at as usize + parsed.body_len as usize <= input.len());
-        // Both lie within the input; that the compiler need not keep a panic for it lets it leave
+    pub(super) fn request(self, parsed: &'a ParsedRequest) -> Request<'a> {
+        debug_assert!(parsed.body_at as usize + parsed.body_len as usize <= self.input.len());
+        // All lie within their bytes; that the compiler need not keep a panic for it lets it leave
         // out the part that a caller does not ask for.
-        let part = |at: u32, len: u32| {
-            input.get(at as usize..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default()
+        let part = |bytes: &'a [u8], at: u32, len: u32| {
+            bytes.get(at as usize..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default()
         };
-        Self {
+        let is_escaped = parsed.target == Target::Path { escaped: true };
+        let path_in = if is_escaped { self.decoded } else { self.input };
+        Request {
             method: parsed.method,
             target: parsed.target,
-            path: part(parsed.path_at, parsed.path_len),
+            path: part(path_in, parsed.path_at, parsed.path_len),
             fields: &parsed.fields,
-            body: part(parsed.body_at, parsed.body_len),
-            class,
+            body: part(self.input, parsed.body_at, parsed.body_len),
+            class: self.class,
         }
     }
 }
 
-/// A batch of complete requests of one connection, in order.
+/// A batch of complete requests of one connection, in order, each with what was looked up for it.
 #[derive(Debug, Clone, Copy)]
-pub struct Requests<'a> {
-    pub(super) input: &'a [u8],
-    pub(super) parsed: &'a [Parsed],
-    pub(super) class: Class,
+pub struct Requests<'a, L> {
+    pub(super) source: Source<'a>,
+    pub(super) parsed: &'a [ParsedRequest],
+    pub(super) lookups: &'a [L],
 }
 
-impl<'a> Requests<'a> {
+impl<'a, L> Requests<'a, L> {
     /// Number of requests, from 1 to [`REQUESTS_PER_BATCH_MAX`].
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a batch is never empty")]
@@ -65,8 +76,9 @@ impl<'a> Requests<'a> {
 
     /// The requests in order.
     #[inline]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Request<'a>> + use<'a> {
-        let Self { input, parsed, class } = *self;
-        parsed.iter().map(move |parsed| Request::new(input, parsed, class))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Request<'a>, &'a L)> + use<'a, L> {
+        let Self { source, parsed, lookups } = self;
+        let source = *source;
+        parsed.iter().zip(*lookups).map(move |(parsed, lookup)| (source.request(parsed), lookup))
     }
 }

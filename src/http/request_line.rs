@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::error::Error;
 use super::method::Method;
-use super::target::{self, Class, Target};
+use super::target::{self, ByteClass, Target};
 use super::token::is_token;
 
 /// How a line ends, a 0 standing for any digit.
@@ -87,9 +87,9 @@ fn method_fault(byte: u8) -> Option<Error> {
 }
 
 fn target_fault(byte: u8) -> Option<Error> {
-    match target::CLASSES[usize::from(byte)] {
-        Class::Bad if byte.is_ascii_control() => Some(Error::RequestLine),
-        Class::Bad => Some(Error::Target),
+    match target::BYTE_CLASSES[usize::from(byte)] {
+        ByteClass::Bad if byte.is_ascii_control() => Some(Error::RequestLine),
+        ByteClass::Bad => Some(Error::Target),
         _ => None,
     }
 }

@@ -1,158 +1,15 @@
-//! Responses: heads rendered ahead of time, and the writer that handlers append with.
+//! Responses: what handlers append them with.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::counters::Counters;
-use super::date;
 use super::fields::Persistence;
-use super::handler::Refusal;
+use super::heads::{ClientHeads, WholeHeads};
 use super::method::Method;
+use super::refusal::Refusal;
 use super::request::Request;
 use super::status::Status;
 use crate::net::{Output, Payload};
-
-/// How often the wall clock is looked at for the Date field.
-const DATE_CHECK: Duration = Duration::from_millis(50);
-
-/// Bodies shorter than this, in bytes, have their heads rendered as a whole ahead of time.
-const SHORT_BODY_BYTES: usize = 64;
-
-/// Bytes that a rendered head is copied with, whatever its length: a constant number takes a few
-/// wide moves, any other a call.
-const HEAD_BYTES: usize = 96;
-
-/// A whole head of a response.
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    bytes: [u8; HEAD_BYTES],
-    len: usize,
-}
-
-impl Head {
-    /// The parts, one behind the other. They fit: all that a head which is rendered ahead of time
-    /// consists of has a fixed length, but for the two digits of a short body's.
-    fn of(parts: &[&[u8]]) -> Self {
-        let mut bytes = [0; HEAD_BYTES];
-        let mut len = 0;
-        for part in parts {
-            bytes[len..len + part.len()].copy_from_slice(part);
-            len += part.len();
-        }
-        Self { bytes, len }
-    }
-
-    #[inline]
-    fn append_to(&self, out: &mut Vec<u8>) {
-        let end = out.len() + self.len;
-        out.extend_from_slice(&self.bytes);
-        out.truncate(end);
-    }
-}
-
-/// What every final response to a browser has behind its Date: it takes no value for another type
-/// than it is said to be of, and runs no script in what it shows (Content Security Policy, W3C).
-const BROWSER_FIELDS: &[u8] =
-    b"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";
-
-/// What responses start with, rendered once a second.
-#[derive(Debug)]
-pub(super) struct Heads {
-    dated: bool,
-    second: u64,
-    next_check: Option<Instant>,
-    to_program: Rendered,
-    to_browser: Rendered,
-}
-
-/// What responses to one kind of client start with.
-#[derive(Debug)]
-pub(super) struct Rendered {
-    /// The fields that every response has: Date, if it is there, and a browser's.
-    fields: Vec<u8>,
-    /// A 200 up to its Content-Length's digits.
-    ok: Vec<u8>,
-    /// Left out for browsers, which don't pipeline.
-    pub(super) whole: Option<WholeHeads>,
-}
-
-/// The commonest heads as a whole.
-#[derive(Debug)]
-pub(super) struct WholeHeads {
-    /// Whole heads of a 200 by the body's length.
-    ok_short: [Head; SHORT_BODY_BYTES],
-    created: Head,
-    no_content: Head,
-    not_found: Head,
-}
-
-impl Heads {
-    pub(super) fn new(dated: bool) -> Self {
-        let second = date::seconds_now();
-        let [to_program, to_browser] = Self::render(dated, second);
-        Self { dated, second, next_check: None, to_program, to_browser }
-    }
-
-    /// Renders the heads anew if another second has begun.
-    #[inline]
-    pub(super) fn refresh(&mut self, now: Instant) {
-        if !self.dated || self.next_check.is_some_and(|check| now < check) {
-            return;
-        }
-        self.next_check = Some(now + DATE_CHECK);
-        let second = date::seconds_now();
-        if second != self.second {
-            self.second = second;
-            [self.to_program, self.to_browser] = Self::render(self.dated, second);
-        }
-    }
-
-    fn render(dated: bool, second: u64) -> [Rendered; 2] {
-        let date = [b"Date: ", date::render(second).as_bytes(), b"\r\n"].concat();
-        let date = if dated { &date[..] } else { &[] };
-        let to_program = Rendered::new(date.to_vec());
-        let whole = Some(WholeHeads::new(&to_program));
-        let to_browser = Rendered::new([date, BROWSER_FIELDS].concat());
-        [Rendered { whole, ..to_program }, to_browser]
-    }
-
-    /// Those for a browser, or for any other client.
-    #[inline]
-    pub(super) fn of(&self, to_browser: bool) -> &Rendered {
-        if to_browser { &self.to_browser } else { &self.to_program }
-    }
-}
-
-impl Rendered {
-    fn new(fields: Vec<u8>) -> Self {
-        let mut rendered = Self { fields, ok: Vec::new(), whole: None };
-        rendered.ok = [&rendered.start(Status::Ok)[..], b"Content-Length: "].concat();
-        rendered
-    }
-
-    fn start(&self, status: Status) -> Vec<u8> {
-        [b"HTTP/1.1 ", status.line().as_bytes(), b"\r\n", &self.fields].concat()
-    }
-}
-
-impl WholeHeads {
-    fn new(rendered: &Rendered) -> Self {
-        let start = |status| rendered.start(status);
-        Self {
-            ok_short: std::array::from_fn(|length| {
-                Head::of(&[&rendered.ok, length.to_string().as_bytes(), b"\r\n\r\n"])
-            }),
-            created: Head::of(&[&start(Status::Created), b"Content-Length: 0\r\n\r\n"]),
-            no_content: Head::of(&[&start(Status::NoContent), b"\r\n"]),
-            not_found: Head::of(&[&start(Status::NotFound), b"Content-Length: 0\r\n\r\n"]),
-        }
-    }
-}
-
-/// Whether no Connection field tells of the persistence.
-#[inline]
-fn says_nothing(persistence: Persistence) -> bool {
-    matches!(persistence, Persistence::Default | Persistence::OldClose)
-}
 
 /// Payloads that a connection may pile up before its requests have to wait until they are sent, in
 /// bytes: each keeps its value's memory from being used for something else. The last one comes on
@@ -164,7 +21,7 @@ pub(super) const OUTPUT_PAYLOAD_BYTES_MAX: usize = 256 << 10;
 pub enum Postponed {
     /// The output is full.
     Full,
-    /// What they need is in use.
+    /// They need memory that others use.
     Busy,
 }
 
@@ -172,16 +29,31 @@ pub enum Postponed {
 #[derive(Debug)]
 pub struct Responses<'a> {
     /// Requests at the end of the batch that are to come again, and why.
-    pub(super) postponed: Option<(usize, Postponed)>,
-    pub(super) output: &'a mut Output,
-    pub(super) heads: &'a Rendered,
+    postponed: Option<(usize, Postponed)>,
+    output: &'a mut Output,
+    heads: &'a ClientHeads,
     /// The whole ones of `heads`, if there are any.
-    pub(super) whole: Option<&'a WholeHeads>,
-    pub(super) counters: &'a Counters,
-    pub(super) now: Instant,
+    whole: Option<&'a WholeHeads>,
+    counters: &'a Counters,
+    now: Instant,
 }
 
-impl Responses<'_> {
+impl<'a> Responses<'a> {
+    #[inline]
+    pub(super) fn new(
+        output: &'a mut Output,
+        heads: &'a ClientHeads,
+        counters: &'a Counters,
+        now: Instant,
+    ) -> Self {
+        Self { postponed: None, output, heads, whole: heads.whole.as_ref(), counters, now }
+    }
+
+    #[inline]
+    pub(super) fn postponed(&self) -> Option<(usize, Postponed)> {
+        self.postponed
+    }
+
     /// When the loop woke up.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -206,14 +78,14 @@ impl Responses<'_> {
     pub fn ok_head(&mut self, persistence: Persistence, length: usize) {
         let Some(whole) = self.whole else { return self.ok_head_in_full(persistence, length) };
         match whole.ok_short.get(length) {
-            Some(head) if says_nothing(persistence) => head.append_to(self.output.bytes()),
+            Some(head) if persistence.field().is_none() => head.append_to(self.output.bytes()),
             _ => self.ok_head_in_full(persistence, length),
         }
     }
 
     #[inline(never)]
     fn ok_head_in_full(&mut self, persistence: Persistence, length: usize) {
-        if says_nothing(persistence) {
+        if persistence.field().is_none() {
             self.output.bytes().extend_from_slice(&self.heads.ok);
         } else {
             self.start(Status::Ok, persistence);
@@ -274,7 +146,7 @@ impl Responses<'_> {
     #[inline]
     pub fn empty(&mut self, method: Method, persistence: Persistence, status: Status) {
         self.count(method, status);
-        let Some(whole) = self.whole.filter(|_| says_nothing(persistence)) else {
+        let Some(whole) = self.whole.filter(|_| persistence.field().is_none()) else {
             return self.empty_in_full(persistence, status);
         };
         let head = match status {
@@ -332,11 +204,7 @@ impl Responses<'_> {
         out.extend_from_slice(status.line().as_bytes());
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&self.heads.fields);
-        match persistence {
-            Persistence::Default | Persistence::OldClose => {}
-            Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-            Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
-        }
+        out.extend_from_slice(persistence.field().unwrap_or_default());
     }
 
     fn field(&mut self, (name, value): (&str, &str)) {

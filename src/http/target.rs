@@ -13,6 +13,8 @@ pub enum Target {
         /// Whether the path has percent-encoded bytes.
         escaped: bool,
     },
+    /// A path in which a `%` is not followed by two hexadecimal digits.
+    Undecodable,
     /// `*`: the server as a whole.
     Server,
     /// The authority of a CONNECT.
@@ -21,7 +23,7 @@ pub enum Target {
 
 /// How the scan of a target goes on at a byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
+pub(super) enum ByteClass {
     Plain,
     Percent,
     Query,
@@ -31,17 +33,17 @@ pub(super) enum Class {
 
 /// Visible ASCII is accepted, more than RFC 3986 allows but as real clients send it; a fragment
 /// is never sent, and bytes beyond ASCII must be percent-encoded.
-pub(super) static CLASSES: [Class; 256] = {
-    let mut classes = [Class::Bad; 256];
+pub(super) static BYTE_CLASSES: [ByteClass; 256] = {
+    let mut classes = [ByteClass::Bad; 256];
     let mut byte = 0x21;
     while byte < 0x7f {
-        classes[byte] = Class::Plain;
+        classes[byte] = ByteClass::Plain;
         byte += 1;
     }
-    classes[b'%' as usize] = Class::Percent;
-    classes[b'?' as usize] = Class::Query;
-    classes[b' ' as usize] = Class::Space;
-    classes[b'#' as usize] = Class::Bad;
+    classes[b'%' as usize] = ByteClass::Percent;
+    classes[b'?' as usize] = ByteClass::Query;
+    classes[b' ' as usize] = ByteClass::Space;
+    classes[b'#' as usize] = ByteClass::Bad;
     classes
 };
 
@@ -61,20 +63,20 @@ pub(super) fn scan(input: &[u8], start: usize) -> Option<(Range<usize>, bool, us
 fn scan_on(input: &[u8], start: usize, mut at: usize) -> Option<(Range<usize>, bool, usize)> {
     let mut escaped = false;
     loop {
-        match CLASSES[*input.get(at)? as usize] {
-            Class::Plain => {}
-            Class::Percent => escaped = true,
-            Class::Space => return Some((start..at, escaped, at)),
-            Class::Query => break,
-            Class::Bad => return None,
+        match BYTE_CLASSES[*input.get(at)? as usize] {
+            ByteClass::Plain => {}
+            ByteClass::Percent => escaped = true,
+            ByteClass::Space => return Some((start..at, escaped, at)),
+            ByteClass::Query => break,
+            ByteClass::Bad => return None,
         }
         at += 1;
     }
     let path = start..at;
     loop {
-        match CLASSES[*input.get(at)? as usize] {
-            Class::Space => return Some((path, escaped, at)),
-            Class::Bad => return None,
+        match BYTE_CLASSES[*input.get(at)? as usize] {
+            ByteClass::Space => return Some((path, escaped, at)),
+            ByteClass::Bad => return None,
             _ => at += 1,
         }
     }
@@ -175,7 +177,7 @@ pub(super) fn is_authority(bytes: &[u8]) -> bool {
 /// Appends the decoded bytes of a percent-encoded path to `onto`. False, with part of them
 /// appended, if a `%` is not followed by two hexadecimal digits.
 #[must_use]
-pub fn percent_decode(path: &[u8], onto: &mut Vec<u8>) -> bool {
+pub(super) fn percent_decode(path: &[u8], onto: &mut Vec<u8>) -> bool {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let mut rest = path;
     while let Some((&byte, after)) = rest.split_first() {
@@ -212,7 +214,7 @@ mod tests {
     #[test]
     fn eight_bytes_at_a_time_are_told_apart_as_one_by_one() {
         for byte in 0..=u8::MAX {
-            let common = byte >= b'-' && CLASSES[usize::from(byte)] == Class::Plain;
+            let common = byte >= b'-' && BYTE_CLASSES[usize::from(byte)] == ByteClass::Plain;
             for at in 0..8 {
                 let mut bytes = [b'a'; 8];
                 bytes[at] = byte;

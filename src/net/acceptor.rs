@@ -1,6 +1,5 @@
 //! The loop that accepts connections and deals them to the event loops.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -11,35 +10,35 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 
+use super::class::Class;
 use super::counters::Counter;
 use super::event_loop::TICK;
 use super::listener::{BACKLOG_CONNECTIONS_MAX, Listener};
-use super::mailbox::{Mailbox, Orders};
-use super::output::Output;
+use super::mailbox::{Mailbox, ShutdownFlags};
 use super::server::Stopper;
-use super::service::Class;
 use super::signals::Signals;
-use super::socket::{Socket, Transfer};
+use super::sink::{Sink, Transfer};
+use super::socket::Socket;
 use crate::explain::explain;
 use crate::logging::Sparing;
 
 /// Connections over the limit that the loops tell so at a time, with time for the peer to read it;
-/// more are turned away by the acceptor, which takes none.
+/// more are rejected by the acceptor, which takes none.
 const REFUSALS_MAX: usize = 128;
 
-/// Connections taken from a listener per turn. Then the loops hear of theirs, and the acceptor of
+/// Connections taken from a listener per iteration. Then the loops hear of theirs, and the acceptor of
 /// other listeners and of the end.
-const ACCEPTED_PER_TURN_MAX: usize = 256;
+const ACCEPTED_PER_ITERATION_MAX: usize = 256;
 
-/// Turns that take all that may wait at a listener.
-const TURNS_PER_BACKLOG: usize = BACKLOG_CONNECTIONS_MAX as usize / ACCEPTED_PER_TURN_MAX;
+/// Iterations that take all that may wait at a listener.
+const ITERATIONS_PER_BACKLOG: usize = BACKLOG_CONNECTIONS_MAX as usize / ACCEPTED_PER_ITERATION_MAX;
 
-/// Bytes that are taken from a connection before it is turned away.
+/// Bytes that are taken from a connection before it is rejected.
 const DROPPED_BYTES_MAX: usize = 64 << 10;
 
-/// Connections of a listener that may fail in a turn, each for reasons of its own, before that is taken
+/// Connections of a listener that may fail in an iteration, each for reasons of its own, before that is taken
 /// for a fault that lasts.
-const FAILED_PER_TURN_MAX: usize = 16;
+const FAILED_PER_ITERATION_MAX: usize = 16;
 
 /// Pause before accepting is tried again after a fault that may last.
 const RETRY: Duration = Duration::from_millis(50);
@@ -52,25 +51,17 @@ pub(super) struct Acceptor<'a> {
     pub(super) poll: Poll,
     pub(super) listeners: Vec<Listener>,
     pub(super) mailboxes: &'a [Mailbox],
-    pub(super) orders: &'a Orders,
+    pub(super) flags: &'a ShutdownFlags,
     pub(super) connections_max: usize,
     pub(super) stopper: &'a Stopper,
     pub(super) signals: Option<Signals>,
     /// Where the search for the emptiest loop starts: behind the one that was dealt to last.
-    pub(super) turn: usize,
+    pub(super) next_loop: usize,
     /// A descriptor held back, so that connections can be told when there are no more.
     pub(super) reserve: Option<OwnedFd>,
-    pub(super) refusal: Refusal,
+    /// What a connection is sent that is rejected here.
+    pub(super) rejection: fn() -> Vec<u8>,
     pub(super) turned_away: &'a Counter,
-}
-
-/// Says what a connection is told that is turned away.
-pub(super) struct Refusal(pub(super) Box<dyn FnMut(&mut Output) + Send>);
-
-impl fmt::Debug for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refusal").finish_non_exhaustive()
-    }
 }
 
 impl Acceptor<'_> {
@@ -132,15 +123,17 @@ impl Acceptor<'_> {
         }
         for i in 0..self.listeners.len() {
             let mut failed = 0;
-            for _ in 0..ACCEPTED_PER_TURN_MAX {
+            for _ in 0..ACCEPTED_PER_ITERATION_MAX {
                 if !self.listeners[i].pending {
                     break;
                 }
                 match self.listeners[i].take() {
                     Ok(socket) => self.deal(socket, self.listeners[i].class, &mut dealt),
                     Err(Errno::AGAIN) => self.listeners[i].pending = false,
-                    Err(Errno::MFILE | Errno::NFILE) if self.turn_next_away(i) => {}
-                    Err(error) if is_of_the_connection(error) && failed < FAILED_PER_TURN_MAX => {
+                    Err(Errno::MFILE | Errno::NFILE) if self.reject_next(i) => {}
+                    Err(error)
+                        if is_of_the_connection(error) && failed < FAILED_PER_ITERATION_MAX =>
+                    {
                         failed += 1;
                     }
                     Err(error) => {
@@ -160,14 +153,14 @@ impl Acceptor<'_> {
         more.then_some(if stuck { RETRY } else { Duration::ZERO })
     }
 
-    /// Turns away the next connection of a listener, with the descriptor that is held back for
+    /// Rejects the next connection of a listener, with the descriptor that is held back for
     /// that. Whether it could be done.
-    fn turn_next_away(&mut self, listener: usize) -> bool {
+    fn reject_next(&mut self, listener: usize) -> bool {
         if self.reserve.take().is_none() {
             return false;
         }
         match self.listeners[listener].take() {
-            Ok(socket) => self.turn_away(&socket),
+            Ok(socket) => self.reject(&socket),
             // Nobody waits: without a descriptor the kernel does not look.
             Err(Errno::AGAIN) => self.listeners[listener].pending = false,
             Err(_) => return false,
@@ -179,14 +172,12 @@ impl Acceptor<'_> {
     /// Tells a peer to come back later, for the caller to close the connection at once.
     ///
     /// What the peer sends after that resets the connection, and some systems then drop what was
-    /// not read yet, the refusal with it (RFC 9112 §9.6). Waiting for the peer instead would take
+    /// not read yet, the response with it (RFC 9112 §9.6). Waiting for the peer instead would take
     /// a descriptor, of which there are none, so what has come by now is taken, and that is all.
-    fn turn_away(&mut self, socket: &Socket) {
+    fn reject(&mut self, socket: &Socket) {
         self.turned_away.add(1);
-        let mut output = Output::default();
-        (self.refusal.0)(&mut output);
         // A new socket has room for a line; if not, the peer finds the end without it.
-        let _ = output.send(socket, usize::MAX);
+        let _ = socket.send(&(self.rejection)());
         socket.finish();
         let mut dropped = [0; 4 << 10];
         for _ in 0..DROPPED_BYTES_MAX / dropped.len() {
@@ -201,14 +192,15 @@ impl Acceptor<'_> {
         let open = |i: usize| self.mailboxes[i].open();
         let total: usize = (0..loops).map(open).sum();
         if total >= self.connections_max + REFUSALS_MAX {
-            return self.turn_away(&socket);
+            return self.reject(&socket);
         }
-        let class = if total >= self.connections_max { Class::Refused } else { class };
-        let running =
-            (0..loops).map(|i| (self.turn + i) % loops).filter(|&i| !self.mailboxes[i].is_closed());
+        let class = if total >= self.connections_max { Class::OverLimit } else { class };
+        let running = (0..loops)
+            .map(|i| (self.next_loop + i) % loops)
+            .filter(|&i| !self.mailboxes[i].is_closed());
         let emptiest = running.min_by_key(|&i| open(i));
         let Some(emptiest) = emptiest else { return };
-        self.turn = (emptiest + 1) % loops;
+        self.next_loop = (emptiest + 1) % loops;
         self.mailboxes[emptiest].deal(socket, class);
         dealt[emptiest] = true;
     }
@@ -219,13 +211,13 @@ impl Acceptor<'_> {
         for listener in &mut self.listeners {
             listener.pending = true;
         }
-        for _ in 0..TURNS_PER_BACKLOG {
+        for _ in 0..ITERATIONS_PER_BACKLOG {
             if self.accept() != Some(Duration::ZERO) {
                 break;
             }
         }
         self.listeners.clear();
-        self.orders.drain.store(true, Ordering::Relaxed);
+        self.flags.drain.store(true, Ordering::Relaxed);
         self.mailboxes.iter().for_each(Mailbox::wake);
         let deadline = Instant::now() + timeout;
         let open = || self.mailboxes.iter().any(|mailbox| mailbox.open() > 0);

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::service::Reach;
+use super::class::Reach;
 
 /// A TCP address or the path of a Unix-domain socket.
 #[derive(Debug, Clone, PartialEq, Eq)]

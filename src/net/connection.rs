@@ -4,16 +4,15 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::counters::Counters;
-use super::lane::Lane;
 use super::output::{Output, Room};
 use super::pace::{MinRate, Pace};
-use super::service::{Dismissal, Flow, Progress, Service, Wait, Wake};
-use super::socket::{Socket, Transfer};
+use super::receive_slot::{Input, RECEIVED_BYTES_MAX, ReceiveSlot};
+use super::service::{Flow, Iteration, Progress, Rejection, Service, Wait};
+use super::sink::Transfer;
+use super::socket::Socket;
+use super::stage::{Parsed, Prefetched, Received};
 
-/// Bytes taken from a connection per turn of the loop: its share before the others have theirs.
-pub(super) const RECEIVED_BYTES_PER_TURN_MAX: usize = 64 << 10;
-
-/// The same when the loop is under memory pressure.
+/// Bytes taken from a connection per iteration when the loop is under memory pressure.
 const RECEIVED_BYTES_UNDER_PRESSURE_MAX: usize = 4 << 10;
 
 /// The longest start of a head that a connection may hold when the loop is under memory pressure.
@@ -36,7 +35,7 @@ pub(super) struct Limits {
     pub(super) body: Duration,
     pub(super) linger: Duration,
     pub(super) rate: MinRate,
-    pub(super) turn: Duration,
+    pub(super) memory: Duration,
     /// How long a peer may leave a large value or a body waiting while others wait for their turn.
     pub(super) stall: Duration,
 }
@@ -48,7 +47,7 @@ impl Limits {
             Wait::Head => self.head,
             Wait::Body => self.body,
             Wait::Linger => self.linger,
-            Wait::Turn => self.turn,
+            Wait::Memory => self.memory,
         }
     }
 }
@@ -56,8 +55,6 @@ impl Limits {
 /// What a step needs of its event loop.
 pub(super) struct Context<'a, S: Service> {
     pub(super) service: &'a mut S,
-    /// The connection's while it is at hand.
-    pub(super) lane: &'a mut Lane<S::Batch>,
     /// Shared by all connections of the loop: nothing stays in it between two steps.
     pub(super) output: &'a mut Output,
     pub(super) counters: &'a Counters,
@@ -144,12 +141,12 @@ impl<T> Connection<T> {
     }
 
     /// Whether the connection's wait has lasted too long or is too slow, so much time after this was
-    /// asked before. Who has done its part and waits for a turn is not late, and spends no time.
+    /// asked before. Who has done its part and waits for the server is not late, and spends no time.
     pub(super) fn is_overdue(&mut self, now: Instant, elapsed: Duration) -> bool {
         let is_ready = match self.wait {
             Wait::Send => self.writable,
             Wait::Body => self.readable,
-            Wait::Idle | Wait::Head | Wait::Turn | Wait::Linger => false,
+            Wait::Idle | Wait::Head | Wait::Memory | Wait::Linger => false,
         };
         if self.queued && is_ready {
             return false;
@@ -199,84 +196,97 @@ impl<T> Connection<T> {
         (std::mem::replace(&mut self.held_bytes, now), now)
     }
 
-    /// Receives, if receiving is what the connection's next step is about, and has the service look
-    /// at what came. Returns how many messages that are.
-    pub(super) fn read<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> usize {
+    /// Receives, if receiving is what the connection's next step is about, and has the service parse
+    /// what came.
+    pub(super) fn receive<'a, S: Service<Session = T>>(
+        &mut self,
+        slot: &'a mut ReceiveSlot<S::Batch>,
+        cx: &mut Context<'_, S>,
+    ) -> Input<'a, S::Batch, Parsed<'a, S::Batch>> {
         let busy = self.output.is_some() || self.stalled || self.wait == Wait::Linger;
         if busy || !self.readable {
-            return 0;
+            return Input::Untried(slot);
         }
-        let lane = &mut *cx.lane;
-        lane.held = self.input.len();
-        lane.bytes[..lane.held].copy_from_slice(&self.input);
-        let share = if cx.pressed {
-            RECEIVED_BYTES_UNDER_PRESSURE_MAX
-        } else {
-            RECEIVED_BYTES_PER_TURN_MAX
+        let ReceiveSlot { bytes, batch } = slot;
+        let kept = self.input.len();
+        bytes[..kept].copy_from_slice(&self.input);
+        let share = if cx.pressed { RECEIVED_BYTES_UNDER_PRESSURE_MAX } else { RECEIVED_BYTES_MAX };
+        let n = match self.socket.receive(&mut bytes[kept..][..share], &mut self.cut) {
+            Ok(Transfer::Done(n @ 1..)) => n,
+            nothing => return Input::Nothing(nothing),
         };
-        let received = self.socket.receive(&mut lane.bytes[lane.held..][..share], &mut self.cut);
-        let mut prepared = 0;
-        if let Ok(Transfer::Done(n @ 1..)) = received {
-            // A short read proves that the socket was drained, and saves the read that would say
-            // so, unless something else may have ended it.
-            self.readable = n == share || self.cut;
-            cx.counters.received_bytes.add(n as u64);
-            let wake = self.wake(cx);
-            let Lane { bytes, held, batch, .. } = &mut *cx.lane;
-            prepared = cx.service.prepare(&mut self.session, batch, &bytes[..*held + n], &wake);
-        }
-        cx.lane.received = Some(received);
-        prepared
+        // A short read proves that the socket was drained, and saves the read that would say
+        // so, unless something else may have ended it.
+        self.readable = n == share || self.cut;
+        cx.counters.received_bytes.add(n as u64);
+        let iteration = self.iteration(cx);
+        let received = Received::new(&bytes[..kept + n], batch);
+        let stage = cx.service.parse(&mut self.session, received, &iteration);
+        Input::Bytes { kept, stage }
     }
 
     /// Does what the connection's state allows, at most one batch.
-    pub(super) fn step<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
-        match self.try_step(cx) {
-            Ok(_) if cx.pressed && self.holds_long_head() => self.dismiss(Dismissal::LongHead, cx),
+    pub(super) fn step<S: Service<Session = T>>(
+        &mut self,
+        input: Input<'_, S::Batch, Prefetched<'_, S::Batch>>,
+        cx: &mut Context<'_, S>,
+    ) -> Next {
+        match self.try_step(input, cx) {
+            Ok(_) if cx.pressed && self.holds_long_head() => self.reject(Rejection::LongHead, cx),
             Ok(next) => next,
             // A reset or a broken pipe: the peer is gone and there is nobody to tell.
             Err(_) => Next::Close,
         }
     }
 
-    fn try_step<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Next> {
-        if self.output.is_some() {
-            return self.flush(cx.send_share.min(*cx.send_budget), cx);
-        }
-        if self.wait == Wait::Linger {
-            return self.linger(cx);
-        }
-        if self.stalled {
-            let input = std::mem::take(&mut self.input);
-            let wake = self.wake(cx);
-            let batch = &mut cx.lane.batch;
-            let progress = cx.service.receive(&mut self.session, batch, &input, cx.output, &wake);
-            self.input = input;
-            self.input.drain(..progress.consumed);
-            if !matches!(progress.flow, Flow::Full | Flow::Busy) {
-                self.input.shrink_to_fit();
+    fn try_step<S: Service<Session = T>>(
+        &mut self,
+        input: Input<'_, S::Batch, Prefetched<'_, S::Batch>>,
+        cx: &mut Context<'_, S>,
+    ) -> io::Result<Next> {
+        match input {
+            Input::Bytes { kept, stage } => {
+                let iteration = self.iteration(cx);
+                let bytes = stage.input();
+                let progress = cx.service.answer(&mut self.session, stage, cx.output, &iteration);
+                self.keep(bytes, kept, progress.consumed);
+                self.respond(progress, cx)
             }
-            return self.respond(progress, cx);
-        }
-        let n = match cx.lane.received.take().transpose()? {
-            None => return Ok(self.rest(cx)),
-            Some(Transfer::NotReady) => {
+            Input::Nothing(Err(error)) => Err(error),
+            Input::Nothing(Ok(Transfer::NotReady)) => {
                 (self.readable, self.cut) = (false, false);
-                return Ok(self.rest(cx));
+                Ok(self.rest(cx))
             }
-            Some(Transfer::Starved) => {
+            Input::Nothing(Ok(Transfer::Starved)) => {
                 (self.readable, self.starved) = (false, true);
-                return Ok(Next::Wait);
+                Ok(Next::Wait)
             }
             // Complete messages have been answered; the start of one can't be completed.
-            Some(Transfer::Done(0)) => return Ok(Next::Close),
-            Some(Transfer::Done(n)) => n,
-        };
-        let wake = self.wake(cx);
-        let Lane { bytes, held, batch, .. } = &mut *cx.lane;
-        let input = &bytes[..*held + n];
-        let progress = cx.service.receive(&mut self.session, batch, input, cx.output, &wake);
-        self.keep(input, *held, progress.consumed);
+            Input::Nothing(Ok(Transfer::Done(_))) => Ok(Next::Close),
+            Input::Untried(_) if self.output.is_some() => {
+                self.flush(cx.send_share.min(*cx.send_budget), cx)
+            }
+            Input::Untried(slot) if self.wait == Wait::Linger => self.linger(&mut slot.bytes),
+            Input::Untried(slot) if self.stalled => self.answer_kept(&mut slot.batch, cx),
+            Input::Untried(_) => Ok(self.rest(cx)),
+        }
+    }
+
+    /// Answers what was received before, for which there was no room in the output or in memory.
+    fn answer_kept<S: Service<Session = T>>(
+        &mut self,
+        batch: &mut S::Batch,
+        cx: &mut Context<'_, S>,
+    ) -> io::Result<Next> {
+        let iteration = self.iteration(cx);
+        let received = Received::new(&self.input, batch);
+        let parsed = cx.service.parse(&mut self.session, received, &iteration);
+        let stage = cx.service.prefetch(parsed);
+        let progress = cx.service.answer(&mut self.session, stage, cx.output, &iteration);
+        self.input.drain(..progress.consumed);
+        if !matches!(progress.flow, Flow::Full | Flow::Busy) {
+            self.input.shrink_to_fit();
+        }
         self.respond(progress, cx)
     }
 
@@ -284,8 +294,8 @@ impl<T> Connection<T> {
         self.wait == Wait::Head && !self.stalled && self.input.len() > HEAD_BYTES_UNDER_PRESSURE_MAX
     }
 
-    fn wake<S: Service>(&self, cx: &Context<'_, S>) -> Wake {
-        Wake { now: cx.now, last: cx.draining && !self.readable, pressed: cx.pressed }
+    fn iteration<S: Service>(&self, cx: &Context<'_, S>) -> Iteration {
+        Iteration { now: cx.now, last: cx.draining && !self.readable, pressed: cx.pressed }
     }
 
     /// Keeps what was not consumed of `bytes`, of which the first `held` are in `input` already.
@@ -395,11 +405,11 @@ impl<T> Connection<T> {
     /// Reads and drops until the peer closes: closing a socket that has unread bytes would
     /// reset the connection and could take the last response with it (RFC 9112 §9.6). The time for
     /// it does not start again with what the peer sends.
-    fn linger<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Next> {
+    fn linger(&mut self, buffer: &mut [u8]) -> io::Result<Next> {
         if !self.readable {
             return Ok(Next::Wait);
         }
-        match self.socket.receive(&mut cx.lane.bytes, &mut self.cut)? {
+        match self.socket.receive(buffer, &mut self.cut)? {
             Transfer::NotReady => {
                 self.readable = false;
                 Ok(Next::Wait)
@@ -430,7 +440,7 @@ impl<T> Connection<T> {
         } else if self.closing {
             Wait::Linger
         } else if self.busy {
-            Wait::Turn
+            Wait::Memory
         } else {
             cx.service.waits_for(&self.session, !self.input.is_empty())
         };
@@ -482,10 +492,10 @@ impl<T> Connection<T> {
     pub(super) fn end_wait<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         cx.counters.timeouts.add(1);
         match self.wait {
-            Wait::Head => self.dismiss(Dismissal::HeadTimeout, cx),
-            Wait::Body => self.dismiss(Dismissal::BodyTimeout, cx),
+            Wait::Head => self.reject(Rejection::HeadTimeout, cx),
+            Wait::Body => self.reject(Rejection::BodyTimeout, cx),
             Wait::Send => self.give_up_reader(),
-            Wait::Turn => self.dismiss(Dismissal::TurnTimeout, cx),
+            Wait::Memory => self.reject(Rejection::MemoryTimeout, cx),
             Wait::Idle | Wait::Linger => Next::Close,
         }
     }
@@ -501,7 +511,7 @@ impl<T> Connection<T> {
     pub(super) fn shed<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         cx.counters.shed.add(1);
         match self.wait {
-            Wait::Head | Wait::Body | Wait::Turn => self.dismiss(Dismissal::Pressure, cx),
+            Wait::Head | Wait::Body | Wait::Memory => self.reject(Rejection::MemoryLimit, cx),
             Wait::Send => self.give_up_reader(),
             Wait::Idle | Wait::Linger => Next::Close,
         }
@@ -520,12 +530,12 @@ impl<T> Connection<T> {
     }
 
     /// Sends the service's last words and closes.
-    pub(super) fn dismiss<S: Service<Session = T>>(
+    pub(super) fn reject<S: Service<Session = T>>(
         &mut self,
-        why: Dismissal,
+        why: Rejection,
         cx: &mut Context<'_, S>,
     ) -> Next {
-        cx.service.dismiss(&mut self.session, why, cx.output);
+        cx.service.reject(&mut self.session, why, cx.output);
         let progress = Progress { consumed: 0, answered: 0, flow: Flow::Close };
         self.respond(progress, cx).unwrap_or(Next::Close)
     }

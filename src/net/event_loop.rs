@@ -11,12 +11,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use super::class::Class;
 use super::connection::{Connection, Context, Limits, Next};
 use super::counters::Counters;
-use super::lane::{LANES_MAX, Lane, MESSAGES_AT_HAND_MAX};
-use super::mailbox::{Mailbox, Orders, WAKER};
+use super::mailbox::{Mailbox, ShutdownFlags, WAKER};
 use super::output::Output;
-use super::service::{Class, Dismissal, Service, Wake};
+use super::receive_slot::{GROUP_CONNECTIONS_MAX, GROUP_MESSAGES_MAX, Input, ReceiveSlot};
+use super::service::{Rejection, Service};
 use super::socket::Socket;
 use crate::explain::explain;
 use crate::logging::Sparing;
@@ -84,7 +85,7 @@ struct Slot<T> {
 pub(super) struct EventLoop<'a, S: Service> {
     poll: Poll,
     mailbox: &'a Mailbox,
-    orders: &'a Orders,
+    flags: &'a ShutdownFlags,
     counters: &'a Counters,
     settings: LoopSettings,
     service: S,
@@ -97,7 +98,6 @@ pub(super) struct EventLoop<'a, S: Service> {
     /// Those that are to be tried again a little later, in the order in which they began to wait.
     waiting: VecDeque<Token>,
     next_retry: Instant,
-    lanes: [Lane<S::Batch>; LANES_MAX],
     output: Output,
     now: Instant,
     next_check: Instant,
@@ -122,7 +122,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
     pub(super) fn new(
         poll: Poll,
         mailbox: &'a Mailbox,
-        orders: &'a Orders,
+        flags: &'a ShutdownFlags,
         counters: &'a Counters,
         settings: LoopSettings,
         service: S,
@@ -131,7 +131,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
         Self {
             poll,
             mailbox,
-            orders,
+            flags,
             counters,
             settings,
             service,
@@ -142,7 +142,6 @@ impl<'a, S: Service> EventLoop<'a, S> {
             waiting: VecDeque::new(),
             next_retry: now,
             holders: Vec::new(),
-            lanes: std::array::from_fn(|_| Lane::new(settings.input_bytes_max)),
             output: Output::default(),
             now,
             next_check: now + TICK,
@@ -163,6 +162,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
     /// Only when the operating system refuses to wait for events.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_WAKE_MAX);
+        let mut slots = std::array::from_fn(|_| ReceiveSlot::new(self.settings.input_bytes_max));
         let mut ready = Vec::new();
         let mut more = false;
         loop {
@@ -180,7 +180,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             for event in &events {
                 self.note(event);
             }
-            if self.orders.abort.load(Ordering::Relaxed) {
+            if self.flags.abort.load(Ordering::Relaxed) {
                 return Ok(());
             }
             std::mem::swap(&mut ready, &mut self.queue);
@@ -188,7 +188,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             self.allot(ready.len());
             let mut rest = &ready[..];
             while !rest.is_empty() {
-                rest = self.drive(rest);
+                rest = self.serve_group(rest, &mut slots);
                 let has_sent = self.send_budget < SENT_BYTES_PER_TURN_MAX;
                 if has_sent && self.now.elapsed() > CHORE_MAX {
                     self.send_budget = 0;
@@ -198,9 +198,9 @@ impl<'a, S: Service> EventLoop<'a, S> {
             if had_backlog {
                 self.send_budget = SENT_BYTES_PER_TURN_MAX;
             }
-            self.send_backlog();
-            self.retry();
-            more = self.service.turn(&Wake { now: self.now, last: false, pressed: false });
+            self.send_backlog(&mut slots[0]);
+            self.retry(&mut slots[0]);
+            more = self.service.maintain(self.now);
             more |= self.check_overdue();
             if self.draining && self.connections.is_empty() && self.mailbox.is_empty() {
                 return Ok(());
@@ -234,7 +234,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 }
             }
         }
-        if self.orders.drain.load(Ordering::Relaxed) && !self.draining {
+        if self.flags.drain.load(Ordering::Relaxed) && !self.draining {
             self.drain();
         }
     }
@@ -248,19 +248,22 @@ impl<'a, S: Service> EventLoop<'a, S> {
             token,
             Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
         )?;
-        let counter =
-            if class == Class::Refused { &self.counters.refused } else { &self.counters.accepted };
+        let counter = if class == Class::OverLimit {
+            &self.counters.refused
+        } else {
+            &self.counters.accepted
+        };
         counter.add(1);
         let session = self.service.open(class);
         let connection = Connection::new(socket, session, self.now + self.settings.limits.idle);
         entry.insert(Slot { connection, generation: self.generation });
-        if class == Class::Refused {
-            self.with(key_of(token), 0, |connection, cx| {
-                connection.dismiss(Dismissal::Refused, cx)
+        if class == Class::OverLimit {
+            self.step(key_of(token), |connection, cx| {
+                connection.reject(Rejection::ConnectionLimit, cx)
             });
         } else {
             // The request may have come before the registration.
-            self.after(key_of(token), Next::Again);
+            self.schedule(key_of(token), Next::Again);
         }
         Ok(())
     }
@@ -285,7 +288,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
 
     /// Has connections go on sending, those first that have waited longest, until the turn's bytes
     /// or its time are used up.
-    fn send_backlog(&mut self) {
+    fn send_backlog(&mut self, slot: &mut ReceiveSlot<S::Batch>) {
         if self.backlog.is_empty() {
             return;
         }
@@ -297,13 +300,13 @@ impl<'a, S: Service> EventLoop<'a, S> {
             let Some(token) = self.backlog.pop_front() else { return };
             if let Some(key) = self.live(token) {
                 self.connections[key].connection.queued = false;
-                self.with(key, 0, Connection::step);
+                self.step(key, |connection, cx| connection.step(Input::Untried(slot), cx));
             }
         }
     }
 
     /// Tries those again whose turn had not come.
-    fn retry(&mut self) {
+    fn retry(&mut self, slot: &mut ReceiveSlot<S::Batch>) {
         if self.waiting.is_empty() || self.now < self.next_retry {
             return;
         }
@@ -312,7 +315,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             let Some(token) = self.waiting.pop_front() else { return };
             if let Some(key) = self.live(token) {
                 self.connections[key].connection.queued = false;
-                self.with(key, 0, Connection::step);
+                self.step(key, |connection, cx| connection.step(Input::Untried(slot), cx));
             }
         }
         self.shed();
@@ -333,7 +336,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 connection.held_bytes > 0 && connection.waits_since(limits) == since
             };
             if let Some(key) = self.live(token).filter(waits) {
-                self.with(key, 0, Connection::shed);
+                self.step(key, Connection::shed);
             }
         }
     }
@@ -348,37 +351,47 @@ impl<'a, S: Service> EventLoop<'a, S> {
         self.holders.sort_unstable_by_key(|&(since, _)| std::cmp::Reverse(since));
     }
 
-    /// Gives the first few connections their turn, one per lane. Returns the others.
-    fn drive<'t>(&mut self, tokens: &'t [Token]) -> &'t [Token] {
-        let mut prepared = 0;
-        let mut count = 0;
-        for (lane, &token) in tokens.iter().enumerate().take(LANES_MAX) {
-            if let Some(key) = self.live(token)
-                && let Some((connection, mut cx)) = self.at_hand(key, lane)
-            {
-                prepared += connection.read(&mut cx);
-            }
+    /// Serves the first few connections together: the input of all of them is parsed, then all is
+    /// prefetched, then each is answered. Returns the others.
+    fn serve_group<'t>(
+        &mut self,
+        ready: &'t [Token],
+        slots: &mut [ReceiveSlot<S::Batch>; GROUP_CONNECTIONS_MAX],
+    ) -> &'t [Token] {
+        let mut parsed = [const { None }; GROUP_CONNECTIONS_MAX];
+        let (mut count, mut messages) = (0, 0);
+        for ((place, slot), &token) in parsed.iter_mut().zip(slots).zip(ready) {
             count += 1;
-            if prepared >= MESSAGES_AT_HAND_MAX {
+            if let Some(key) = self.live(token)
+                && let Some((connection, mut cx)) = self.connection(key)
+            {
+                let input = connection.receive(slot, &mut cx);
+                if let Input::Bytes { stage, .. } = &input {
+                    messages += stage.messages();
+                }
+                *place = Some(input);
+            }
+            if messages >= GROUP_MESSAGES_MAX {
                 break;
             }
         }
-        let (tokens, rest) = tokens.split_at(count);
-        for lane in &mut self.lanes[..count] {
-            self.service.prefetch(&mut lane.batch);
+        let mut prefetched = [const { None }; GROUP_CONNECTIONS_MAX];
+        for (place, input) in prefetched.iter_mut().zip(&mut parsed[..count]) {
+            *place = input.take().map(|input| input.map(|stage| self.service.prefetch(stage)));
         }
-        for (lane, &token) in tokens.iter().enumerate() {
-            let Some(key) = self.live(token) else { continue };
+        let (group, others) = ready.split_at(count);
+        for (input, &token) in prefetched.into_iter().zip(group) {
+            let (Some(input), Some(key)) = (input, self.live(token)) else { continue };
             let connection = &mut self.connections[key].connection;
             if connection.is_sending() {
                 self.backlog.push_back(token);
                 continue;
             }
             connection.queued = false;
-            self.with(key, lane, Connection::step);
+            self.step(key, |connection, cx| connection.step(input, cx));
         }
         self.shed();
-        rest
+        others
     }
 
     /// The connection that a token stands for, unless it was closed.
@@ -387,16 +400,11 @@ impl<'a, S: Service> EventLoop<'a, S> {
         (slot.generation == generation_of(token)).then_some(key_of(token))
     }
 
-    /// A connection, and what its steps need, with that lane for its own.
-    fn at_hand(
-        &mut self,
-        key: usize,
-        lane: usize,
-    ) -> Option<(&mut Connection<S::Session>, Context<'_, S>)> {
+    /// A connection, and what its steps need.
+    fn connection(&mut self, key: usize) -> Option<(&mut Connection<S::Session>, Context<'_, S>)> {
         let connection = &mut self.connections.get_mut(key)?.connection;
         let cx = Context {
             service: &mut self.service,
-            lane: &mut self.lanes[lane],
             output: &mut self.output,
             counters: self.counters,
             limits: &self.settings.limits,
@@ -409,24 +417,23 @@ impl<'a, S: Service> EventLoop<'a, S> {
         Some((connection, cx))
     }
 
-    /// Drives a connection by one of its steps.
-    fn with(
+    /// Has a connection do a step, and sees to what follows from it.
+    fn step(
         &mut self,
         key: usize,
-        lane: usize,
         step: impl FnOnce(&mut Connection<S::Session>, &mut Context<'_, S>) -> Next,
     ) {
-        let Some((connection, mut cx)) = self.at_hand(key, lane) else { return };
+        let Some((connection, mut cx)) = self.connection(key) else { return };
         let next = step(connection, &mut cx);
         let (before, after) = connection.count_held(cx.service);
         if before != after {
             self.held_bytes = self.held_bytes + after - before;
             self.counters.held_bytes.set(self.held_bytes as u64);
         }
-        self.after(key, next);
+        self.schedule(key, next);
     }
 
-    fn after(&mut self, key: usize, next: Next) {
+    fn schedule(&mut self, key: usize, next: Next) {
         match next {
             Next::Wait => {}
             Next::Again => {
@@ -472,7 +479,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             self.elapsed = (self.now - self.checked_at).min(2 * TICK);
             self.checked_at = self.now;
             self.check_at = 0;
-            self.others_wait = self.service.is_busy();
+            self.others_wait = self.service.was_busy();
             // Waking the loop may have failed.
             self.take_mail();
         }
@@ -487,12 +494,12 @@ impl<'a, S: Service> EventLoop<'a, S> {
             let connection = &mut slot.connection;
             let retries = connection.retry();
             if connection.is_overdue(now, elapsed) {
-                self.with(key, 0, Connection::expire);
+                self.step(key, Connection::expire);
             } else if self.others_wait && connection.is_stalling(now, &self.settings.limits) {
-                self.with(key, 0, Connection::end_wait);
+                self.step(key, Connection::end_wait);
             } else {
                 if retries {
-                    self.after(key, Next::Again);
+                    self.schedule(key, Next::Again);
                 }
                 continue;
             }

@@ -14,7 +14,7 @@ use rustix::net::{SocketFlags, accept_with, sockopt};
 use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use super::address::Address;
-use super::service::Class;
+use super::class::Class;
 use super::socket::Socket;
 use crate::explain::explain;
 

@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mio::{Poll, Token, Waker};
 
-use super::service::Class;
+use super::class::Class;
 use super::socket::Socket;
 use crate::explain::explain;
 use crate::logging::Sparing;
 
-/// The event by which a loop learns that it has mail or orders.
+/// The event by which a loop learns that it has mail or a flag is set.
 pub(super) const WAKER: Token = Token(usize::MAX);
 
 /// How the acceptor reaches a loop.
@@ -53,7 +53,7 @@ impl Mailbox {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Has the loop look at its mail and its orders. If that fails it does so at its next tick.
+    /// Has the loop look at its mail and the flags. If that fails it does so at its next tick.
     pub(super) fn wake(&self) {
         static SPARING: Sparing = Sparing::new();
         if let Err(error) = self.waker.wake()
@@ -79,7 +79,7 @@ impl Mailbox {
 
 /// What all loops are told at once.
 #[derive(Debug, Default)]
-pub(super) struct Orders {
+pub(super) struct ShutdownFlags {
     /// Answer what has been received, close, and return.
     pub(super) drain: AtomicBool,
     /// Return at once.

@@ -5,8 +5,10 @@
 //!       |  hands each socket to the loop with the fewest connections
 //!       v
 //!   event loop 0 … N-1: one thread each, pinned to its core
-//!       epoll -> recv and Service::prepare, for a few connections
-//!             -> Service::receive and one send, for the same -> Service::turn
+//!       epoll -> recv and Service::parse      for each of a group of connections
+//!             -> Service::prefetch            for each of the group
+//!             -> Service::answer and one send for each of the group
+//!             -> the next group …             -> Service::maintain
 //! ```
 //!
 //! What the bytes mean is the business of the [`Service`] that a loop is generic over.
@@ -14,23 +16,28 @@
 mod acceptor;
 mod address;
 mod affinity;
+mod class;
 mod connection;
 mod counters;
 mod event_loop;
-mod lane;
 mod listener;
 mod mailbox;
 mod output;
 mod pace;
+mod receive_slot;
 mod server;
 mod service;
 mod signals;
+mod sink;
 mod socket;
+mod stage;
 
 pub use address::{Address, AddressError};
 pub use affinity::{Cores, CoresError, allowed_cores, pin};
+pub use class::{Class, Reach};
 pub use counters::{Counter, Counters, Histogram, LATENCY_BUCKETS};
-pub use output::{Outlet, Output, Payload, Room};
+pub use output::{Output, Payload, Room};
 pub use server::{Server, Settings, Stopper};
-pub use service::{Class, Dismissal, Flow, Progress, Reach, Service, Wait, Wake};
-pub use socket::Transfer;
+pub use service::{Flow, Iteration, Progress, Rejection, Service, Wait};
+pub use sink::{Sink, Transfer};
+pub use stage::{Parsed, Prefetched, Received};

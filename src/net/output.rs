@@ -5,24 +5,9 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 
-use super::socket::Transfer;
+use super::sink::{Sink, Transfer};
 
-/// Where output goes: a socket that takes what it has room for.
-pub trait Outlet {
-    /// Sends from one slice.
-    ///
-    /// # Errors
-    /// When nothing can be sent any more.
-    fn send(&self, bytes: &[u8]) -> io::Result<Transfer>;
-
-    /// Sends from several slices at once.
-    ///
-    /// # Errors
-    /// When nothing can be sent any more.
-    fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<Transfer>;
-}
-
-/// What room an outlet has after [`Output::send`].
+/// What room a sink has after [`Output::send`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
     /// Some.
@@ -116,17 +101,17 @@ impl Output {
     /// the share is used up.
     ///
     /// # Errors
-    /// When the outlet can't send any more, or a payload is too short.
-    pub fn send(&mut self, outlet: &impl Outlet, share: usize) -> io::Result<(usize, Room)> {
+    /// When the sink can't send any more, or a payload is too short.
+    pub fn send(&mut self, sink: &impl Sink, share: usize) -> io::Result<(usize, Room)> {
         let mut total = 0;
         let mut room = Room::Left;
         while !self.is_empty() && room == Room::Left && total < share {
             let (wanted, result) = if self.inserts.is_empty() {
                 let rest = &self.bytes[self.sent..];
                 let part = &rest[..rest.len().min(share - total)];
-                (part.len(), outlet.send(part)?)
+                (part.len(), sink.send(part)?)
             } else {
-                self.send_vectored(outlet, share - total)?
+                self.send_vectored(sink, share - total)?
             };
             let n = match result {
                 Transfer::Done(n) => n,
@@ -146,7 +131,7 @@ impl Output {
         Ok((total, room))
     }
 
-    fn send_vectored(&self, outlet: &impl Outlet, share: usize) -> io::Result<(usize, Transfer)> {
+    fn send_vectored(&self, sink: &impl Sink, share: usize) -> io::Result<(usize, Transfer)> {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_SEND_MAX];
         let mut count = 0;
         let mut wanted = 0;
@@ -185,7 +170,7 @@ impl Output {
         if room && position < self.bytes.len() {
             fill(&self.bytes[position..]);
         }
-        Ok((wanted, outlet.send_vectored(&slices[..count])?))
+        Ok((wanted, sink.send_vectored(&slices[..count])?))
     }
 
     fn advance(&mut self, mut n: usize) {

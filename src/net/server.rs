@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use mio::{Poll, Waker};
 
-use super::acceptor::{Acceptor, Refusal, reserve};
+use super::acceptor::{Acceptor, reserve};
 use super::address::Address;
 use super::affinity::{self, Cores};
+use super::class::Class;
 use super::connection::Limits;
 use super::counters::{Counter, Counters};
 use super::event_loop::{EventLoop, LoopSettings, held_bytes_max};
 use super::listener::Listener;
-use super::mailbox::{self, Mailbox, Orders};
-use super::output::Output;
+use super::mailbox::{self, Mailbox, ShutdownFlags};
 use super::pace::MinRate;
-use super::service::{Class, Service};
+use super::service::Service;
 use super::signals::Signals;
 use crate::explain::explain;
 use crate::invalid::{Invalid, check_number, check_time};
@@ -41,8 +41,8 @@ const MIN_RATE_MAX: u64 = 1 << 30;
 
 /// All permission bits of a file.
 const UNIX_MODE_MAX: u32 = 0o777;
-/// How long a message waits for its turn, when slow peers hold the memory that it needs.
-const TURN: Duration = Duration::from_secs(10);
+/// How long a message waits for memory that slow peers hold.
+const MEMORY_WAIT: Duration = Duration::from_secs(10);
 
 /// How long they may stand still meanwhile.
 const STALL: Duration = Duration::from_secs(5);
@@ -167,7 +167,7 @@ pub struct Server {
     cores: Vec<usize>,
     counters: Arc<[Counters]>,
     turned_away: Arc<Counter>,
-    refusal: Refusal,
+    rejection: fn() -> Vec<u8>,
     ready: Ready,
     poll: Poll,
     stopper: Stopper,
@@ -215,15 +215,14 @@ impl Server {
             let quota = quota.map_or("none".to_owned(), |quota| format!("{quota:.2} cores"));
             log::info!("cores: {cores:?} (CPU quota: {quota})");
         }
-        let (turned_away, refusal) = (Arc::default(), Refusal(Box::new(|_| {})));
         let ready = Ready(Box::new(|| Ok(())));
         Ok(Self {
             listeners,
             settings,
             cores,
             counters,
-            turned_away,
-            refusal,
+            turned_away: Arc::default(),
+            rejection: Vec::new,
             ready,
             poll,
             stopper,
@@ -231,13 +230,12 @@ impl Server {
         })
     }
 
-    /// Sets what is said to a connection that is turned away before any loop has to do with it,
-    /// because the process has no descriptors left or too many are being refused already. It is
-    /// closed without a word otherwise.
+    /// Sets what makes the response to a connection that is rejected before any loop has to do with
+    /// it, because the process has no descriptors left or too many are being rejected already. Such
+    /// a connection is closed without a response otherwise.
     #[must_use]
-    pub fn turn_away_with(mut self, words: impl FnMut(&mut Output) + Send + 'static) -> Self {
-        self.refusal = Refusal(Box::new(words));
-        self
+    pub fn reject_with(self, rejection: fn() -> Vec<u8>) -> Self {
+        Self { rejection, ..self }
     }
 
     /// Sets what [`run`](Self::run) calls once every loop runs, on its own thread, before the first
@@ -266,7 +264,7 @@ impl Server {
         Arc::clone(&self.counters)
     }
 
-    /// Connections turned away before any loop had to do with them.
+    /// Connections rejected before any loop had to do with them.
     #[must_use]
     pub fn turned_away(&self) -> Arc<Counter> {
         Arc::clone(&self.turned_away)
@@ -292,34 +290,34 @@ impl Server {
             polls.push(poll);
             mailboxes.push(mailbox);
         }
-        let orders = Orders::default();
+        let flags = ShutdownFlags::default();
         let mut acceptor = Acceptor {
             poll: self.poll,
             listeners: self.listeners,
             mailboxes: &mailboxes,
-            orders: &orders,
+            flags: &flags,
             connections_max: self.settings.connections_max,
             stopper: &self.stopper,
             signals: self.signals,
-            turn: 0,
+            next_loop: 0,
             reserve: reserve(),
-            refusal: self.refusal,
+            rejection: self.rejection,
             turned_away: &self.turned_away,
         };
         thread::scope(|scope| {
-            let ending = Ending { orders: &orders, mailboxes: &mailboxes };
+            let ending = Ending { flags: &flags, mailboxes: &mailboxes };
             let (runs, running) = mpsc::channel();
             let mut threads = Vec::new();
             for (index, poll) in polls.into_iter().enumerate() {
                 let (make, stopper, mailbox) = (&make, &self.stopper, &mailboxes[index]);
-                let (orders, counters) = (&orders, &self.counters[index]);
+                let (flags, counters) = (&flags, &self.counters[index]);
                 let core = self.settings.pin.then_some(self.cores[index]);
                 let settings = loop_settings(&self.settings, self.cores.len());
                 let runs = runs.clone();
                 let body = move || {
                     core.map_or(Ok(()), affinity::pin_loop)?;
                     let event_loop =
-                        EventLoop::new(poll, mailbox, orders, counters, settings, make(index));
+                        EventLoop::new(poll, mailbox, flags, counters, settings, make(index));
                     // The acceptor may have given up and left.
                     let _ = runs.send(());
                     drop(runs);
@@ -348,15 +346,15 @@ impl Server {
 }
 
 /// Ends the loops, whatever way the thread that started them leaves: it waits for theirs, and they
-/// would wait for its orders.
+/// would wait for its flags.
 struct Ending<'a> {
-    orders: &'a Orders,
+    flags: &'a ShutdownFlags,
     mailboxes: &'a [Mailbox],
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.orders.abort.store(true, Ordering::Relaxed);
+        self.flags.abort.store(true, Ordering::Relaxed);
         self.mailboxes.iter().for_each(Mailbox::wake);
     }
 }
@@ -369,7 +367,7 @@ fn loop_settings(settings: &Settings, loops: usize) -> LoopSettings {
             body: settings.body_timeout,
             linger: LINGER,
             rate: MinRate { bytes_per_second: settings.min_rate, grace: settings.min_rate_grace },
-            turn: TURN,
+            memory: MEMORY_WAIT,
             stall: STALL,
         },
         input_bytes_max: settings.input_bytes_max,

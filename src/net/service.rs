@@ -2,34 +2,14 @@
 
 use std::time::Instant;
 
-use super::Output;
+use super::class::Class;
+use super::output::Output;
+use super::stage::{Parsed, Prefetched, Received};
 
-/// Which listener a connection came in through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// One of the data addresses.
-    Data(Reach),
-    /// The admin address.
-    Admin(Reach),
-    /// Any, but the connection limit is reached: it is dismissed at once.
-    Refused,
-}
-
-/// Who can reach a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Programs of this machine, web browsers among them.
-    Loopback,
-    /// Programs that open a socket in the file system, which no browser does.
-    File,
-    /// Other machines, too.
-    Network,
-}
-
-/// The circumstances of one turn of the loop.
+/// The circumstances of one iteration of the loop.
 #[derive(Debug, Clone, Copy)]
-pub struct Wake {
-    /// When the loop woke up, read once per turn.
+pub struct Iteration {
+    /// When the loop woke up, read once per iteration.
     pub now: Instant,
     /// The server is shutting down and these are the last bytes that it takes from this
     /// connection, unless they end within a message.
@@ -46,14 +26,14 @@ pub enum Flow {
     More,
     /// The output is full: call again with the bytes that were left when it has been sent.
     Full,
-    /// The next message has to wait for what others use now: call again with the bytes that were
-    /// left, a little later.
+    /// The next message needs memory that others use now: call again with the bytes that were left,
+    /// a little later.
     Busy,
     /// Send what there is, then close, lingering until the peer has read it.
     Close,
 }
 
-/// What [`Service::receive`] did.
+/// What [`Service::answer`] did.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
     /// Bytes of the input that are done with.
@@ -73,8 +53,8 @@ pub enum Wait {
     Head,
     /// The rest of a message's body. The limit starts again with every byte that comes.
     Body,
-    /// Its turn, since what it needs is in use. The limit covers all of it.
-    Turn,
+    /// Memory that others use ([`Flow::Busy`]). The limit covers all of it.
+    Memory,
     /// The peer to read what it was sent. The limit starts again with every byte that goes.
     Send,
     /// The peer to close after the last response. The limit covers all of it.
@@ -83,59 +63,61 @@ pub enum Wait {
 
 /// Why the server closes a connection of its own accord.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dismissal {
+pub enum Rejection {
     /// The connection limit is reached.
-    Refused,
+    ConnectionLimit,
     /// A [`Wait::Head`] took too long.
     HeadTimeout,
     /// A [`Wait::Body`] took too long.
     BodyTimeout,
-    /// A [`Wait::Turn`] took too long.
-    TurnTimeout,
+    /// A [`Wait::Memory`] took too long.
+    MemoryTimeout,
     /// The loop's connections hold much memory, and this one the start of a long head.
     LongHead,
     /// The loop's connections hold all the memory that they may, and this one has for the longest
     /// time.
-    Pressure,
+    MemoryLimit,
 }
 
 /// A protocol: turns received bytes into bytes to send. One per event loop.
+///
+/// A connection's input goes through [`parse`](Self::parse), [`prefetch`](Self::prefetch) and
+/// [`answer`](Self::answer). A service that has no use for the first two leaves them out.
 pub trait Service {
     /// What the service remembers of a connection.
     type Session;
 
-    /// What the service works out about input before it is that input's turn; `()` if nothing.
+    /// What parsing makes of input; `()` if nothing. Kept for its capacity.
     type Batch: Default;
 
     /// A connection came in.
     fn open(&mut self, class: Class) -> Self::Session;
 
-    /// Looks at input ahead of [`receive`](Self::receive), which comes next for this session, with
-    /// the same input and the same batch, when a few other connections were received from: time
-    /// for memory to arrive. Returns how many messages are complete.
-    fn prepare(
+    /// Finds the complete messages at the start of the input, and starts loading what their answers
+    /// need. Nothing is to be decided here that another connection's messages could change: they
+    /// may be answered before these are.
+    fn parse<'a>(
         &mut self,
         _session: &mut Self::Session,
-        _batch: &mut Self::Batch,
-        _input: &[u8],
-        _wake: &Wake,
-    ) -> usize {
-        0
+        received: Received<'a, Self::Batch>,
+        _iteration: &Iteration,
+    ) -> Parsed<'a, Self::Batch> {
+        received.parsed(0)
     }
 
-    /// Looks once more at what was prepared, between the two.
-    fn prefetch(&mut self, _batch: &mut Self::Batch) {}
+    /// Goes on loading, when what [`parse`](Self::parse) asked for has arrived.
+    fn prefetch<'a>(&mut self, parsed: Parsed<'a, Self::Batch>) -> Prefetched<'a, Self::Batch> {
+        parsed.prefetched()
+    }
 
-    /// Takes the complete messages at the start of `input` and appends their answers to
-    /// `output`. Bytes that are not consumed come again, with more behind them. `batch` holds what
-    /// [`prepare`](Self::prepare) made of the same input, or nothing, and is empty afterwards.
-    fn receive(
+    /// Takes the complete messages at the start of the input and appends their answers to `output`,
+    /// which is empty. Bytes that are not consumed come again, with more behind them.
+    fn answer(
         &mut self,
         session: &mut Self::Session,
-        batch: &mut Self::Batch,
-        input: &[u8],
+        prefetched: Prefetched<'_, Self::Batch>,
         output: &mut Output,
-        wake: &Wake,
+        iteration: &Iteration,
     ) -> Progress;
 
     /// What the connection waits for when it has no output to send; `buffered` says whether
@@ -147,16 +129,16 @@ pub trait Service {
         0
     }
 
-    /// Whether a message had to wait for others' since the last time that this was asked.
-    fn is_busy(&mut self) -> bool {
+    /// Whether a message had to wait for others' memory since the last time that this was asked.
+    fn was_busy(&mut self) -> bool {
         false
     }
 
-    /// The connection is about to be closed by the server: appends the last words.
-    fn dismiss(&mut self, session: &mut Self::Session, why: Dismissal, output: &mut Output);
+    /// The connection is about to be closed by the server: appends the last response.
+    fn reject(&mut self, session: &mut Self::Session, why: Rejection, output: &mut Output);
 
-    /// Housekeeping between turns, in a bounded step. Whether more is due at once.
-    fn turn(&mut self, _wake: &Wake) -> bool {
+    /// Housekeeping between iterations, in a bounded step. Whether more is due at once.
+    fn maintain(&mut self, _now: Instant) -> bool {
         false
     }
 }

@@ -11,19 +11,7 @@ use rustix::net::{
     recvmsg, send, sendmsg, shutdown, sockopt,
 };
 
-use super::output::Outlet;
-
-/// What a non-blocking transfer came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transfer {
-    /// That many bytes; on receiving, 0 says that the peer sends no more.
-    Done(usize),
-    /// Nothing can be transferred now; the event loop will be told when.
-    NotReady,
-    /// Nothing can be transferred now, for the kernel is short of memory, and nobody will be told
-    /// when it is not.
-    Starved,
-}
+use super::sink::{Sink, Transfer};
 
 /// A non-blocking stream socket that closes when dropped.
 #[derive(Debug)]
@@ -83,7 +71,7 @@ impl Socket {
     }
 }
 
-impl Outlet for Socket {
+impl Sink for Socket {
     fn send(&self, bytes: &[u8]) -> io::Result<Transfer> {
         loop {
             match send(&self.fd, bytes, SendFlags::NOSIGNAL) {

@@ -11,7 +11,8 @@
 //! The second argument lists the cores, as corekv's `--cores`.
 
 use corekv::net::{
-    Class, Dismissal, Flow, Output, Progress, Server, Service, Settings, Wait, Wake,
+    Class, Flow, Iteration, Output, Prefetched, Progress, Rejection, Server, Service, Settings,
+    Wait,
 };
 
 /// As long as corekv's answer to a GET of a five-byte value.
@@ -31,14 +32,14 @@ impl Service for Floor {
 
     fn open(&mut self, _class: Class) {}
 
-    fn receive(
+    fn answer(
         &mut self,
         (): &mut (),
-        (): &mut (),
-        input: &[u8],
+        prefetched: Prefetched<'_, ()>,
         output: &mut Output,
-        _wake: &Wake,
+        _iteration: &Iteration,
     ) -> Progress {
+        let input = prefetched.input();
         let mut answered = 0;
         let mut consumed = 0;
         for end in self.blank_line.find_iter(input) {
@@ -58,7 +59,7 @@ impl Service for Floor {
         Wait::Idle
     }
 
-    fn dismiss(&mut self, (): &mut (), _why: Dismissal, _output: &mut Output) {}
+    fn reject(&mut self, (): &mut (), _why: Rejection, _output: &mut Output) {}
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,10 +1,72 @@
-//! The `/metrics` page: every counter in Prometheus' text format (version 0.0.4).
+//! What a server counts, and the `/metrics` page: every counter in Prometheus' text format (version
+//! 0.0.4).
+//!
+//! A metric of a loop is a member of the counters of its module, and a row here; one of the store
+//! is a member of its [`Statistics`].
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 
-use crate::cache::Pages;
-use crate::net::{Counters, Histogram};
-use crate::store::Statistics;
+use super::counters::Counters;
+use crate::http::{self, Method, Status};
+use crate::net::{self, Histogram};
+use crate::store::{Statistics, Store};
+
+/// What a server counts: the store, and each event loop. Counters of different loops may be some
+/// requests apart.
+#[derive(Debug)]
+pub struct Metrics {
+    /// The store.
+    pub store: Arc<Store>,
+    /// What each loop counts of its connections.
+    pub net: Arc<[net::Counters]>,
+    /// Connections rejected before any loop had to do with them.
+    pub turned_away: Arc<net::Counter>,
+    /// What each loop counts of its requests.
+    pub http: Vec<Arc<http::Counters>>,
+    /// What each loop counts of its look-ups.
+    pub cache: Vec<Arc<Counters>>,
+}
+
+impl Metrics {
+    /// Those of a server whose loops count in `net`.
+    #[must_use]
+    pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>) -> Self {
+        let http = net.iter().map(|_| Arc::default()).collect();
+        let cache = net.iter().map(|_| Arc::default()).collect();
+        Self { store, net, turned_away: Arc::default(), http, cache }
+    }
+
+    /// Requests that each event loop has answered.
+    #[must_use]
+    pub fn requests(&self) -> Vec<u64> {
+        self.net.iter().map(|counters| counters.batch_messages.sum()).collect()
+    }
+
+    /// What each partition of the store counts.
+    #[must_use]
+    pub fn statistics(&self) -> Vec<Statistics> {
+        (0..self.store.partitions()).map(|i| self.store.statistics(i)).collect()
+    }
+
+    /// Renders the `/metrics` page.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = Text(String::with_capacity(16 << 10));
+        text.family("build_info", "gauge", "Always 1; the version is in the label.");
+        text.sample("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
+        requests(&mut text, self);
+        store(&mut text, self);
+        connections(&mut text, &self.net, self.turned_away.get());
+        text.single(
+            "resident_memory_bytes",
+            "gauge",
+            "Resident memory of the process.",
+            resident_bytes().unwrap_or(0),
+        );
+        text.0
+    }
+}
 
 /// A page under construction.
 struct Text(String);
@@ -65,46 +127,32 @@ impl Text {
     }
 }
 
-/// Renders the page. Counters of different cores may be some requests apart.
-pub(crate) fn render(pages: &Pages) -> String {
-    let mut text = Text(String::with_capacity(16 << 10));
-    text.family("build_info", "gauge", "Always 1; the version is in the label.");
-    text.sample("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
-    requests(&mut text, pages);
-    store(&mut text, pages);
-    connections(&mut text, &pages.net, pages.turned_away.get());
-    text.single(
-        "resident_memory_bytes",
-        "gauge",
-        "Resident memory of the process.",
-        resident_bytes().unwrap_or(0),
-    );
-    text.0
-}
-
-fn requests(text: &mut Text, pages: &Pages) {
+fn requests(text: &mut Text, metrics: &Metrics) {
     text.family("requests_total", "counter", "Requests answered, by method and status class.");
-    let loops = pages.http.iter().map(|counters| counters.responses().collect::<Vec<_>>());
+    let loops = metrics.http.iter().map(|counters| counters.responses().collect::<Vec<_>>());
     let sums = loops.reduce(|mut sums, counts| {
         sums.iter_mut().zip(counts).for_each(|(sum, (_, _, n))| sum.2 += n);
         sums
     });
-    for (method, class, n) in sums.unwrap_or_default() {
+    for (method, class, mut n) in sums.unwrap_or_default() {
+        // The acceptor's rejections are counted by no loop.
+        if (method, class) == (Method::Unknown.label(), Status::ServiceUnavailable.class()) {
+            n += metrics.turned_away.get();
+        }
         // Combinations that never occurred would be most of the page.
         if n > 0 || (class == 2 && matches!(method, "GET" | "POST" | "PUT" | "DELETE")) {
             let labels = format!("{{method=\"{method}\",status=\"{class}xx\"}}");
             text.sample("requests_total", &labels, n);
         }
     }
-    let hits = pages.cache.iter().map(|counters| counters.hits.get()).sum();
+    let hits = metrics.cache.iter().map(|counters| counters.hits.get()).sum();
     text.single("hits_total", "counter", "GET and HEAD requests that found their key.", hits);
-    let misses = pages.cache.iter().map(|counters| counters.misses.get()).sum();
+    let misses = metrics.cache.iter().map(|counters| counters.misses.get()).sum();
     text.single("misses_total", "counter", "GET and HEAD requests that did not.", misses);
 }
 
-fn store(text: &mut Text, pages: &Pages) {
-    let partitions: Vec<Statistics> =
-        (0..pages.store.partitions()).map(|i| pages.store.statistics(i)).collect();
+fn store(text: &mut Text, metrics: &Metrics) {
+    let partitions = metrics.statistics();
     let sum = |field: fn(&Statistics) -> u64| partitions.iter().map(field).sum();
     text.single("keys", "gauge", "Keys stored.", sum(|s| s.keys));
     text.single("stored_bytes", "gauge", "Memory in use of --memory.", sum(|s| s.bytes));
@@ -112,13 +160,13 @@ fn store(text: &mut Text, pages: &Pages) {
         "pinned_bytes",
         "gauge",
         "Memory of large values that are being sent, which eviction can't free.",
-        pages.store.pinned_bytes(),
+        metrics.store.pinned_bytes(),
     );
     text.single(
         "upload_bytes",
         "gauge",
         "Memory in use for large values that are being received.",
-        pages.store.upload_bytes(),
+        metrics.store.upload_bytes(),
     );
     let removed: [(&str, &str, u64); 4] = [
         ("evicted_total", "Keys dropped to make room.", sum(|s| s.evicted)),
@@ -131,8 +179,8 @@ fn store(text: &mut Text, pages: &Pages) {
     }
 }
 
-fn connections(text: &mut Text, cores: &[Counters], away: u64) {
-    let open = |c: &Counters| {
+fn connections(text: &mut Text, cores: &[net::Counters], away: u64) {
+    let open = |c: &net::Counters| {
         // Read in this order: a connection that closes in between is still counted as open.
         let closed = c.closed.get();
         (c.accepted.get() + c.refused.get()).saturating_sub(closed)
@@ -144,7 +192,7 @@ fn connections(text: &mut Text, cores: &[Counters], away: u64) {
         "Memory held for requests and responses under way, large values not counted.",
         cores.iter().map(|c| c.held_bytes.get()),
     );
-    type Row = (&'static str, &'static str, fn(&Counters) -> u64);
+    type Row = (&'static str, &'static str, fn(&net::Counters) -> u64);
     let rows: [Row; 3] = [
         ("connections_accepted_total", "Connections accepted.", |c| c.accepted.get()),
         ("connections_refused_total", "Connections over the limit.", |c| c.refused.get()),
@@ -153,7 +201,7 @@ fn connections(text: &mut Text, cores: &[Counters], away: u64) {
     for (name, help, value) in rows {
         text.per_core(name, "counter", help, cores.iter().map(value));
     }
-    let sum = |field: fn(&Counters) -> u64| cores.iter().map(field).sum();
+    let sum = |field: fn(&net::Counters) -> u64| cores.iter().map(field).sum();
     let totals: [(&str, &str, u64); 5] = [
         ("connections_turned_away_total", "Connections refused before a core saw them.", away),
         ("received_bytes_total", "Bytes received from clients.", sum(|c| c.received_bytes.get())),

@@ -6,9 +6,9 @@ use crate::store::{self, Full, Key};
 
 /// What is kept of a request while its body arrives.
 #[derive(Debug)]
-pub enum Upload {
+pub enum Pending {
     /// A value on its way into the store.
-    Value {
+    Write {
         /// The key that it will be stored under.
         key: Box<[u8]>,
         /// What has come of it.
@@ -19,12 +19,12 @@ pub enum Upload {
         method: Method,
     },
     /// A request that is answered after its body has been read and dropped.
-    Ignored(Head),
+    Bodiless(BodilessRequest),
 }
 
-/// A request's head, without the bytes that it was read from.
+/// A request of which the body is ignored, without the bytes that it was read from.
 #[derive(Debug)]
-pub struct Head {
+pub struct BodilessRequest {
     method: Method,
     target: Target,
     fields: Fields,
@@ -32,9 +32,9 @@ pub struct Head {
     path: Box<[u8]>,
 }
 
-impl Head {
+impl BodilessRequest {
     /// The request, with an empty body.
-    pub(super) fn view(&mut self, persistence: Persistence) -> Request<'_> {
+    pub(super) fn request(&mut self, persistence: Persistence) -> Request<'_> {
         self.fields.persistence = persistence;
         Request {
             method: self.method,
@@ -47,9 +47,9 @@ impl Head {
     }
 }
 
-impl Upload {
-    pub(super) fn value(request: &Request<'_>, key: Key<'_>, bytes: store::Upload) -> Self {
-        Self::Value {
+impl Pending {
+    pub(super) fn write(request: &Request<'_>, key: Key<'_>, bytes: store::Upload) -> Self {
+        Self::Write {
             key: key.bytes.into(),
             bytes,
             max_age: request.fields.max_age,
@@ -57,8 +57,8 @@ impl Upload {
         }
     }
 
-    pub(super) fn ignored(request: &Request<'_>) -> Self {
-        Self::Ignored(Head {
+    pub(super) fn bodiless(request: &Request<'_>) -> Self {
+        Self::Bodiless(BodilessRequest {
             method: request.method,
             target: request.target,
             fields: *request.fields,
@@ -69,22 +69,22 @@ impl Upload {
 
     pub(super) fn admit(&mut self, more: usize) -> bool {
         match self {
-            Self::Value { bytes, .. } => bytes.admit(more),
-            Self::Ignored(_) => true,
+            Self::Write { bytes, .. } => bytes.admit(more),
+            Self::Bodiless(_) => true,
         }
     }
 
     pub(super) fn held_bytes(&self) -> usize {
         match self {
-            Self::Value { key, bytes, .. } => key.len() + bytes.heap_bytes(),
-            Self::Ignored(head) => head.path.len(),
+            Self::Write { key, bytes, .. } => key.len() + bytes.heap_bytes(),
+            Self::Bodiless(request) => request.path.len(),
         }
     }
 
     pub(super) fn append(&mut self, more: &[u8]) -> Result<(), Full> {
         match self {
-            Self::Value { bytes, .. } => bytes.append(more),
-            Self::Ignored(_) => Ok(()),
+            Self::Write { bytes, .. } => bytes.append(more),
+            Self::Bodiless(_) => Ok(()),
         }
     }
 }

@@ -1,0 +1,203 @@
+//! The handler of an event loop: requests in, responses out.
+
+use std::ops::ControlFlow::{Break, Continue};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::keys::{Keys, Outcome};
+use super::lookup::Lookup;
+use super::metrics::Metrics;
+use super::pages::Pages;
+use super::pending::Pending;
+use super::refusals::{
+    BUSY, FULL, MALFORMED_MAX_AGE, NOT_IMPLEMENTED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
+};
+use super::route::{Page, Route};
+use super::settings::Settings;
+use crate::http::access::Access;
+use crate::http::{
+    Framing, Handler, Method, Persistence, Refusal, Request, Requests, Responses, Status,
+    Unstorable,
+};
+use crate::store::{Clock, Full, Key, Tick};
+
+/// Answers one event loop's requests from the store that all loops share.
+#[derive(Debug)]
+pub struct Cache {
+    keys: Keys,
+    pages: Pages,
+    settings: Settings,
+    clock: Clock,
+    /// The partition that this loop looks after.
+    partition: usize,
+    /// Refusals of the store when it was last asked for them.
+    refusals_seen: u64,
+}
+
+impl Cache {
+    /// The handler of the loop that looks after `partition`.
+    #[must_use]
+    pub fn new(partition: usize, clock: Clock, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        let (store, counters) = (Arc::clone(&metrics.store), Arc::clone(&metrics.cache[partition]));
+        let keys = Keys::new(store, counters, &settings);
+        let pages = Pages::new(metrics);
+        Self { keys, pages, settings, clock, partition, refusals_seen: 0 }
+    }
+
+    #[inline(always)] // Into the loop over a connection's input.
+    fn route(&self, request: &Request<'_>) -> Route {
+        self.settings.routes.find(request, self.settings.key_bytes_max, &self.keys.store)
+    }
+
+    /// Whether the request is refused before its body is looked at.
+    #[inline]
+    fn check(&self, request: &Request<'_>, route: Route) -> Result<(), &'static Refusal> {
+        let access = request.fields.access;
+        if access == Access::Denied && !matches!(route, Route::Page(Page::Health)) {
+            return Err(&UNAUTHORIZED);
+        }
+        let writes = matches!(request.method, Method::Put | Method::Post | Method::Delete);
+        match (route, request.method) {
+            (_, Method::Unknown) => Err(&NOT_IMPLEMENTED),
+            // Whatever it asks for: sccache starts with the root, and writes only if that is
+            // not there.
+            (_, Method::Propfind) => Ok(()),
+            (_, Method::Connect | Method::Known) => Err(route.method_not_allowed()),
+            (Route::Refused(refusal), _) => Err(refusal),
+            (Route::Page(_), _) if writes => Err(route.method_not_allowed()),
+            _ if writes && access != Access::Write => Err(&READ_ONLY),
+            (_, Method::Put | Method::Post) => match request.fields.unstorable {
+                None => Ok(()),
+                Some(Unstorable::MaxAge) => Err(&MALFORMED_MAX_AGE),
+                Some(Unstorable::Part) => Err(&PARTIAL_VALUE),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Answers a request. `Break`: it is not answered, but comes again.
+    #[inline(always)] // Into the loop over a batch.
+    fn answer_one(
+        &mut self,
+        request: &Request<'_>,
+        lookup: Lookup,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> Outcome {
+        let Lookup { route, hint } = lookup;
+        let persistence = request.fields.persistence;
+        if let Err(refusal) = self.check(request, route) {
+            responses.refuse(request.method, persistence, *refusal);
+            return Continue(());
+        }
+        match (route, request.method) {
+            (_, Method::Options) => {
+                responses.empty_with(request, Status::NoContent, ("Allow", route.allow()));
+            }
+            (_, Method::Propfind) => responses.empty(request.method, persistence, Status::NotFound),
+            (Route::Page(page), _) => self.pages.show(page, request, responses),
+            (Route::Key(hash), method) => {
+                let key = Key::new(request.path, hash).with_hint(hint);
+                match method {
+                    Method::Put | Method::Post => self.keys.write(key, request, now, responses),
+                    Method::Delete => self.keys.delete(key, request, now, responses),
+                    _ => return self.keys.read(key, request, now, responses),
+                }
+            }
+            // `check` has refused everything else.
+            _ => responses.empty(request.method, persistence, Status::NotFound),
+        }
+        Continue(())
+    }
+}
+
+impl Handler for Cache {
+    type Lookup = Lookup;
+    type Pending = Pending;
+
+    #[inline]
+    fn look_up(&mut self, request: &Request<'_>) -> Lookup {
+        let route = self.route(request);
+        if let Route::Key(hash) = route {
+            self.keys.store.prefetch_index(hash);
+        }
+        Lookup::new(route)
+    }
+
+    fn prefetch(&mut self, lookups: &mut [Lookup]) {
+        for lookup in lookups {
+            if let Route::Key(hash) = lookup.route {
+                lookup.hint = self.keys.store.prefetch_entry(hash);
+            }
+        }
+    }
+
+    fn answer(&mut self, requests: Requests<'_, Lookup>, responses: &mut Responses<'_>) {
+        let now = self.clock.tick(responses.now());
+        for (at, (request, &lookup)) in requests.iter().enumerate() {
+            if let Break(why) = self.answer_one(&request, lookup, now, responses) {
+                responses.postpone(requests.len() - at, why);
+                break;
+            }
+        }
+    }
+
+    fn begin(&mut self, request: Request<'_>) -> Result<Pending, Refusal> {
+        let route = self.route(&request);
+        self.check(&request, route).map_err(|refusal| *refusal)?;
+        let Route::Key(hash) = route else { return Ok(Pending::bodiless(&request)) };
+        if !request.method.takes_body() {
+            return Ok(Pending::bodiless(&request));
+        }
+        let key = Key::new(request.path, hash);
+        let mut upload = self.keys.store.upload(key);
+        // Before its first byte: what is evicted for a value that can't fit is evicted in vain.
+        if let Framing::Length(bytes) = request.fields.framing {
+            upload.expect(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|Full| FULL)?;
+        }
+        Ok(Pending::write(&request, key, upload))
+    }
+
+    fn admit(&mut self, pending: &mut Pending, bytes: usize) -> bool {
+        pending.admit(bytes)
+    }
+
+    fn append(&mut self, pending: &mut Pending, bytes: &[u8]) -> Result<(), Refusal> {
+        pending.append(bytes).map_err(|Full| FULL)
+    }
+
+    fn finish(
+        &mut self,
+        pending: Pending,
+        persistence: Persistence,
+        responses: &mut Responses<'_>,
+    ) {
+        let now = self.clock.tick(responses.now());
+        match pending {
+            Pending::Write { key, bytes, max_age, method } => {
+                let key = self.keys.store.key(&key);
+                self.keys.write_upload(key, bytes, max_age, now, (method, persistence), responses);
+            }
+            Pending::Bodiless(mut bodiless) => {
+                let request = bodiless.request(persistence);
+                let lookup = Lookup::new(self.route(&request));
+                if self.answer_one(&request, lookup, now, responses).is_break() {
+                    responses.refuse(request.method, persistence, BUSY);
+                }
+            }
+        }
+    }
+
+    fn held_bytes(&self, pending: &Pending) -> usize {
+        pending.held_bytes()
+    }
+
+    fn was_busy(&mut self) -> bool {
+        let refusals = self.keys.store.refusals();
+        std::mem::replace(&mut self.refusals_seen, refusals) != refusals
+    }
+
+    fn maintain(&mut self, now: Instant) -> bool {
+        self.keys.store.maintain(self.partition, self.clock.tick(now))
+    }
+}
