@@ -23,7 +23,7 @@ fn call(
     match response.status {
         401 => {
             let asked = response.field("WWW-Authenticate").expect("RFC 9110 11.6.1 demands it");
-            assert!(asked.contains("Bearer") || asked.contains("Basic"), "{asked}");
+            assert!(asked.contains("Bearer") && asked.contains("Basic realm=\""), "{asked}");
             assert!(error_line(&response.body));
         }
         403 => assert!(error_line(&response.body)),
