@@ -1,7 +1,7 @@
 //! What an answer says about its request: a hit, a miss, a lost value, a wrong one.
 
 use super::context::Context;
-use super::workload::Method;
+use super::workload::{Method, Then};
 
 /// A request that the server owes an answer to.
 #[derive(Debug, Clone, Copy)]
@@ -14,9 +14,19 @@ pub(super) struct Request {
     /// Under `--verify`: what a write writes, or the oldest version that a read may see.
     pub(super) version: u32,
     pub(super) method: Method,
+    pub(super) then: Then,
 }
 
-/// Counts an answer, and checks it if it is a value. Returns the number that was read.
+/// What an answer told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// The number that was read.
+    pub(super) value: Option<u64>,
+    /// Whether a read found a value.
+    pub(super) is_hit: bool,
+}
+
+/// Counts an answer, and checks it if it is a value.
 #[inline]
 pub(super) fn account(
     context: &mut Context,
@@ -24,7 +34,7 @@ pub(super) fn account(
     status: u16,
     bytes: usize,
     body: &[u8],
-) -> Option<u64> {
+) -> Told {
     let Request { start, key, version, method, .. } = request;
     context.recorder.answered(method, start, bytes, status, context.now);
     if method.is_read() {
@@ -40,7 +50,7 @@ pub(super) fn account(
                 if context.common.ledger.is_some() {
                     verify(context, request, body);
                 }
-                return leading_number(body);
+                return Told { value: leading_number(body), is_hit };
             }
         }
     } else if let Some(ledger) = &context.common.ledger {
@@ -50,13 +60,13 @@ pub(super) fn account(
             ledger.give_up(key);
         }
     }
-    None
+    Told { value: None, is_hit: false }
 }
 
 fn missed(context: &mut Context, request: Request) {
     context.recorder.methods[request.method as usize].misses += 1;
     let was_there = context.common.ledger.is_some() && request.version > 0;
-    if context.common.every_read_must_hit || was_there {
+    if request.key < context.common.keys_that_must_hit || was_there {
         context.recorder.lost += 1;
     }
 }

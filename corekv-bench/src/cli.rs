@@ -10,7 +10,9 @@ use corekv::net::Cores;
 
 use super::against::Against;
 use super::error::Error;
+use super::preset::Preset;
 use super::settings::{CONNECTIONS_MAX, Length, Outputs, PIPELINING_MAX, Ramp, Settings};
+use super::sweep::Range;
 use super::target::Target;
 use super::threshold::Threshold;
 use super::units;
@@ -62,21 +64,29 @@ struct Arguments {
     /// Cores for the load threads, such as 1 or 2-3,7 [default: the upper half]
     #[arg(long, value_name = "LIST")]
     cores: Option<Cores>,
-    /// Keys are the numbers below this one
-    #[arg(long, value_name = "N", default_value = "1000000", value_parser = units::count)]
-    keys: u64,
-    /// The share of POSTs, from 0 to 1; the rest are GETs
-    #[arg(long, value_name = "R", default_value = "0.2", value_parser = ratio)]
-    write_ratio: f64,
-    /// Weights of the methods instead, such as get=70,head=5,post=20,put=3,delete=2
+    /// Keys are the numbers below this one [default: 1000000]
+    #[arg(long, value_name = "N", value_parser = units::count)]
+    keys: Option<u64>,
+    /// The share of POSTs, from 0 to 1; the rest are GETs [default: 0.2]
+    #[arg(long, value_name = "R", value_parser = ratio)]
+    write_ratio: Option<f64>,
+    /// Weights of the methods instead, such as get=70,head=5,post=20,put=3,delete=2, and of insert,
+    /// scan and rmw (read, then write)
     #[arg(long, value_name = "LIST", value_parser = Mix::parse, conflicts_with = "write_ratio")]
     method_mix: Option<Mix>,
     /// Length of the values, N or MIN-MAX [default: decimal numbers, the last one read plus one]
     #[arg(long, value_name = "N", value_parser = Values::parse)]
     value_bytes: Option<Values>,
-    /// How keys are drawn: uniform, or zipf:THETA
-    #[arg(long, value_name = "NAME", default_value = "uniform", value_parser = Distribution::parse)]
-    distribution: Distribution,
+    /// How keys are drawn: uniform, zipf:THETA, latest:THETA or hotspot:KEYS%:DRAWS%
+    /// [default: uniform]
+    #[arg(long, value_name = "NAME", value_parser = Distribution::parse)]
+    distribution: Option<Distribution>,
+    /// A published workload: ycsb-a to ycsb-f, twitter-N, hotspot, cachebench-ram, cachebench:FILE
+    #[arg(long, value_name = "NAME", value_parser = Preset::parse)]
+    workload: Option<Preset>,
+    /// Follow each GET that misses by a PUT of its key
+    #[arg(long)]
+    read_through: bool,
     /// What the random numbers derive from
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
@@ -119,6 +129,15 @@ struct Arguments {
     /// Write a page with plots, over time and by percentile, for a browser
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Load at one rate after the other: FROM..TO% of saturation, rates FROM..TO, each also with
+    /// :STEP, or without a range search the highest rate that keeps --slo
+    #[arg(long, value_name = "RANGE", num_args = 0..=1, default_missing_value = "",
+          value_parser = Range::parse)]
+    sweep: Option<Range>,
+    /// What a rate of a sweep must keep, such as p99<1ms; may be repeated
+    #[arg(long, value_name = "RESULT<LIMIT", action = ArgAction::Append, requires = "sweep",
+          value_parser = Threshold::parse)]
+    slo: Vec<Threshold>,
     /// Take turns between the server and this one, and compare them (unix:PATH is a socket)
     #[arg(long, value_name = "URI", value_parser = other_target)]
     against: Option<Target>,
@@ -181,6 +200,8 @@ impl Arguments {
             (None, Some(path)) => Some(Target::unix(path)),
             (None, None) => None,
         };
+        let preset = self.workload.unwrap_or(Preset::NEUTRAL);
+        let mix = self.method_mix.or(self.write_ratio.map(Mix::write_ratio)).or(preset.mix);
         let rounds = self.rounds;
         let server_pid = self.against_pid;
         let against = self.against.map(|target| Against { target, server_pid, rounds });
@@ -197,12 +218,15 @@ impl Arguments {
                 Some(Cores::List(cores)) => Some(cores),
             },
             workload: Workload {
-                keys: self.keys,
-                distribution: self.distribution,
-                mix: self.method_mix.unwrap_or_else(|| Mix::write_ratio(self.write_ratio)),
-                values: self.value_bytes.unwrap_or(Values::Counter),
+                keys: self.keys.or(preset.keys).unwrap_or(KEYS),
+                distribution: self.distribution.unwrap_or(preset.distribution),
+                mix: mix.unwrap_or_else(|| Mix::write_ratio(WRITE_RATIO)),
+                values: self.value_bytes.or(preset.values).unwrap_or(Values::Counter),
                 seed: self.seed,
+                read_through: self.read_through || preset.read_through,
             },
+            sweep: self.sweep,
+            slo: self.slo,
             preload: !self.no_preload,
             rate: self.rate,
             ramp: self.ramp,
@@ -228,6 +252,10 @@ impl Arguments {
         Ok(settings)
     }
 }
+
+/// What is sent unless something else is asked for.
+const KEYS: u64 = 1_000_000;
+const WRITE_RATIO: f64 = 0.2;
 
 fn other_target(text: &str) -> Result<Target, String> {
     match text.strip_prefix("unix:") {
@@ -333,6 +361,16 @@ mod tests {
             "b http://a --rounds 12",
             "b --ramp 1..2 --rate 3",
             "b --ramp 0..0",
+            "b --sweep 10",
+            "b --sweep 10..20% --rate 3",
+            "b --sweep 10..20% --csv",
+            "b --sweep 10..20% --against http://b",
+            "b --sweep 10..20% --requests 7",
+            "b --slo p99<1ms",
+            "b --workload nonsense",
+            "b --distribution hotspot:1:2",
+            "b --verify --read-through",
+            "b --verify --method-mix insert=1",
             "b --ramp 1..2 --requests 7",
         ] {
             let error = parsed(line).expect_err(line);

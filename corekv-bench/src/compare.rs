@@ -326,12 +326,13 @@ impl Comparison {
 }
 
 /// The members of the JSON file that say what the load was.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
     "connections",
     "pipelining",
     "keys",
     "distribution",
     "mix",
+    "read_through",
     "value_bytes",
     "rate",
     "threads",

@@ -24,7 +24,7 @@ use super::preload::Keys;
 use super::rate::Schedule;
 use super::response::{Parser, Step};
 use super::stream::Stream;
-use super::workload::{Generator, Method, Values, Workload};
+use super::workload::{Draw, Generator, Method, Then, Values, Workload};
 
 /// Rendered bytes that wait for the socket; beyond this no further request is rendered.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
@@ -370,8 +370,12 @@ impl Connection {
                     at += taken;
                     let body = self.parser.body(&response, rest);
                     let bytes = taken + std::mem::take(&mut self.partial_bytes);
-                    if let Some(value) = account(context, request, response.status, bytes, body) {
+                    let told = account(context, request, response.status, bytes, body);
+                    if let Some(value) = told.value {
                         self.last_value = value;
+                    }
+                    if request.then != Then::Nothing {
+                        self.follow_up(context, request, response.status, told.is_hit);
                     }
                     if !response.keep_alive {
                         self.made_progress(context, owed);
@@ -382,6 +386,29 @@ impl Connection {
         }
         self.made_progress(context, owed);
         Ok(true)
+    }
+
+    /// Does what was to be done after an answer. A write waits with those that are to be sent
+    /// again: each is for an answer, and goes before anything new, so no more than were in flight do.
+    #[cold]
+    fn follow_up(&mut self, context: &Context, request: Request, status: u16, is_hit: bool) {
+        let is_answer = matches!(status, 200..300 | 404);
+        let writes = match request.then {
+            Then::Nothing => false,
+            Then::Write => is_answer,
+            Then::WriteIfMissed => is_answer && !is_hit,
+            Then::Announce => {
+                if is_answer {
+                    context.common.growth.stored(request.key);
+                }
+                false
+            }
+        };
+        if writes {
+            let method = Method::Put;
+            let start = UNSTAMPED;
+            self.again.push_back(Request { start, method, then: Then::Nothing, ..request });
+        }
     }
 
     fn made_progress(&mut self, context: &mut Context, owed_before: usize) {
@@ -406,7 +433,10 @@ impl Connection {
                     let bytes = std::mem::take(&mut self.partial_bytes);
                     context.now = context.common.clock.now();
                     let body = self.parser.body(&response, b"");
-                    account(context, request, response.status, bytes, body);
+                    let told = account(context, request, response.status, bytes, body);
+                    if request.then != Then::Nothing {
+                        self.follow_up(context, request, response.status, told.is_hit);
+                    }
                     context.recorder.flush(context.now);
                     self.made_progress(context, owed);
                 }
@@ -509,9 +539,12 @@ impl Connection {
         if let Some(request) = self.again.pop_front() {
             return Some(request);
         }
-        let (start, method, key) = match &mut self.source {
+        let (start, draw) = match &mut self.source {
             Source::Nothing => return None,
-            Source::Preload(keys) => (UNSTAMPED, context.common.store_method, keys.next()?),
+            Source::Preload(keys) => {
+                let (method, key) = (context.common.store_method, keys.next()?);
+                (UNSTAMPED, Draw { method, key, then: Then::Nothing })
+            }
             Source::Workload { left, schedule } => {
                 if *left == 0 || context.now >= context.until {
                     return None;
@@ -528,11 +561,11 @@ impl Connection {
                     }
                 };
                 *left -= 1;
-                let (method, key) = self.generator.next_request();
-                (start, method, key)
+                (start, self.generator.next_request(&context.common.growth))
             }
         };
-        let mut request = Request { start, sent: context.now, key, version: 0, method };
+        let Draw { method, key, then } = draw;
+        let mut request = Request { start, sent: context.now, key, version: 0, method, then };
         if let Some(ledger) = &context.common.ledger {
             if method.is_store() {
                 request.key = ledger.own_key(key, self.index);
@@ -562,9 +595,8 @@ impl Connection {
                     let next = if is_preload { 0 } else { self.last_value.wrapping_add(1) };
                     digits.format(next).as_bytes()
                 }
-                Values::Bytes { min, max } => {
-                    let spread = u64::from(max - min) + 1;
-                    let length = min as usize + self.generator.below(spread) as usize;
+                values => {
+                    let length = self.generator.value_length(values);
                     common.filler.cut(self.generator.below(u64::MAX), length)
                 }
             }

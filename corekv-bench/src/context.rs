@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mio::Registry;
 
+use super::distribution::Growth;
 use super::recorder::Recorder;
 use super::request::{Filler, Templates};
 use super::settings::Settings;
@@ -51,8 +52,10 @@ pub struct Common {
     pub(super) values: Values,
     /// The method of the preload: what the measurement will write with.
     pub(super) store_method: Method,
-    /// Whether a miss means that a stored value is gone.
-    pub(super) every_read_must_hit: bool,
+    /// A miss of a key below this one means that a stored value is gone.
+    pub(super) keys_that_must_hit: u64,
+    /// The keys beyond those of the workload that inserts have made.
+    pub(super) growth: Growth,
     pub(super) timeout: Duration,
     /// Requests per connection during the measurement and the warm-up.
     pub(super) connection_requests: u64,
@@ -62,14 +65,11 @@ impl Common {
     /// Renders and allocates everything that needs to be there before the threads start.
     pub fn new(settings: &Settings, target: &Target, endpoint: Endpoint) -> Self {
         let workload = &settings.workload;
-        let value_bytes_max = match workload.values {
-            Values::Counter => 0,
-            Values::Bytes { max, .. } => max,
-        };
+        let value_bytes_max = workload.values.bounds().map_or(0, |(_, max)| max);
         let ledger = settings.verify.then(|| Ledger::new(workload, settings.connections));
-        let deletes = workload.mix.share(Method::Delete) > 0.0;
-        let puts_only =
-            workload.mix.share(Method::Put) > 0.0 && workload.mix.share(Method::Post) == 0.0;
+        let may_miss = workload.mix.sends(Method::Delete) || workload.read_through;
+        let must_hit = settings.preload && !may_miss;
+        let puts_only = workload.mix.sends(Method::Put) && !workload.mix.sends(Method::Post);
         Self {
             clock: Clock::new(),
             endpoint,
@@ -78,7 +78,8 @@ impl Common {
             ledger,
             values: workload.values,
             store_method: if puts_only { Method::Put } else { Method::Post },
-            every_read_must_hit: settings.preload && !deletes,
+            keys_that_must_hit: if must_hit { workload.keys } else { 0 },
+            growth: Growth::new(workload.keys),
             timeout: settings.timeout,
             connection_requests: settings.connection_requests.unwrap_or(u64::MAX),
         }
@@ -86,9 +87,9 @@ impl Common {
 
     /// The longest body that anyone looks into.
     pub(super) fn body_bytes_max(&self) -> usize {
-        match (&self.ledger, self.values) {
+        match (&self.ledger, self.values.bounds()) {
             // One more than right is enough to see that it's too long.
-            (Some(_), Values::Bytes { max, .. }) => max as usize + 1,
+            (Some(_), Some((_, max))) => max as usize + 1,
             _ => 64,
         }
     }

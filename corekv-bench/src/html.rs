@@ -38,14 +38,7 @@ details{margin-top:2em}pre{overflow-x:auto;font-size:13px}
 
 /// The page.
 pub fn render(summary: &Summary) -> String {
-    let mut out =
-        String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
-    let target = escaped(&summary.target);
-    let _ = write!(
-        out,
-        "<meta name=\"viewport\" content=\"width=device-width\">\n<title>corekv-bench: {target}\
-         </title>\n<style>\n{STYLE}</style></head><body>\n<h1>{target}</h1>\n"
-    );
+    let mut out = String::new();
     head(&mut out, summary);
     tails(&mut out, summary);
     out.push_str("<div class=\"plots\">\n");
@@ -55,8 +48,17 @@ pub fn render(summary: &Summary) -> String {
     out.push_str("</div>\n");
     let text = escaped(&report::render(summary, false));
     let _ = write!(out, "<details><summary>The whole report</summary><pre>{text}</pre></details>");
-    out.push_str("\n</body></html>\n");
-    out
+    frame(&summary.target, &out)
+}
+
+/// A page about a server.
+pub(super) fn frame(target: &str, body: &str) -> String {
+    let target = escaped(target);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>corekv-bench: {target}\
+         </title>\n<style>\n{STYLE}</style></head><body>\n<h1>{target}</h1>\n{body}\n</body></html>\n"
+    )
 }
 
 fn head(out: &mut String, summary: &Summary) {
@@ -192,7 +194,7 @@ fn percent(one_in: f64) -> String {
 }
 
 /// `1.5M`, `20k`, `7`.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let (scaled, unit) = match value {
         1e9.. => (value / 1e9, "G"),
         1e6.. => (value / 1e6, "M"),
@@ -203,7 +205,7 @@ fn short(value: f64) -> String {
 }
 
 /// Text that means itself in HTML.
-fn escaped(text: &(impl Display + ?Sized)) -> String {
+pub(super) fn escaped(text: &(impl Display + ?Sized)) -> String {
     text.to_string()
         .replace('&', "&amp;")
         .replace('<', "&lt;")

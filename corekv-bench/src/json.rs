@@ -138,6 +138,7 @@ struct Settings<'a> {
     keys: u64,
     distribution: String,
     mix: Object,
+    read_through: bool,
     value_bytes: String,
     verified: bool,
     seed: u64,
@@ -307,8 +308,7 @@ fn second(point: &Point) -> Second {
 
 fn settings(summary: &Summary) -> Settings<'_> {
     let workload = &summary.workload;
-    let shares = Method::ALL.map(|method| (method, workload.mix.share(method)));
-    let used = shares.into_iter().filter(|&(_, share)| share > 0.0);
+    let mix = workload.mix.operations();
     Settings {
         target: &summary.target,
         connections: summary.connections,
@@ -318,7 +318,8 @@ fn settings(summary: &Summary) -> Settings<'_> {
         warmup_seconds: summary.warmup.as_secs_f64(),
         keys: workload.keys,
         distribution: workload.distribution.to_string(),
-        mix: used.map(|(method, share)| (method.key().to_owned(), rounded(share).into())).collect(),
+        mix: mix.map(|(one, share)| (one.key().to_owned(), rounded(share).into())).collect(),
+        read_through: workload.read_through,
         value_bytes: workload.values.to_string(),
         verified: summary.verified,
         seed: workload.seed,

@@ -17,22 +17,27 @@
 
 pub mod against;
 mod answer;
+mod cachebench;
 pub mod cli;
 pub mod compare;
 mod connection;
 pub mod context;
 pub mod cpu;
 pub mod csv;
+mod curve;
+pub mod distribution;
 pub mod embedded;
 pub mod error;
 pub mod hgrm;
 pub mod html;
 pub mod json;
 mod limits;
+pub mod mix;
 mod output;
 mod plot;
 mod pool;
 pub mod preload;
+pub mod preset;
 pub mod progress;
 pub mod rate;
 pub mod recorder;
@@ -46,10 +51,12 @@ pub mod statistics;
 mod stream;
 mod subcommand;
 pub mod summary;
+pub mod sweep;
 mod table;
 pub mod target;
 pub mod threshold;
 mod units;
+pub mod values;
 pub mod verify;
 pub mod worker;
 pub mod workload;
@@ -86,7 +93,8 @@ fn try_main(interrupt: &Interrupt) -> Result<u8, Error> {
     sinks.write(&settings, &*results)?;
     let faults = results.faults(&settings);
     // The report shows what went wrong, but not what was asked of it.
-    let was_asked = settings.quiet || !settings.fail_if.is_empty() || settings.against.is_some();
+    let is_plain = settings.against.is_none() && settings.sweep.is_none();
+    let was_asked = settings.quiet || !settings.fail_if.is_empty() || !is_plain;
     if !faults.is_empty() && was_asked {
         eprintln!("corekv-bench: {}", faults.join(", "));
     }
@@ -97,6 +105,9 @@ fn try_main(interrupt: &Interrupt) -> Result<u8, Error> {
 fn measure(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Box<dyn Results>, Error> {
     if let Some(against) = &settings.against {
         return Ok(Box::new(against::run(settings, against, stop)?));
+    }
+    if let Some(range) = settings.sweep {
+        return Ok(Box::new(sweep::run(settings, range, stop)?));
     }
     Ok(Box::new(session::run(settings, stop)?))
 }

@@ -8,6 +8,7 @@ use super::against::{Against, ROUNDS_MAX, ROUNDS_MIN};
 use super::error::Error;
 use super::rate::Pace;
 use super::request;
+use super::sweep::Range;
 use super::target::Target;
 use super::threshold::Threshold;
 use super::units;
@@ -77,6 +78,10 @@ pub struct Settings {
     pub server_pid: Option<u32>,
     /// The server that takes turns with the first one.
     pub against: Option<Against>,
+    /// The rates of a sweep.
+    pub sweep: Option<Range>,
+    /// What the steps of a sweep must keep.
+    pub slo: Vec<Threshold>,
     /// Whether a run that was disturbed is a failure.
     pub strict: bool,
     /// Limits whose violation is a failure.
@@ -181,7 +186,7 @@ impl Settings {
         if self.verify {
             Ledger::check_settings(&self.workload, self.connections)?;
         }
-        if self.verify && self.workload.mix.share(Method::Delete) > 0.0 {
+        if self.verify && self.workload.mix.sends(Method::Delete) {
             return Err(Error::usage("--verify cannot tell a deleted value from a lost one"));
         }
         if self.threads.is_some_and(|threads| threads > self.connections) {
@@ -199,6 +204,7 @@ impl Settings {
             return Err(Error::usage(format!("--rate {rate}: not a number above 0")));
         }
         self.check_against()?;
+        self.check_sweep()?;
         if self.ramp.is_some() && matches!(self.length, Length::Requests(_)) {
             return Err(Error::usage("--ramp rises over --duration, not over --requests"));
         }
@@ -217,5 +223,22 @@ impl Settings {
             )));
         }
         self.outputs.only("--against", &["--json"])
+    }
+
+    fn check_sweep(&self) -> Result<(), Error> {
+        if self.sweep.is_none() {
+            return Ok(());
+        }
+        let others = [
+            (self.against.is_some(), "--against"),
+            (self.rate.is_some(), "--rate"),
+            (self.ramp.is_some(), "--ramp"),
+            (!self.fail_if.is_empty(), "--fail-if; its limits are --slo's"),
+            (matches!(self.length, Length::Requests(_)), "--requests; a step takes --duration"),
+        ];
+        if let Some((_, other)) = others.iter().find(|(is_there, _)| *is_there) {
+            return Err(Error::usage(format!("--sweep goes without {other}")));
+        }
+        self.outputs.only("--sweep", &["--json", "--html"])
     }
 }

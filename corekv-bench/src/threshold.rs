@@ -103,6 +103,13 @@ impl Measured {
     }
 }
 
+impl std::fmt::Display for Threshold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, sign) = (self.result.name(), self.comparison.name());
+        write!(f, "{name} {sign} {}", self.shown(self.limit))
+    }
+}
+
 impl Threshold {
     /// Parses `p99>1ms`, `rate<10k`, `errors>0`.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -125,10 +132,23 @@ impl Threshold {
         Ok(Self { result, comparison, limit })
     }
 
+    /// What is wrong, in words, if what the threshold says does not hold.
+    pub(super) fn violation(&self, summary: &Summary) -> Option<String> {
+        match self.result.of(summary) {
+            Some(value) if self.comparison.holds(value, self.limit) => None,
+            Some(value) => Some(format!("{} is {}", self.result.name(), self.shown(value))),
+            None => Some(format!("{} is unknown", self.result.name())),
+        }
+    }
+
+    fn shown(&self, value: f64) -> String {
+        if self.result.is_time() { time(value) } else { format!("{value:.0}") }
+    }
+
     /// What is wrong, in words, if the result is beyond the limit or there is none.
     pub(super) fn fault(&self, summary: &Summary) -> Option<String> {
         let Self { result, comparison, limit } = *self;
-        let shown = |value: f64| if result.is_time() { time(value) } else { format!("{value:.0}") };
+        let shown = |value| self.shown(value);
         let (name, sign) = (result.name(), comparison.name());
         match result.of(summary) {
             None => Some(format!("{name} is unknown, and its limit is {}", shown(limit))),

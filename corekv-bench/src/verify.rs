@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::error::Error;
 use super::request::Filler;
-use super::workload::{Values, Workload};
+use super::workload::{Operation, Values, Workload};
 
 /// The shortest value that has room for every key and version, in bytes.
 pub const VERIFY_BYTES_MIN: u32 = 32;
@@ -61,10 +61,18 @@ pub enum Wrong {
 impl Ledger {
     /// Whether values of this workload can be told apart, and each connection has a key.
     pub fn check_settings(workload: &Workload, connections: usize) -> Result<(), Error> {
-        if matches!(workload.values, Values::Bytes { min, .. } if min < VERIFY_BYTES_MIN) {
+        if workload.values.bounds().is_some_and(|(min, _)| min < VERIFY_BYTES_MIN) {
             return Err(Error::usage(format!(
                 "--verify needs --value-bytes of at least {VERIFY_BYTES_MIN}, for key and version"
             )));
+        }
+        let is_foreign =
+            |operation| matches!(operation, Operation::Insert | Operation::ReadModifyWrite);
+        if workload.read_through || workload.mix.operations().any(|(one, _)| is_foreign(one)) {
+            return Err(Error::usage(
+                "--verify has each key written by one connection, and inserts, rmw and \
+                 --read-through write any",
+            ));
         }
         if workload.keys < connections as u64 {
             return Err(Error::usage("--verify needs at least one key per connection"));
@@ -117,9 +125,10 @@ impl Ledger {
         out.extend_from_slice(digits.format(key).as_bytes());
         out.push(b':');
         out.extend_from_slice(digits.format(version).as_bytes());
-        if let Values::Bytes { min, max } = self.values {
+        if self.values != Values::Counter {
             out.push(b':');
             let variant = variant(key, version);
+            let (min, max) = self.values.range(|| variant.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let length = min as usize + (variant % (u64::from(max - min) + 1)) as usize;
             let rest = length - out.len();
             out.extend_from_slice(filler.cut(variant, rest));
@@ -232,6 +241,7 @@ mod tests {
             mix: Mix::write_ratio(0.5),
             values,
             seed: 0,
+            read_through: false,
         };
         Ledger::new(&workload, 4)
     }

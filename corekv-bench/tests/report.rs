@@ -41,6 +41,7 @@ fn summary() -> Summary {
             mix: Mix::write_ratio(0.2),
             values: Values::Counter,
             seed: 1,
+            read_through: false,
         },
         planned: "2s".to_owned(),
         warmup: Duration::from_secs(1),

@@ -1,0 +1,257 @@
+//! `--sweep`: the same load at one rate after the other, to see latency against load, and the
+//! highest rate that keeps a limit on latency.
+//!
+//! ```text
+//!   shares  10..95%      closed loop -> saturation -> 10 %, 20 %, ... of it
+//!   rates   10k..100k    10k, 20k, ...
+//!   search  (no range)   closed loop -> saturation -> bisection between 0 and saturation
+//! ```
+//!
+//! A step passes if it keeps its rate, answers everything, and no `--slo` is violated. The steps of a
+//! search come in the order of the search; results show them in the order of their rates.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::error::Error;
+use super::rate::Pace;
+use super::session::Session;
+use super::settings::Settings;
+use super::summary::Summary;
+use super::threshold::Threshold;
+use super::units;
+
+/// Steps that can be asked for.
+const STEPS_MAX: usize = 200;
+
+/// A search ends when the rates that pass and fail are this near: a measurement is no more exact.
+const NEAR: f64 = 0.02;
+
+/// A search goes down to this share of saturation: what fails there fails.
+const LEAST: f64 = 0.01;
+
+/// A search is given up after so many steps.
+const SEARCH_STEPS_MAX: usize = 16;
+
+/// The rates of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Range {
+    /// The highest rate that passes is searched for.
+    Search,
+    /// Shares of the saturation rate, from 0 to 1 and beyond.
+    Shares(Steps),
+    /// Requests per second.
+    Rates(Steps),
+}
+
+/// From a number to another one in equal steps; the last one may be shorter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Steps {
+    from: f64,
+    to: f64,
+    step: f64,
+}
+
+impl Range {
+    /// Parses `10..95%`, `10..95%:5`, `10k..100k` or `10k..100k:10k`. Without a step, it is a tenth of
+    /// saturation, or of the range.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self::Search);
+        }
+        let wrong = || "write FROM..TO%, FROM..TO, or one of them with :STEP behind it".to_owned();
+        let (range, step) = match text.split_once(':') {
+            Some((range, step)) => (range, Some(step)),
+            None => (text, None),
+        };
+        let (from, to) = range.split_once("..").ok_or_else(wrong)?;
+        let number = |text: &str| units::rate(text.strip_suffix('%').unwrap_or(text));
+        let is_share = to.ends_with('%');
+        let scale = if is_share { 0.01 } else { 1.0 };
+        let (from, to) = (number(from)? * scale, number(to)? * scale);
+        let step = match step {
+            Some(step) => number(step)? * scale,
+            None if is_share => 0.1,
+            None => (to - from) / 10.0,
+        };
+        let steps = Steps { from, to, step };
+        if !(from > 0.0 && to >= from && (step > 0.0 || to == from)) {
+            return Err("rates are above 0 and rise".to_owned());
+        }
+        if steps.count() > STEPS_MAX {
+            return Err(format!("more than {STEPS_MAX} steps"));
+        }
+        Ok(if is_share { Self::Shares(steps) } else { Self::Rates(steps) })
+    }
+}
+
+impl Steps {
+    fn count(self) -> usize {
+        if self.to == self.from {
+            return 1;
+        }
+        // What is as good as a whole step makes no further one.
+        1 + ((self.to - self.from) / self.step - 1e-6).ceil().min(1e9) as usize
+    }
+
+    fn iter(self) -> impl Iterator<Item = f64> {
+        (0..self.count()).map(move |index| (self.from + self.step * index as f64).min(self.to))
+    }
+}
+
+/// One rate and what it came to.
+#[derive(Debug)]
+pub struct Step {
+    /// The rate that was asked for.
+    pub rate: f64,
+    /// What was measured.
+    pub summary: Summary,
+    /// Why it does not pass. Nothing means that it does.
+    pub faults: Vec<String>,
+}
+
+impl Step {
+    /// Whether it kept its rate and all limits.
+    pub fn has_passed(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+/// What a sweep showed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The closed loop before the steps, if there was one.
+    pub saturation: Option<Summary>,
+    /// In the order of their rates.
+    pub steps: Vec<Step>,
+    /// What a step had to keep.
+    pub slo: Vec<String>,
+}
+
+impl Outcome {
+    /// The highest rate of which neither it nor any lower one failed.
+    pub fn knee(&self) -> Option<&Step> {
+        self.steps.iter().take_while(|step| step.has_passed()).last()
+    }
+}
+
+/// Does the sweep. It ends early, with the steps that there are, when `stop` becomes true.
+pub(super) fn run(
+    settings: &Settings,
+    range: Range,
+    stop: &Arc<AtomicBool>,
+) -> Result<Outcome, Error> {
+    let mut session = Session::open(settings, stop)?;
+    session.prepare()?;
+    let mut sweep = Sweep { settings, session, steps: Vec::new() };
+    let mut saturation = None;
+    match range {
+        Range::Rates(steps) => sweep.steps(steps.iter())?,
+        Range::Shares(steps) => {
+            let most = sweep.saturate()?;
+            sweep.steps(steps.iter().map(|share| share * most.requests_per_second()))?;
+            saturation = Some(most);
+        }
+        Range::Search => {
+            let most = sweep.saturate()?;
+            sweep.search(most.requests_per_second())?;
+            saturation = Some(most);
+        }
+    }
+    let mut steps = sweep.steps;
+    if steps.is_empty() {
+        return Err(Error::failed("interrupted before the first step"));
+    }
+    steps.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+    Ok(Outcome { saturation, steps, slo: settings.slo.iter().map(Threshold::to_string).collect() })
+}
+
+struct Sweep<'a> {
+    settings: &'a Settings,
+    session: Session,
+    steps: Vec<Step>,
+}
+
+impl Sweep<'_> {
+    /// Finds the rate at which the server, or the load generator, has no time left.
+    fn saturate(&mut self) -> Result<Summary, Error> {
+        let summary = self.session.measure(self.settings.length, None, "saturating")?;
+        if summary.recorder.answered_total() == 0 {
+            return Err(Error::failed("the server answered nothing in a closed loop"));
+        }
+        Ok(summary)
+    }
+
+    fn steps(&mut self, rates: impl Iterator<Item = f64>) -> Result<(), Error> {
+        for rate in rates {
+            if self.session.is_stopped() {
+                break;
+            }
+            self.step(rate)?;
+        }
+        Ok(())
+    }
+
+    /// Measures at a rate, and returns whether that passes.
+    fn step(&mut self, rate: f64) -> Result<bool, Error> {
+        let name = format!("step {}: {rate:.0}/s", self.steps.len() + 1);
+        let pace = Some(Pace::Constant(rate));
+        let summary = self.session.measure(self.settings.length, pace, &name)?;
+        let mut faults = summary.own_faults();
+        if !summary.has_kept_rate() {
+            faults.push("the rate was not kept".to_owned());
+        }
+        faults.extend(self.settings.slo.iter().filter_map(|slo| slo.violation(&summary)));
+        let has_passed = faults.is_empty();
+        self.steps.push(Step { rate, summary, faults });
+        Ok(has_passed)
+    }
+
+    /// Halves the interval between a rate that passes and one that fails.
+    fn search(&mut self, saturation: f64) -> Result<(), Error> {
+        let (mut low, mut high) = (0.0, saturation);
+        while self.steps.len() < SEARCH_STEPS_MAX
+            && high - low > NEAR * high
+            && high > saturation * LEAST
+            && !self.session.is_stopped()
+        {
+            let rate = f64::midpoint(low, high);
+            if self.step(rate)? {
+                low = rate;
+            } else {
+                high = rate;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates(text: &str) -> Vec<i64> {
+        match Range::parse(text).unwrap() {
+            Range::Search => Vec::new(),
+            Range::Shares(steps) => {
+                steps.iter().map(|share| (share * 100.0).round() as i64).collect()
+            }
+            Range::Rates(steps) => steps.iter().map(|rate| rate.round() as i64).collect(),
+        }
+    }
+
+    #[test]
+    fn ranges_are_read() {
+        assert_eq!(rates("10..95%"), [10, 20, 30, 40, 50, 60, 70, 80, 90, 95]);
+        assert_eq!(rates("10%..30%:10"), [10, 20, 30]);
+        assert_eq!(rates("1k..5k:2k"), [1000, 3000, 5000]);
+    }
+
+    #[test]
+    fn wrong_ranges_are_refused() {
+        for text in ["10", "0..95%", "95..10%", "a..b", "1..2:0", "1k..2k:0.1", "..", "10..x%"] {
+            assert!(Range::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Range::parse(""), Ok(Range::Search));
+    }
+}
