@@ -257,11 +257,6 @@ impl Summary {
         self.pace.map(|pace| pace.at(self.elapsed / 2))
     }
 
-    /// Whether the rate that was asked for was kept.
-    pub fn has_kept_rate(&self) -> bool {
-        self.limit() == Limit::Rate
-    }
-
     /// The first second in which the answers were behind the rate that was asked for: what was
     /// asked, and what came.
     pub fn fell_behind(&self) -> Option<(f64, f64)> {
