@@ -35,10 +35,12 @@ pub mod http;
 mod invalid;
 pub mod logging;
 pub mod net;
+mod process;
 mod server;
 pub mod store;
+pub mod systemd;
 
 pub use config::{Config, memory_bytes_default, value_bytes_default};
 pub use invalid::Invalid;
 pub use net::Cores;
-pub use server::Server;
+pub use server::{Server, check};

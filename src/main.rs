@@ -2,47 +2,61 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use clap::Parser;
-use clap::error::ErrorKind;
-use corekv::cli::{self, Cli};
+use corekv::cli::{self, Chosen, Failure, Task};
+use corekv::systemd::{self, Manager};
 use corekv::{Config, Server, logging};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error)
-            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
-        {
-            error.exit()
-        }
-        Err(error) => {
-            // The first line says what is wrong; the usage behind it is in --help.
-            let text = error.to_string();
-            logging::say(text.lines().next().unwrap_or("error: wrong arguments"));
-            return ExitCode::from(2);
+    let result = match cli::parse(std::env::args_os()) {
+        Ok(Task::Serve(chosen)) => run(&chosen, serve),
+        Ok(Task::Check(chosen)) => run(&chosen, |config| {
+            corekv::check(config)?;
+            print(chosen.show().as_bytes())
+        }),
+        Ok(Task::Print(text)) => print(&text).map_err(failed),
+        Err(Failure::Help(help)) => help.exit(),
+        Err(Failure::Wrong(line)) => {
+            logging::say(&line);
+            Err(ExitCode::from(2))
         }
     };
+    result.err().unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Does something with the settings if they are in their ranges.
+fn run(chosen: &Chosen, what: impl FnOnce(&Config) -> io::Result<()>) -> Result<(), ExitCode> {
     logging::report_panics();
-    logging::start(cli.log_level());
-    let config = cli.into_config();
+    logging::start(chosen.cli().log_level());
+    let config = chosen.config();
     if let Err(invalid) = config.validate() {
-        logging::say(&format!("error: {}", cli::explain(&invalid)));
-        return ExitCode::from(2);
+        logging::say(&format!("error: {}", chosen.explain(&invalid)));
+        return Err(ExitCode::from(2));
     }
-    match serve(&config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            logging::say(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    what(&config).map_err(failed)
+}
+
+fn failed(error: io::Error) -> ExitCode {
+    logging::say(&format!("error: {error}"));
+    ExitCode::FAILURE
 }
 
 fn serve(config: &Config) -> io::Result<()> {
-    let server = Server::bind(config)?;
+    // Before anything is opened, which could have the number of a descriptor that was passed.
+    let sockets = systemd::sockets()?;
+    let manager = Manager::from_env()?;
+    let server = Server::bind_with(config, sockets)?;
     let announcement = announcement(&server);
-    server.when_ready(move || announce(&announcement)).run()
+    // A supervisor that could not be told would wait for ever, so that the server ends if it fails.
+    let Some(manager) = manager else {
+        return server.when_ready(move || print(announcement.as_bytes())).run();
+    };
+    let manager = Arc::new(manager);
+    let told = Arc::clone(&manager);
+    let status = announcement.lines().next().unwrap_or_default().to_owned();
+    let ready = move || print(announcement.as_bytes()).and_then(|()| told.ready(&status));
+    server.watched_by(manager).when_ready(ready).run()
 }
 
 /// Where the server can be reached, and that it is ready, for people and scripts.
@@ -57,12 +71,10 @@ fn announcement(server: &Server) -> String {
     lines + "ready\n"
 }
 
-/// Writes to standard output. A supervisor that could not be told would wait for ever, so that the
-/// server ends if it fails.
-fn announce(lines: &str) -> io::Result<()> {
+fn print(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let explain = |error: io::Error| {
         io::Error::new(error.kind(), format!("can't write to standard output: {error}"))
     };
-    out.write_all(lines.as_bytes()).and_then(|()| out.flush()).map_err(explain)
+    out.write_all(text).and_then(|()| out.flush()).map_err(explain)
 }

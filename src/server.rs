@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cache::{self, Cache, Metrics};
+use crate::cache::{self, Cache, Metrics, Routes};
 use crate::config::{Config, memory_bytes_min};
 use crate::http::access::Tokens;
 use crate::http::{self, Protocol};
-use crate::net::{self, Address, Reach, Stopper};
+use crate::net::{self, Address, Phase, Reach, Source, Stopper};
 use crate::store::{Clock, Store};
+use crate::systemd::{Manager, PassedSocket, Watch};
 
 /// Descriptors that are no connections: listeners, polls, wakers, standard streams.
 const DESCRIPTORS_RESERVED: u64 = 32;
+
+/// The name of the socket that stands for the admin address.
+const ADMIN_SOCKET: &str = "admin";
 
 /// A bound server.
 #[derive(Debug)]
@@ -25,6 +29,18 @@ pub struct Server {
     data_addresses: usize,
 }
 
+/// Checks settings as far as that can be done without a server: what they say, the tokens, and
+/// the memory for so many event loops.
+///
+/// # Errors
+/// Those of [`Server::bind`] that this finds.
+pub fn check(config: &Config) -> io::Result<()> {
+    config.validate()?;
+    config.auth_file.as_deref().map(Tokens::load).transpose()?;
+    let (cores, _) = config.cores.resolve()?;
+    check_memory(config.memory_bytes_max, cores.len())
+}
+
 impl Server {
     /// Binds the addresses and reserves the store's memory.
     ///
@@ -33,21 +49,37 @@ impl Server {
     /// can't be pinned to, the tokens can't be read, the memory can't be reserved, or is too little
     /// for so many event loops.
     pub fn bind(config: &Config) -> io::Result<Self> {
+        Self::bind_with(config, Vec::new())
+    }
+
+    /// The same with sockets that were handed over: the one with the name `admin` stands for the
+    /// admin address, the others for the addresses that serve keys.
+    ///
+    /// # Errors
+    /// As those of [`bind`](Self::bind), and when a socket does not listen for streams.
+    pub fn bind_with(config: &Config, sockets: Vec<PassedSocket>) -> io::Result<Self> {
         config.validate()?;
         let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
         let connections_max = config.connections_max.min(descriptors());
         let settings = net::Settings { connections_max, ..config.net() };
-        let net = net::Server::bind(&config.listen, config.admin.as_ref(), settings)?;
+        let (listen, admin) = sources(config, sockets)?;
+        let (data_addresses, has_admin) = (listen.len(), admin.is_some());
+        let net = net::Server::open(listen, admin, settings)?;
         if tokens.is_none() {
-            warn_if_open(config);
+            warn_if_open(&net.addresses());
         }
         check_memory(config.memory_bytes_max, net.loops())?;
         let store = Store::new(config.store(net.loops()))?;
-        let metrics =
-            Metrics { turned_away: net.turned_away(), ..Metrics::new(store, net.counters()) };
-        let (http, cache) = (http::Settings { tokens, ..config.http() }, config.cache());
-        let metrics = Arc::new(metrics);
-        Ok(Self { net, metrics, http, cache, data_addresses: config.listen.len() })
+        let metrics = Metrics {
+            turned_away: net.turned_away(),
+            memory_bytes_max: config.memory_bytes_max,
+            connections_max,
+            ..Metrics::new(store, net.counters())
+        };
+        let routes = if has_admin { Routes::AdminOnly } else { Routes::Everywhere };
+        let http = http::Settings { tokens, ..config.http() };
+        let cache = cache::Settings { routes, ..config.cache() };
+        Ok(Self { net, metrics: Arc::new(metrics), http, cache, data_addresses })
     }
 
     /// The addresses that serve keys, with the ports that were bound.
@@ -83,6 +115,22 @@ impl Server {
         Self { net: self.net.when_ready(ready), ..self }
     }
 
+    /// Has a service manager told how the server is from when it is [ready](Self::when_ready), and
+    /// its watchdog fed as long as every event loop makes progress.
+    #[must_use]
+    pub fn watched_by(self, manager: Arc<Manager>) -> Self {
+        let metrics = Arc::clone(&self.metrics);
+        let mut watch = Watch::new(manager);
+        let net = self.net.at_each_tick(move |phase| match phase {
+            Phase::Serving => {
+                let iterations = metrics.net.iter().map(|core| core.iterations.get());
+                watch.look(iterations, || status(&metrics));
+            }
+            Phase::Draining => watch.stop(),
+        });
+        Self { net, ..self }
+    }
+
     /// Serves until it is told to end.
     ///
     /// # Errors
@@ -114,8 +162,42 @@ fn check_memory(bytes: u64, loops: usize) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
-fn warn_if_open(config: &Config) {
-    for address in config.listen.iter().chain(&config.admin) {
+/// What the server listens on.
+fn sources(
+    config: &Config,
+    sockets: Vec<PassedSocket>,
+) -> io::Result<(Vec<Source>, Option<Source>)> {
+    let (admin, data): (Vec<_>, Vec<_>) =
+        sockets.into_iter().partition(|socket| socket.name == ADMIN_SOCKET);
+    if admin.len() > 1 {
+        let text = format!("{} sockets have the name {ADMIN_SOCKET}", admin.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let socket = |socket: PassedSocket| Source::Socket(socket.fd);
+    let admin = admin.into_iter().next().map(socket);
+    let admin = admin.or_else(|| config.admin.clone().map(Source::Address));
+    if data.is_empty() {
+        return Ok((config.listen.iter().cloned().map(Source::Address).collect(), admin));
+    }
+    log::info!("{} sockets were handed over and stand for --listen", data.len());
+    Ok((data.into_iter().map(socket).collect(), admin))
+}
+
+/// How the server is, in one line.
+fn status(metrics: &Metrics) -> String {
+    let mebibytes = |bytes: u64| bytes >> 20;
+    let bytes = metrics.statistics().iter().map(|partition| partition.bytes).sum();
+    let open: u64 = metrics.net.iter().map(net::Counters::open).sum();
+    format!(
+        "{} keys in {} of {} MiB, {open} connections",
+        metrics.store.keys(),
+        mebibytes(bytes),
+        mebibytes(metrics.memory_bytes_max),
+    )
+}
+
+fn warn_if_open(addresses: &[Address]) {
+    for address in addresses {
         if address.reach() == Reach::Network {
             log::warn!("{address} can be reached from outside and needs no token (--auth-file)");
         }

@@ -310,7 +310,8 @@ fn too_little_address_space_is_one_line_that_says_what_to_do() {
 #[test]
 fn a_server_is_content_with_twice_its_memory_of_address_space() {
     let flags = ["--memory", "300MiB", "--cores", "0"];
-    let server = Server::spawn(within_address_space(2 * (300 << 10), &flags));
+    // And a little for the program itself.
+    let server = Server::spawn(within_address_space(2 * (300 << 10) + (4 << 10), &flags));
     let mut client = server.connect();
     for key in 0..40 {
         assert_eq!(client.put(&format!("/{key}"), vec![key; 8 << 20]).status, 201);

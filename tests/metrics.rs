@@ -134,7 +134,8 @@ fn check(name: &str, family: &Family) {
         "counter" => {
             assert!(name.ends_with("_total"), "the counter {name}");
             for sample in &family.samples {
-                assert!(sample.value >= 0.0 && sample.value.fract() == 0.0, "{sample:?}");
+                let is_whole = sample.value.fract() == 0.0 || name.ends_with("_seconds_total");
+                assert!(sample.value >= 0.0 && is_whole, "{sample:?}");
             }
         }
         "gauge" => assert!(!name.ends_with("_total"), "the gauge {name}"),
@@ -244,6 +245,16 @@ fn every_metric_is_there_from_the_start() {
         ("corekv_connections_turned_away_total", "counter"),
         ("corekv_received_bytes_total", "counter"),
         ("corekv_sent_bytes_total", "counter"),
+        ("corekv_connections_limit", "gauge"),
+        ("corekv_core_iterations_total", "counter"),
+        ("corekv_large_values_deferred_total", "counter"),
+        ("corekv_memory_limit_bytes", "gauge"),
+        ("process_cpu_seconds_total", "counter"),
+        ("process_max_fds", "gauge"),
+        ("process_resident_memory_bytes", "gauge"),
+        ("process_start_time_seconds", "gauge"),
+        ("process_threads", "gauge"),
+        ("process_virtual_memory_bytes", "gauge"),
         ("corekv_batch_requests", "histogram"),
         ("corekv_batch_seconds", "histogram"),
     ] {
@@ -260,6 +271,57 @@ fn every_metric_is_there_from_the_start() {
             );
         }
     }
+}
+
+#[test]
+fn the_process_is_described_as_proc_has_it() {
+    let server = Server::start(&["--memory", "7MiB", "--connections-max", "17"]);
+    let families = scrape(&mut server.connect());
+    let value = |name: &str| families[name].samples[0].value;
+    assert_eq!(sum(&families, "corekv_memory_limit_bytes", &[]), 7 << 20);
+    assert_eq!(sum(&families, "corekv_connections_limit", &[]), 17);
+    let folder = format!("/proc/{}", server.pid());
+    let threads = std::fs::read_dir(format!("{folder}/task")).expect("task").count();
+    assert_eq!(value("process_threads") as usize, threads);
+    let resident = server.rss_bytes() as f64;
+    let shown = value("process_resident_memory_bytes");
+    assert!((0.5..2.0).contains(&(shown / resident)), "{shown} of {resident}");
+    if families.contains_key("process_open_fds") {
+        let open = std::fs::read_dir(format!("{folder}/fd")).expect("fd").count() as f64;
+        assert!((value("process_open_fds") - open).abs() <= 2.0, "{open}");
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let age = now.expect("after 1970").as_secs_f64() - value("process_start_time_seconds");
+    assert!((-1.0..600.0).contains(&age), "{age} s old");
+}
+
+#[test]
+fn the_bounds_of_buckets_are_round() {
+    let server = Server::start(&[]);
+    let page = server.connect().get("/metrics").line();
+    let bounds = page.lines().filter(|line| line.starts_with("corekv_batch_seconds_bucket{le="));
+    let bounds: Vec<&str> = bounds.filter_map(|line| line.split('"').nth(1)).collect();
+    assert_eq!(
+        bounds[..7],
+        ["0.000001", "0.000002", "0.000004", "0.000008", "0.000016", "0.000032", "0.000064"]
+    );
+    for bound in &bounds {
+        assert!(bound.len() <= 9, "{bound}");
+    }
+}
+
+#[test]
+fn every_loop_takes_turns_though_nothing_is_asked_of_it() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let turns = |client: &mut Client| -> Vec<u64> {
+        let families = scrape(client);
+        families["corekv_core_iterations_total"].samples.iter().map(|s| s.value as u64).collect()
+    };
+    let before = turns(&mut client);
+    eventually("every loop took two turns", || {
+        turns(&mut client).iter().zip(&before).all(|(now, before)| now >= &(before + 2))
+    });
 }
 
 #[test]

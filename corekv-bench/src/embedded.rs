@@ -5,12 +5,10 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 
-use clap::Parser;
-
 use super::cli::first_line;
 use super::error::Error;
 use super::target::Target;
-use corekv::cli::{self, Cli};
+use corekv::cli::{self, Failure};
 use corekv::net::{Address, Stopper};
 use corekv::{Config, Cores, Server};
 
@@ -113,12 +111,17 @@ fn configure(cores: &[usize], arguments: &[OsString]) -> Result<Config, Error> {
         return Ok(Config { listen, cores: here, ..Config::default() });
     }
     let words = std::iter::once(OsString::from("corekv")).chain(arguments.iter().cloned());
-    let config = Cli::try_parse_from(words)
-        .map_err(|error| Error::usage(format!("after --: {}", first_line(&error.to_string()))))?
-        .into_config();
+    let chosen = cli::parse_options(words).map_err(|failure| {
+        let text = match failure {
+            Failure::Help(help) => help.to_string(),
+            Failure::Wrong(text) => text,
+        };
+        Error::usage(format!("after --: {}", first_line(&text)))
+    })?;
+    let config = chosen.config();
     config
         .validate()
-        .map_err(|invalid| Error::usage(format!("after --: {}", cli::explain(&invalid))))?;
+        .map_err(|invalid| Error::usage(format!("after --: {}", chosen.explain(&invalid))))?;
     let cores = if config.cores == Cores::Auto { here } else { config.cores };
     // The interrupt is the load generator's.
     Ok(Config { listen, cores, signals: false, ..config })

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::counters::Counters;
 use crate::http::{self, Method, Status};
 use crate::net::{self, Histogram};
+use crate::process::Process;
 use crate::store::{Statistics, Store};
 
 /// What a server counts: the store, and each event loop. Counters of different loops may be some
@@ -26,6 +27,10 @@ pub struct Metrics {
     pub http: Vec<Arc<http::Counters>>,
     /// What each loop counts of its look-ups.
     pub cache: Vec<Arc<Counters>>,
+    /// Limit on the store's memory, in bytes; 0 if it is not known.
+    pub memory_bytes_max: u64,
+    /// Connections that may be open; 0 if that is not known.
+    pub connections_max: usize,
 }
 
 impl Metrics {
@@ -34,7 +39,8 @@ impl Metrics {
     pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>) -> Self {
         let http = net.iter().map(|_| Arc::default()).collect();
         let cache = net.iter().map(|_| Arc::default()).collect();
-        Self { store, net, turned_away: Arc::default(), http, cache }
+        let turned_away = Arc::default();
+        Self { store, net, turned_away, http, cache, memory_bytes_max: 0, connections_max: 0 }
     }
 
     /// Requests that each event loop has answered.
@@ -52,36 +58,43 @@ impl Metrics {
     /// Renders the `/metrics` page.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = Text(String::with_capacity(16 << 10));
+        let mut text = Text { page: String::with_capacity(16 << 10), prefix: OWN };
         text.family("build_info", "gauge", "Always 1; the version is in the label.");
         text.sample("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
         requests(&mut text, self);
         store(&mut text, self);
-        connections(&mut text, &self.net, self.turned_away.get());
-        text.single(
-            "resident_memory_bytes",
-            "gauge",
-            "Resident memory of the process.",
-            resident_bytes().unwrap_or(0),
-        );
-        text.0
+        connections(&mut text, self);
+        process(&mut text, &Process::now());
+        text.page
     }
 }
 
+/// What the names of the metrics begin with.
+const OWN: &str = "corekv_";
+
+/// What the names begin with that every process's metrics have (Prometheus, "Writing client
+/// libraries").
+const PROCESS: &str = "process_";
+
 /// A page under construction.
-struct Text(String);
+struct Text {
+    page: String,
+    prefix: &'static str,
+}
 
 impl Text {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.line(format_args!("# HELP corekv_{name} {help}"));
-        self.line(format_args!("# TYPE corekv_{name} {kind}"));
+        let prefix = self.prefix;
+        self.line(format_args!("# HELP {prefix}{name} {help}"));
+        self.line(format_args!("# TYPE {prefix}{name} {kind}"));
     }
 
     fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
-        self.line(format_args!("corekv_{name}{labels} {value}"));
+        let prefix = self.prefix;
+        self.line(format_args!("{prefix}{name}{labels} {value}"));
     }
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample(name, "", value);
     }
@@ -93,12 +106,13 @@ impl Text {
         }
     }
 
-    /// One histogram of all cores; bucket i holds values up to `2^i * unit`.
+    /// One histogram of all cores, of values that come `per_unit` to the metric's unit; bucket i
+    /// holds those up to 2^i.
     fn histogram<'a>(
         &mut self,
         name: &str,
         help: &str,
-        unit: f64,
+        per_unit: f64,
         histograms: impl Iterator<Item = &'a Histogram> + Clone,
     ) {
         self.family(name, "histogram", help);
@@ -111,19 +125,19 @@ impl Text {
         let mut count = 0;
         for (i, n) in buckets[..buckets.len() - 1].iter().enumerate() {
             count += n;
-            let bound = (1u64 << i) as f64 * unit;
+            let bound = (1u64 << i) as f64 / per_unit;
             self.sample(&bucket, &format!("{{le=\"{bound}\"}}"), count);
         }
         count += buckets[buckets.len() - 1];
         self.sample(&bucket, "{le=\"+Inf\"}", count);
         let sum: u64 = histograms.map(Histogram::sum).sum();
-        self.sample(&format!("{name}_sum"), "", sum as f64 * unit);
+        self.sample(&format!("{name}_sum"), "", sum as f64 / per_unit);
         self.sample(&format!("{name}_count"), "", count);
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing to a string can't fail.
-        let _ = writeln!(self.0, "{line}");
+        let _ = writeln!(self.page, "{line}");
     }
 }
 
@@ -139,23 +153,26 @@ fn requests(text: &mut Text, metrics: &Metrics) {
         if (method, class) == (Method::Unknown.label(), Status::ServiceUnavailable.class()) {
             n += metrics.turned_away.get();
         }
-        // Combinations that never occurred would be most of the page.
-        if n > 0 || (class == 2 && matches!(method, "GET" | "POST" | "PUT" | "DELETE")) {
+        // Combinations that never occurred would be most of the page; but the rate of a counter that
+        // is not there before it counts misses its first.
+        let is_usual = matches!(method, "GET" | "POST" | "PUT" | "DELETE");
+        if n > 0 || (is_usual && matches!(class, 2 | 5)) {
             let labels = format!("{{method=\"{method}\",status=\"{class}xx\"}}");
             text.sample("requests_total", &labels, n);
         }
     }
-    let hits = metrics.cache.iter().map(|counters| counters.hits.get()).sum();
+    let hits: u64 = metrics.cache.iter().map(|counters| counters.hits.get()).sum();
     text.single("hits_total", "counter", "GET and HEAD requests that found their key.", hits);
-    let misses = metrics.cache.iter().map(|counters| counters.misses.get()).sum();
+    let misses: u64 = metrics.cache.iter().map(|counters| counters.misses.get()).sum();
     text.single("misses_total", "counter", "GET and HEAD requests that did not.", misses);
 }
 
 fn store(text: &mut Text, metrics: &Metrics) {
     let partitions = metrics.statistics();
-    let sum = |field: fn(&Statistics) -> u64| partitions.iter().map(field).sum();
+    let sum = |field: fn(&Statistics) -> u64| partitions.iter().map(field).sum::<u64>();
     text.single("keys", "gauge", "Keys stored.", sum(|s| s.keys));
     text.single("stored_bytes", "gauge", "Memory in use of --memory.", sum(|s| s.bytes));
+    text.single("memory_limit_bytes", "gauge", "The limit, --memory.", metrics.memory_bytes_max);
     text.single(
         "pinned_bytes",
         "gauge",
@@ -168,6 +185,12 @@ fn store(text: &mut Text, metrics: &Metrics) {
         "Memory in use for large values that are being received.",
         metrics.store.upload_bytes(),
     );
+    text.single(
+        "large_values_deferred_total",
+        "counter",
+        "Times that a large value, received or sent, had to wait for a share of the memory.",
+        metrics.store.refusals(),
+    );
     let removed: [(&str, &str, u64); 4] = [
         ("evicted_total", "Keys dropped to make room.", sum(|s| s.evicted)),
         ("expired_total", "Keys whose time to live ended.", sum(|s| s.expired)),
@@ -179,13 +202,12 @@ fn store(text: &mut Text, metrics: &Metrics) {
     }
 }
 
-fn connections(text: &mut Text, cores: &[net::Counters], away: u64) {
-    let open = |c: &net::Counters| {
-        // Read in this order: a connection that closes in between is still counted as open.
-        let closed = c.closed.get();
-        (c.accepted.get() + c.refused.get()).saturating_sub(closed)
-    };
-    text.per_core("connections_open", "gauge", "Connections open.", cores.iter().map(open));
+fn connections(text: &mut Text, metrics: &Metrics) {
+    let (cores, turned_away) = (&metrics.net, metrics.turned_away.get());
+    let open = cores.iter().map(net::Counters::open);
+    text.per_core("connections_open", "gauge", "Connections open.", open);
+    let help = "Connections that may be open, of all cores together.";
+    text.single("connections_limit", "gauge", help, metrics.connections_max);
     text.per_core(
         "held_bytes",
         "gauge",
@@ -193,17 +215,24 @@ fn connections(text: &mut Text, cores: &[net::Counters], away: u64) {
         cores.iter().map(|c| c.held_bytes.get()),
     );
     type Row = (&'static str, &'static str, fn(&net::Counters) -> u64);
-    let rows: [Row; 3] = [
+    let rows: [Row; 4] = [
         ("connections_accepted_total", "Connections accepted.", |c| c.accepted.get()),
         ("connections_refused_total", "Connections over the limit.", |c| c.refused.get()),
+        ("core_iterations_total", "Iterations of each core's loop, at least four a second.", |c| {
+            c.iterations.get()
+        }),
         ("core_requests_total", "Requests answered by each core.", |c| c.batch_messages.sum()),
     ];
     for (name, help, value) in rows {
         text.per_core(name, "counter", help, cores.iter().map(value));
     }
-    let sum = |field: fn(&net::Counters) -> u64| cores.iter().map(field).sum();
+    let sum = |field: fn(&net::Counters) -> u64| cores.iter().map(field).sum::<u64>();
     let totals: [(&str, &str, u64); 5] = [
-        ("connections_turned_away_total", "Connections refused before a core saw them.", away),
+        (
+            "connections_turned_away_total",
+            "Connections refused before a core saw them.",
+            turned_away,
+        ),
         ("received_bytes_total", "Bytes received from clients.", sum(|c| c.received_bytes.get())),
         ("sent_bytes_total", "Bytes sent to clients.", sum(|c| c.sent_bytes.get())),
         (
@@ -225,14 +254,33 @@ fn connections(text: &mut Text, cores: &[net::Counters], away: u64) {
     text.histogram(
         "batch_seconds",
         "Time from waking up to the end of the send, per connection and wake.",
-        1e-6,
+        1e6,
         cores.iter().map(|c| &c.batch_microseconds),
     );
 }
 
-/// The second number of /proc/self/statm, in pages (proc(5)).
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+fn process(text: &mut Text, process: &Process) {
+    text.prefix = PROCESS;
+    let rows: [(&str, &str, Option<f64>); 2] = [
+        ("cpu_seconds_total", "Processor time, user and system.", process.cpu_seconds),
+        ("start_time_seconds", "Start, in seconds since 1970.", process.start_time_seconds),
+    ];
+    let kind = |name: &str| if name.ends_with("_total") { "counter" } else { "gauge" };
+    for (name, help, value) in rows {
+        if let Some(value) = value {
+            text.single(name, kind(name), help, value);
+        }
+    }
+    let rows: [(&str, &str, Option<u64>); 5] = [
+        ("resident_memory_bytes", "Memory that is resident.", process.resident_bytes),
+        ("virtual_memory_bytes", "Address space, most of it reserved only.", process.virtual_bytes),
+        ("open_fds", "Descriptors open.", process.open_fds),
+        ("max_fds", "Descriptors that may be open.", process.max_fds),
+        ("threads", "Threads.", process.threads),
+    ];
+    for (name, help, value) in rows {
+        if let Some(value) = value {
+            text.single(name, kind(name), help, value);
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::counters::Counter;
 use super::event_loop::TICK;
 use super::listener::{BACKLOG_CONNECTIONS_MAX, Listener};
 use super::mailbox::{Mailbox, ShutdownFlags};
-use super::server::Stopper;
+use super::server::{Phase, Stopper, Ticker};
 use super::signals::Signals;
 use super::sink::{Sink, Transfer};
 use super::socket::Socket;
@@ -62,6 +62,7 @@ pub(super) struct Acceptor<'a> {
     /// What a connection is sent that is rejected here.
     pub(super) rejection: fn() -> Vec<u8>,
     pub(super) turned_away: &'a Counter,
+    pub(super) ticker: Ticker,
 }
 
 impl Acceptor<'_> {
@@ -110,6 +111,7 @@ impl Acceptor<'_> {
                 return Ok(());
             }
             again = self.accept();
+            (self.ticker.0)(Phase::Serving);
         }
     }
 
@@ -217,11 +219,13 @@ impl Acceptor<'_> {
             }
         }
         self.listeners.clear();
+        (self.ticker.0)(Phase::Draining);
         self.flags.drain.store(true, Ordering::Relaxed);
         self.mailboxes.iter().for_each(Mailbox::wake);
         let deadline = Instant::now() + timeout;
         let open = || self.mailboxes.iter().any(|mailbox| mailbox.open() > 0);
         while open() && Instant::now() < deadline {
+            (self.ticker.0)(Phase::Draining);
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -86,7 +86,7 @@ impl Cores {
 
     /// The cores' numbers, for `Auto` those of the process's allowed set, and the quota that they were
     /// cut to if there is one.
-    pub(super) fn resolve(&self) -> io::Result<(Vec<usize>, Option<f64>)> {
+    pub(crate) fn resolve(&self) -> io::Result<(Vec<usize>, Option<f64>)> {
         match self {
             Self::List(cores) => Ok((cores.clone(), None)),
             Self::Auto => {

@@ -70,6 +70,8 @@ impl Histogram {
 /// What one event loop counts of its connections.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Iterations of the loop, of which there are at least four a second.
+    pub iterations: Counter,
     /// Connections taken over since the start.
     pub accepted: Counter,
     /// Connections refused because of the limit.
@@ -93,6 +95,14 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Connections open now.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        // Read in this order: a connection that closes in between is still counted as open.
+        let closed = self.closed.get();
+        (self.accepted.get() + self.refused.get()).saturating_sub(closed)
+    }
+
     /// Records how long a batch took.
     #[inline]
     pub(super) fn batch(&self, messages: usize, took: Duration) {

@@ -177,6 +177,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 _ => {}
             }
             self.now = Instant::now();
+            self.counters.iterations.add(1);
             for event in &events {
                 self.note(event);
             }

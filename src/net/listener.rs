@@ -2,19 +2,19 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with, sockopt};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::net::{SocketFlags, SocketType, accept_with, sockopt};
 use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use super::address::Address;
-use super::class::Class;
+use super::class::{Class, Reach};
 use super::socket::Socket;
 use crate::explain::explain;
 
@@ -29,6 +29,16 @@ const SEND_BUFFER_BYTES_MAX: usize = 128 << 10;
 /// How long another process may hold the lock of a socket's directory.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// What connections come in through.
+#[derive(Debug)]
+pub enum Source {
+    /// A socket that is yet to be bound to this address.
+    Address(Address),
+    /// A stream socket, TCP or Unix, that is bound and listens. Its file, if it has one, stays
+    /// where it is.
+    Socket(OwnedFd),
+}
+
 /// A bound socket.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -42,13 +52,23 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn bind(address: &Address, class: Class, unix_mode: u32) -> io::Result<Self> {
-        let explain = explain(format!("can't listen on {address}"));
-        let (socket, address, file) = match address {
-            Address::Tcp(tcp) => bind_tcp(*tcp),
-            Address::Unix(path) => bind_unix(path, unix_mode),
-        }
-        .map_err(explain)?;
+    pub(super) fn open(
+        source: Source,
+        class: fn(Reach) -> Class,
+        unix_mode: u32,
+    ) -> io::Result<Self> {
+        let (socket, address, file) = match source {
+            Source::Address(address) => match &address {
+                Address::Tcp(tcp) => bind_tcp(*tcp),
+                Address::Unix(path) => bind_unix(path, unix_mode),
+            }
+            .map_err(explain(format!("can't listen on {address}")))?,
+            Source::Socket(fd) => {
+                let number = fd.as_raw_fd();
+                adopt(fd).map_err(explain(format!("can't listen on descriptor {number}")))?
+            }
+        };
+        let class = class(address.reach());
         Ok(Self { socket, class, address, file, pending: true })
     }
 
@@ -132,6 +152,26 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<Bound> {
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG_CONNECTIONS_MAX)?;
     Ok((socket, Address::Unix(path.to_owned()), FileId::at(path)))
+}
+
+fn adopt(fd: OwnedFd) -> io::Result<Bound> {
+    if sockopt::socket_type(&fd)? != SocketType::STREAM || !sockopt::socket_acceptconn(&fd)? {
+        return Err(io::Error::other("it is no stream socket that listens"));
+    }
+    fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+    let socket = Socket2::from(fd);
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    if let Some(tcp) = address.as_socket() {
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES_MAX)?;
+        return Ok((socket, Address::Tcp(tcp), None));
+    }
+    let abstract_name = address.as_abstract_namespace().map(|name| {
+        let name = String::from_utf8_lossy(name);
+        PathBuf::from(format!("@{name}"))
+    });
+    let path = address.as_pathname().map(Path::to_owned).or(abstract_name);
+    Ok((socket, Address::Unix(path.unwrap_or_default()), None))
 }
 
 /// Whether nobody listens on a socket's file: an earlier process left it behind. A server that is

@@ -18,7 +18,7 @@ use super::class::Class;
 use super::connection::Limits;
 use super::counters::{Counter, Counters};
 use super::event_loop::{EventLoop, LoopSettings, held_bytes_max};
-use super::listener::Listener;
+use super::listener::{Listener, Source};
 use super::mailbox::{self, Mailbox, ShutdownFlags};
 use super::pace::MinRate;
 use super::service::Service;
@@ -159,6 +159,24 @@ impl fmt::Debug for Ready {
     }
 }
 
+/// What a server is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It accepts connections.
+    Serving,
+    /// It was told to stop, and answers what it has received.
+    Draining,
+}
+
+/// What is done at every tick.
+pub(super) struct Ticker(pub(super) Box<dyn FnMut(Phase) + Send>);
+
+impl fmt::Debug for Ticker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticker").finish_non_exhaustive()
+    }
+}
+
 /// Bound sockets, and what is needed to serve them.
 #[derive(Debug)]
 pub struct Server {
@@ -169,6 +187,7 @@ pub struct Server {
     turned_away: Arc<Counter>,
     rejection: fn() -> Vec<u8>,
     ready: Ready,
+    ticker: Ticker,
     poll: Poll,
     stopper: Stopper,
     signals: Option<Signals>,
@@ -181,25 +200,26 @@ impl Server {
     /// # Errors
     /// When a setting is out of its range, an address can't be bound or a core can't be pinned to.
     pub fn bind(data: &[Address], admin: Option<&Address>, settings: Settings) -> io::Result<Self> {
+        let data = data.iter().cloned().map(Source::Address).collect();
+        Self::open(data, admin.cloned().map(Source::Address), settings)
+    }
+
+    /// The same, where sockets that listen already may stand for addresses.
+    ///
+    /// # Errors
+    /// As those of [`bind`](Self::bind), and when a socket does not listen for streams.
+    pub fn open(data: Vec<Source>, admin: Option<Source>, settings: Settings) -> io::Result<Self> {
         settings.validate()?;
         let (cores, quota) = settings.cores.resolve()?;
         if settings.pin {
             affinity::check(&cores)?;
         }
         let mut listeners = Vec::new();
-        for address in data {
-            listeners.push(Listener::bind(
-                address,
-                Class::Data(address.reach()),
-                settings.unix_mode,
-            )?);
+        for source in data {
+            listeners.push(Listener::open(source, Class::Data, settings.unix_mode)?);
         }
-        if let Some(address) = admin {
-            listeners.push(Listener::bind(
-                address,
-                Class::Admin(address.reach()),
-                settings.unix_mode,
-            )?);
+        if let Some(source) = admin {
+            listeners.push(Listener::open(source, Class::Admin, settings.unix_mode)?);
         }
         for listener in &listeners {
             listener.drop_unread_after(settings.idle_timeout + LINGER);
@@ -224,6 +244,7 @@ impl Server {
             turned_away: Arc::default(),
             rejection: Vec::new,
             ready,
+            ticker: Ticker(Box::new(|_| {})),
             poll,
             stopper,
             signals,
@@ -243,6 +264,14 @@ impl Server {
     #[must_use]
     pub fn when_ready(mut self, ready: impl FnOnce() -> io::Result<()> + Send + 'static) -> Self {
         self.ready = Ready(Box::new(ready));
+        self
+    }
+
+    /// Sets what [`run`](Self::run) calls on its own thread, that of the acceptor, at least every
+    /// 250 ms from when the server is ready until every connection is closed. It must not block.
+    #[must_use]
+    pub fn at_each_tick(mut self, tick: impl FnMut(Phase) + Send + 'static) -> Self {
+        self.ticker = Ticker(Box::new(tick));
         self
     }
 
@@ -303,6 +332,7 @@ impl Server {
             reserve: reserve(),
             rejection: self.rejection,
             turned_away: &self.turned_away,
+            ticker: self.ticker,
         };
         thread::scope(|scope| {
             let ending = Ending { flags: &flags, mailboxes: &mailboxes };

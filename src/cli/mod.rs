@@ -1,4 +1,8 @@
-//! The server's command line.
+//! The server's command line, and what else names its options: the environment and a file.
+
+mod file;
+mod program;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,17 +13,24 @@ use log::LevelFilter;
 use crate::cache::MissStatus;
 use crate::config::{Config, memory_bytes_default, value_bytes_default};
 use crate::http::Host;
-use crate::invalid::Invalid;
 use crate::net::{Address, Cores};
 use crate::store::KEY_BYTES_MAX;
+
+pub use program::{Chosen, Failure, Task, parse, parse_options};
+use values::{count, duration, length, miss_status, mode, size, ttl};
 
 // The help says so.
 const _: () = assert!(KEY_BYTES_MAX == 4080);
 
 /// An in-memory key-value cache that speaks HTTP/1.1, with one event loop per core.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "corekv", version, max_term_width = 100)]
 pub struct Cli {
+    /// File with options, as TOML: the names of the flags without the dashes, `ttl = "30m"`. A flag
+    /// and an environment variable go before it.
+    #[arg(long, value_name = "FILE", env = "COREKV_CONFIG")]
+    config: Option<PathBuf>,
+
     /// Address to serve keys on, as HOST:PORT or unix:PATH; port 0 takes a free one. May be
     /// given more than once.
     #[arg(
@@ -179,84 +190,14 @@ impl Cli {
     }
 }
 
-/// Says of a setting what is wrong with it, under the name that the command line has for it.
-#[must_use]
-pub fn explain(invalid: &Invalid) -> String {
-    format!("{} {}", option(invalid.setting()), invalid.problem())
-}
-
-/// The option for a setting.
+/// The option for a setting, without the dashes.
 fn option(setting: &str) -> String {
     match setting {
-        "hosts" => "--host".to_owned(),
-        "memory_bytes_max" => "--memory".to_owned(),
-        "ttl_seconds" => "--ttl".to_owned(),
-        _ => format!("--{}", setting.replace('_', "-")),
+        "hosts" => "host".to_owned(),
+        "memory_bytes_max" => "memory".to_owned(),
+        "ttl_seconds" => "ttl".to_owned(),
+        _ => setting.replace('_', "-"),
     }
-}
-
-/// A number of bytes, plain or in a binary unit.
-fn size(text: &str) -> Result<u64, String> {
-    let (digits, unit) = split(text);
-    let shift = match unit {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return Err("expected bytes, or a number with KiB, MiB or GiB".to_owned()),
-    };
-    let number: u64 = digits.parse().map_err(|_| "expected a number of bytes".to_owned())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
-}
-
-fn length(text: &str) -> Result<usize, String> {
-    usize::try_from(size(text)?).map_err(|_| "too large".to_owned())
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "expected a whole number".to_owned())
-}
-
-/// A time with its unit.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = split(text);
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err("expected a number with ms, s, m, h or d".to_owned()),
-    };
-    let number: u64 = digits.parse().map_err(|_| "expected a whole number".to_owned())?;
-    let total = number.checked_mul(millis).ok_or("too long")?;
-    Ok(Duration::from_millis(total))
-}
-
-fn ttl(text: &str) -> Result<u32, String> {
-    let duration = duration(text)?;
-    if duration.subsec_nanos() != 0 {
-        return Err("must be whole seconds".to_owned());
-    }
-    u32::try_from(duration.as_secs()).map_err(|_| "too long".to_owned())
-}
-
-fn miss_status(text: &str) -> Result<MissStatus, String> {
-    match text {
-        "404" => Ok(MissStatus::NotFound),
-        "204" => Ok(MissStatus::NoContent),
-        "200" => Ok(MissStatus::Ok),
-        _ => Err("expected 404, 204 or 200".to_owned()),
-    }
-}
-
-fn mode(text: &str) -> Result<u32, String> {
-    u32::from_str_radix(text, 8)
-        .map_err(|_| "expected octal permission bits such as 660".to_owned())
-}
-
-fn split(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
 #[cfg(test)]
@@ -282,7 +223,7 @@ mod tests {
         for field in fields.filter(|field| !["pin", "signals", "date"].contains(field)) {
             let option = option(field);
             let known = |name: &str| options.get_arguments().any(|a| a.get_long() == Some(name));
-            assert!(known(&option[2..]), "{field} is not {option}");
+            assert!(known(&option), "{field} is not --{option}");
         }
     }
 
@@ -297,20 +238,5 @@ mod tests {
             assert_eq!(value_bytes_max(&["--memory", memory]), mebibytes << 20, "{memory}");
         }
         assert_eq!(value_bytes_max(&["--memory", "1GiB", "--value-bytes-max", "1GiB"]), 1 << 30);
-    }
-
-    #[test]
-    fn sizes_and_durations_are_read() {
-        assert_eq!(size("64KiB"), Ok(64 << 10));
-        assert_eq!(size("17"), Ok(17));
-        for wrong in ["", "KiB", "1kb", "-1", "1.5MiB", "99999999999GiB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(ttl("1d"), Ok(86_400));
-        assert_eq!(ttl("3107d"), Ok(3_107 * 86_400));
-        for wrong in ["", "60", "s", "1.5s", "500ms", "99999999999d"] {
-            assert!(ttl(wrong).is_err(), "{wrong}");
-        }
     }
 }
