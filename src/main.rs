@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             corekv::check(config)?;
             print(chosen.show().as_bytes())
         }),
-        Ok(Task::Print(text)) => print(&text).map_err(failed),
+        Ok(Task::Print(text)) => print(&text).map_err(|error| failed(&error)),
         Err(Failure::Help(help)) => help.exit(),
         Err(Failure::Wrong(line)) => {
             logging::say(&line);
@@ -34,10 +34,10 @@ fn run(chosen: &Chosen, what: impl FnOnce(&Config) -> io::Result<()>) -> Result<
         logging::say(&format!("error: {}", chosen.explain(&invalid)));
         return Err(ExitCode::from(2));
     }
-    what(&config).map_err(failed)
+    what(&config).map_err(|error| failed(&error))
 }
 
-fn failed(error: io::Error) -> ExitCode {
+fn failed(error: &io::Error) -> ExitCode {
     logging::say(&format!("error: {error}"));
     ExitCode::FAILURE
 }
