@@ -311,16 +311,16 @@ fn the_bounds_of_buckets_are_round() {
 }
 
 #[test]
-fn every_loop_takes_turns_though_nothing_is_asked_of_it() {
+fn every_loop_iterates_though_nothing_is_asked_of_it() {
     let server = Server::start(&[]);
     let mut client = server.connect();
-    let turns = |client: &mut Client| -> Vec<u64> {
+    let iterations = |client: &mut Client| -> Vec<u64> {
         let families = scrape(client);
         families["corekv_core_iterations_total"].samples.iter().map(|s| s.value as u64).collect()
     };
-    let before = turns(&mut client);
-    eventually("every loop took two turns", || {
-        turns(&mut client).iter().zip(&before).all(|(now, before)| now >= &(before + 2))
+    let before = iterations(&mut client);
+    eventually("every loop made two more", || {
+        iterations(&mut client).iter().zip(&before).all(|(now, before)| now >= &(before + 2))
     });
 }
 
