@@ -44,13 +44,13 @@ impl Manager {
     }
 
     fn with(socket: UnixDatagram, address: String, folder: TempDir) -> Self {
-        socket.set_read_timeout(Some(PATIENCE)).expect("SO_RCVTIMEO");
         Self { socket, address, _folder: folder }
     }
 
     /// The next message's lines.
     #[track_caller]
     fn hear(&self) -> Vec<String> {
+        self.socket.set_read_timeout(Some(PATIENCE)).expect("SO_RCVTIMEO");
         let mut message = [0; 4096];
         let len = self.socket.recv(&mut message).expect("a message");
         let text = std::str::from_utf8(&message[..len]).expect("text");
@@ -82,7 +82,6 @@ impl Manager {
             let mut message = [0; 4096];
             let len = self.socket.recv(&mut message).unwrap_or(0);
             if message[..len].starts_with(b"WATCHDOG=1\n") {
-                self.socket.set_read_timeout(Some(PATIENCE)).expect("SO_RCVTIMEO");
                 return true;
             }
         }
