@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use corekv::store::{Expiry, Key, Settings, Store, Tick, Value};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use testkit::Numbers;
 
 const NOW: Tick = Tick(0);
 const BATCH: usize = 32;
@@ -18,21 +19,18 @@ const BATCH: usize = 32;
 /// Key names and a pseudo-random walk over them.
 struct Keys {
     names: Vec<Box<[u8]>>,
-    state: u64,
+    numbers: Numbers,
 }
 
 impl Keys {
     fn new(count: usize) -> Self {
         let names = (0..count).map(|key| key.to_string().into_bytes().into()).collect();
-        Self { names, state: 88_172_645_463_325_252 }
+        Self { names, numbers: Numbers::new(1) }
     }
 
     fn next(&mut self) -> (&[u8], bool) {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        let at = (u128::from(self.state) * self.names.len() as u128) >> 64;
-        (&self.names[at as usize], self.state.is_multiple_of(5))
+        let at = self.numbers.below(self.names.len() as u64);
+        (&self.names[at as usize], self.numbers.below(5) == 0)
     }
 }
 

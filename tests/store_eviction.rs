@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use corekv::store::{Expiry, Store, Tick};
 use store_util::*;
+use testkit::Numbers;
 
 const NOW: Tick = Tick(0);
 const PARTITIONS: [usize; 3] = [1, 2, 8];
@@ -65,13 +66,10 @@ fn a_full_store_of_mixed_values_stays_full() {
     const LEN_MAX: u64 = 8 << 20;
     for partitions in PARTITIONS {
         let store = store(partitions, MEMORY);
-        let mut state = 88_172_645_463_325_252u64;
+        let mut numbers = Numbers::new(1);
         let lens = std::iter::repeat_with(|| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
             // As many of each order of magnitude.
-            8 + (state % (1 << ((state >> 32) % 24))).min(LEN_MAX) as usize
+            8 + (numbers.next() % (1 << numbers.below(24))).min(LEN_MAX) as usize
         });
         let least = least_used(&store, lens.take(1000));
         let bound = MEMORY - LEN_MAX - LEN_MAX / 200 - slack_bytes(partitions);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use corekv::store::{Expiry, Store, Tick};
 use store_util::*;
+use testkit::Numbers;
 
 const LIMIT: u64 = 64 << 20;
 const SLACK: u64 = 16 << 20;
@@ -131,12 +132,9 @@ fn one_partition_after_the_other(driver: &mut Driver) {
 }
 
 fn mixed(driver: &mut Driver) {
-    let mut state = 88_172_645_463_325_252u64;
+    let mut numbers = Numbers::new(1);
     for _ in 0..60_000 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let (key, len) = (state >> 40 & 0xffff, state % (2 << (state >> 8 & 15)) * 4);
+        let (key, len) = (numbers.below(1 << 16), numbers.next() % (2 << numbers.below(16)) * 4);
         if key.is_multiple_of(3) {
             driver.store.remove(driver.store.key(&key.to_le_bytes()), driver.now);
         } else {

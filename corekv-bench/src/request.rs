@@ -1,6 +1,9 @@
 //! Requests on the wire: rendered once as templates, so that per request only the key's digits,
 //! the length and the body are filled in, and nothing is allocated.
 
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng, SeedableRng};
+
 use super::error::Error;
 use super::target::Target;
 use super::workload::Method;
@@ -96,15 +99,8 @@ impl Filler {
         const LETTERS: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let length = value_bytes_max as usize + FILLER_OFFSETS;
-        let mut state = 0x0123_4567_89ab_cdef_u64;
-        let bytes = (0..length)
-            .map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                LETTERS[(state >> 58) as usize]
-            })
-            .collect();
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+        let bytes = (0..length).map(|_| LETTERS[(random.next_u64() >> 58) as usize]).collect();
         Self { bytes }
     }
 

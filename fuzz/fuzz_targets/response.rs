@@ -7,8 +7,9 @@
 
 use corekv_bench::response::{Parser, Step};
 use corekv_fuzz::pieces;
-use corekv_fuzz::response::{self, End, Response};
+use corekv_fuzz::response::{self, End};
 use libfuzzer_sys::fuzz_target;
+use testkit::Response;
 
 fuzz_target!(|data: &[u8]| {
     let [seed_low, seed_high, head, input @ ..] = data else { return };

@@ -13,6 +13,8 @@ pub mod reader;
 pub mod response;
 pub mod script;
 
+use testkit::Numbers;
+
 /// Status codes of which each would be a true answer.
 pub type Statuses = Vec<u16>;
 
@@ -24,16 +26,13 @@ pub fn pieces(seed: u16, length: usize) -> Vec<usize> {
         1 => return vec![1; length],
         _ => {}
     }
-    let mut state = u32::from(seed).wrapping_mul(2_654_435_761) | 1;
+    let mut numbers = Numbers::new(seed.into());
     let mut left = length;
     let mut sizes = Vec::new();
     // A seed prefers small pieces or large ones, so that both kinds of cut are common.
-    let size_max = 1usize << (seed % 11);
+    let size_max = 1 << (seed % 11);
     while left > 0 {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        let size = (1 + state as usize % size_max).min(left);
+        let size = (1 + numbers.below(size_max) as usize).min(left);
         sizes.push(size);
         left -= size;
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::markdown::{files, quoted, read, root};
 
 /// Folders whose files documents name in code, from the root.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 9] = [
     ".ci/",
     "benches/",
     "corekv-bench/",
@@ -14,7 +14,6 @@ const FOLDERS: [&str; 10] = [
     "examples/",
     "fuzz/",
     "measure/",
-    "packaging/",
     "src/",
     "tests/",
 ];

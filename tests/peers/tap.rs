@@ -7,8 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::wire;
-use crate::util::show;
+use testkit::{Response, read_response, show};
 
 /// What the proxies add to every request that they forward; no client here sends it.
 pub(crate) const MARK: &str = "X-Mark: 5f0c9e2b71d84a36";
@@ -134,9 +133,9 @@ fn rfind(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 /// The final responses in a stream of them; no response to HEAD among them announces a body.
-fn responses(mut bytes: &[u8]) -> Vec<wire::Answer> {
+fn responses(mut bytes: &[u8]) -> Vec<Response> {
     let mut answers = Vec::new();
-    while let Some((answer, len)) = wire::parse(bytes, false, false) {
+    while let Some((answer, len)) = read_response(bytes, false, false).expect("responses") {
         if answer.status >= 200 {
             answers.push(answer);
         }

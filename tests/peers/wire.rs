@@ -1,76 +1,10 @@
-//! A raw connection to a proxy, with a response parser that takes what proxies send: any field,
-//! chunked bodies, bodies that end with the connection.
+//! A raw connection to a proxy, which takes whatever responses proxies send.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
-
-use crate::util::{PATIENCE, show};
-
-/// One response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    /// The value of a field, the first if it is repeated.
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
-            let (n, value) = line.split_once(':')?;
-            n.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-}
-
-/// Parses the response that `bytes` begin with, and its length; `None` until it is complete.
-/// `ended`: no more bytes will come.
-#[track_caller]
-pub(crate) fn parse(bytes: &[u8], to_head: bool, ended: bool) -> Option<(Answer, usize)> {
-    let len = bytes.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
-    let head = String::from_utf8_lossy(&bytes[..len]).into_owned();
-    let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    let status = status.and_then(|digits| digits.parse::<u16>().ok());
-    let status = status.unwrap_or_else(|| panic!("not a response: {}", show(bytes)));
-    let mut answer = Answer { status, head, body: Vec::new() };
-    if to_head || status < 200 || status == 204 || status == 304 {
-        return Some((answer, len));
-    }
-    let rest = &bytes[len..];
-    if answer.field("Transfer-Encoding").is_some() {
-        let used = dechunk(rest, &mut answer.body)?;
-        return Some((answer, len + used));
-    }
-    let Some(length) = answer.field("Content-Length") else {
-        answer.body = rest.to_vec();
-        return ended.then_some((answer, bytes.len()));
-    };
-    let length: usize = length.parse().expect("a number");
-    answer.body = rest.get(..length)?.to_vec();
-    Some((answer, len + length))
-}
-
-/// Decodes a chunked body; gives the length of its coded form once it is complete.
-fn dechunk(bytes: &[u8], body: &mut Vec<u8>) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let line = bytes[at..].windows(2).position(|w| w == b"\r\n")?;
-        let size = String::from_utf8_lossy(&bytes[at..at + line]).into_owned();
-        let size = size.split(';').next().expect("split gives one").trim().to_owned();
-        let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("chunk {size:?}"));
-        at += line + 2;
-        if size == 0 {
-            // No proxy here sends trailers.
-            return bytes.get(at..at + 2).map(|_| at + 2);
-        }
-        body.extend_from_slice(bytes.get(at..at + size)?);
-        at += size + 2;
-        bytes.get(..at)?;
-    }
-}
+use testkit::{Malformed, PATIENCE, Response, read_response, show};
 
 /// One connection.
 #[derive(Debug)]
@@ -113,13 +47,13 @@ impl Peer {
 
     /// The next final response.
     #[track_caller]
-    pub(crate) fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Response {
         self.next(false).unwrap_or_else(|| panic!("no answer: {}", show(&self.received)))
     }
 
     /// The next final response if the connection does not end before it.
     #[track_caller]
-    pub(crate) fn next(&mut self, to_head: bool) -> Option<Answer> {
+    pub(crate) fn next(&mut self, to_head: bool) -> Option<Response> {
         loop {
             match self.take(to_head) {
                 Some(answer) if answer.status < 200 => {}
@@ -130,8 +64,10 @@ impl Peer {
         }
     }
 
-    fn take(&mut self, to_head: bool) -> Option<Answer> {
-        let (answer, len) = parse(&self.received, to_head, self.ended)?;
+    fn take(&mut self, to_head: bool) -> Option<Response> {
+        let answer = read_response(&self.received, to_head, self.ended);
+        let (answer, len) =
+            answer.unwrap_or_else(|Malformed(why)| panic!("{why} in {}", show(&self.received)))?;
         self.received.drain(..len);
         Some(answer)
     }
@@ -152,14 +88,14 @@ impl Peer {
 
     /// A request and its response.
     #[track_caller]
-    pub(crate) fn exchange(&mut self, request: impl AsRef<[u8]>) -> Answer {
+    pub(crate) fn exchange(&mut self, request: impl AsRef<[u8]>) -> Response {
         self.send(request);
         self.answer()
     }
 
     /// Every final response that comes: waits `first` for the first one, then until nothing has
     /// come for `quiet`.
-    pub(crate) fn gather(&mut self, first: Duration, quiet: Duration) -> Vec<Answer> {
+    pub(crate) fn gather(&mut self, first: Duration, quiet: Duration) -> Vec<Response> {
         let mut answers = Vec::new();
         let mut until = Instant::now() + first;
         loop {

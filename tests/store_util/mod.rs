@@ -7,6 +7,7 @@ pub(crate) mod streams;
 use std::sync::Arc;
 
 use corekv::store::{Expiry, Full, Key, Settings, Statistics, Store, Tick, Value, Written};
+use testkit::Numbers;
 
 /// A store without anything in it.
 pub(crate) fn store(partitions: usize, memory_bytes_max: u64) -> Arc<Store> {
@@ -15,20 +16,8 @@ pub(crate) fn store(partitions: usize, memory_bytes_max: u64) -> Arc<Store> {
 
 /// A value that only this key has with this version and length.
 pub(crate) fn value(key: u64, version: u64, len: usize) -> Vec<u8> {
-    let mut state = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ version << 32 ^ len as u64;
-    let word = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        Some(state.to_le_bytes())
-    };
-    std::iter::from_fn({
-        let mut word = word;
-        move || word()
-    })
-    .flatten()
-    .take(len)
-    .collect()
+    let seed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ version << 32 ^ len as u64;
+    Numbers::new(seed).bytes(len)
 }
 
 pub(crate) fn get(store: &Store, key: &[u8], now: Tick) -> Option<Vec<u8>> {

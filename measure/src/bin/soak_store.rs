@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use corekv::store::{Clock, Expiry, Settings, Store};
+use testkit::Numbers;
 
 const KEYS: u64 = 200_000;
 const SLACK_BYTES: u64 = 16 << 20;
@@ -79,28 +80,22 @@ fn main() {
     let mut memory = Memory::of_this_process();
     let store = Store::new(Settings { partitions: 4, memory_bytes_max: limit }).expect("memory");
     let (clock, start, bytes) = (Clock::start(), Instant::now(), vec![7; 1 << 20]);
-    let mut state = 88_172_645_463_325_252u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Numbers::new(1);
     let (mut operations, mut next_line) = (0u64, Duration::ZERO);
     while start.elapsed() < Duration::from_secs(seconds) {
         let now = clock.tick(Instant::now());
         for _ in 0..64 {
-            let key = (random() % KEYS).to_le_bytes();
+            let key = random.below(KEYS).to_le_bytes();
             let key = store.key(&key);
-            match random() % 16 {
+            match random.below(16) {
                 0..10 => drop(store.get(key, now, |_| ())),
                 10 => drop(store.remove(key, now)),
                 _ => {
                     // As many of each order of magnitude.
-                    let len = (random() % (2 << (random() % 20))).max(1) as usize;
-                    let expiry = match random() % 3 {
+                    let len = (random.next() % (2 << random.below(20))).max(1) as usize;
+                    let expiry = match random.below(3) {
                         0 => Expiry::NEVER,
-                        _ => Expiry::after(now, (random() % 60) as u32 + 1),
+                        _ => Expiry::after(now, random.below(60) as u32 + 1),
                     };
                     store.put(key, &bytes[..len], expiry, now).expect("it is smaller than that");
                 }

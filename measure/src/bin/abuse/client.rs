@@ -1,73 +1,46 @@
 //! A plain client, and one that measures how it is served meanwhile.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-#[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) date: String,
-    pub(crate) body: Vec<u8>,
-}
+use testkit::{Response, put_request};
 
 #[derive(Debug)]
 pub(crate) struct Client {
-    reader: BufReader<TcpStream>,
+    connection: testkit::Client,
 }
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-        Ok(Self { reader: BufReader::new(stream) })
+        let connection = testkit::Client::from_stream(stream);
+        connection.stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        connection.stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self { connection })
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
-        self.reader.get_ref()
+        &self.connection.stream
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream().write_all(bytes)
+        self.connection.stream.write_all(bytes)
     }
 
     pub(crate) fn receive(&mut self) -> io::Result<Response> {
-        let mut line = String::new();
-        self.reader.read_line(&mut line)?;
-        let status = line.get(9..12).and_then(|digits| digits.parse().ok());
-        let status = status.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let (mut length, mut date) = (0, String::new());
-        loop {
-            line.clear();
-            self.reader.read_line(&mut line)?;
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-            match name {
-                "Content-Length" => length = value.parse().map_err(io::Error::other)?,
-                "Date" => value.clone_into(&mut date),
-                _ => {}
-            }
-        }
-        let mut body = vec![0; length];
-        self.reader.read_exact(&mut body)?;
-        Ok(Response { status, date, body })
+        self.connection.try_response()
     }
 
     pub(crate) fn get(&mut self, key: &str) -> io::Result<Response> {
-        self.send(format!("GET /{key} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())?;
-        self.receive()
+        self.connection.try_exchange(format!("GET /{key} HTTP/1.1\r\nHost: h\r\n\r\n"))
     }
 
     pub(crate) fn put(&mut self, key: &str, value: &[u8], field: &str) -> io::Result<Response> {
-        let length = value.len();
-        let head =
-            format!("PUT /{key} HTTP/1.1\r\nHost: h\r\n{field}Content-Length: {length}\r\n\r\n");
-        self.send(&[head.as_bytes(), value].concat())?;
-        self.receive()
+        self.connection.try_exchange(put_request(&format!("/{key}"), field, value))
     }
 }
 

@@ -92,7 +92,7 @@ fn attack(
     }
     let (p99, text) = witness.finish()?;
     server.alive()?;
-    let resident = mebibytes(server.resident_bytes());
+    let resident = mebibytes(server.rss_bytes());
     let timeouts = metric(server.address, "corekv_timeouts_total")?;
     let text = format!(
         "{ATTACKERS} attackers, {timeouts} timed out, {returned} came back; {text}; RSS {resident}"
@@ -174,7 +174,7 @@ pub(crate) fn idle(path: &str) -> Outcome {
     const CONNECTIONS: usize = 10_000;
     let server = Server::start(path, &[])?;
     answers(server.address)?;
-    let before = server.resident_bytes();
+    let before = server.rss_bytes();
     let mut crowd = Vec::new();
     for number in 0..CONNECTIONS {
         let mut stream = connect(server.address, number, None)
@@ -188,7 +188,7 @@ pub(crate) fn idle(path: &str) -> Outcome {
         let mut bytes = [0; 512];
         answered += usize::from(stream.read(&mut bytes).is_ok_and(|n| n > 0));
     }
-    let grown = server.resident_bytes().saturating_sub(before);
+    let grown = server.rss_bytes().saturating_sub(before);
     let witness = Witness::start(server.address);
     thread::sleep(Duration::from_secs(5));
     let (_, text) = witness.finish()?;
@@ -218,14 +218,14 @@ pub(crate) fn connect_and_close(path: &str) -> Outcome {
     let mut server = Server::start(path, &[])?;
     // Its last descriptors are opened when it listens already.
     answers(server.address)?;
-    let (before, resident) = (server.descriptors(), server.resident_bytes());
+    let (before, resident) = (server.descriptors(), server.rss_bytes());
     let start = Instant::now();
     for number in 0..CONNECTIONS {
         connect(server.address, number, None).map_err(|e| format!("after {number}: {e}"))?;
     }
     let seconds = start.elapsed().as_secs_f64();
     settle(&mut server, before)?;
-    let grown = mebibytes(server.resident_bytes().saturating_sub(resident));
+    let grown = mebibytes(server.rss_bytes().saturating_sub(resident));
     Ok(format!("{CONNECTIONS} in {seconds:.1} s, no descriptor left over, RSS grew by {grown}"))
 }
 
@@ -315,7 +315,7 @@ pub(crate) fn never_reads(path: &str) -> Outcome {
     let mut server = Server::start(path, &[])?;
     store(server.address, "large", 1 << 20)?;
     store(server.address, "small", 2000)?;
-    let before = server.resident_bytes();
+    let before = server.rss_bytes();
     let requests = [
         b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100),
         b"GET /small HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000),
@@ -331,7 +331,7 @@ pub(crate) fn never_reads(path: &str) -> Outcome {
         for (number, stream) in crowd.iter_mut().enumerate() {
             let _ = stream.write(&requests[number % 2]);
         }
-        most = most.max(server.resident_bytes());
+        most = most.max(server.rss_bytes());
         thread::sleep(Duration::from_millis(100));
     }
     let (_, text) = witness.finish()?;

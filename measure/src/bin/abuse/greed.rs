@@ -56,7 +56,7 @@ pub(crate) fn unfinished_heads(path: &str) -> Outcome {
     for (count, bytes, longest) in [(10_000, 16 << 10, "16KiB"), (1_500, 1 << 20, "1MiB")] {
         let flags = ["--header-bytes-max", longest, "--header-timeout", "60s"];
         let mut server = Server::start(path, &flags)?;
-        let before = server.resident_bytes();
+        let before = server.rss_bytes();
         let mut head = b"GET /x HTTP/1.1\r\nHost: h\r\nX: ".to_vec();
         head.resize(bytes, b'x');
         let mut crowd = Vec::new();
@@ -73,7 +73,7 @@ pub(crate) fn unfinished_heads(path: &str) -> Outcome {
         let (_, text) = witness.finish()?;
         server.alive()?;
         let held = metric(server.address, "corekv_held_bytes")?;
-        let grown = server.resident_bytes().saturating_sub(before);
+        let grown = server.rss_bytes().saturating_sub(before);
         let text = format!(
             "{count} heads of {longest}: {} held, RSS grew by {}; {text}",
             mebibytes(held),

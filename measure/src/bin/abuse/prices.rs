@@ -124,7 +124,7 @@ impl Server {
     /// Processor time that the event loops have used, in nanoseconds (the first number of a
     /// thread's schedstat, proc(5)).
     fn loop_nanos(&self) -> u64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.id()));
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid()));
         let nanos = |task: io::Result<fs::DirEntry>| -> Option<u64> {
             let task = task.ok()?.path();
             let name = fs::read_to_string(task.join("comm")).ok()?;

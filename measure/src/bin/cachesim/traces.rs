@@ -4,49 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub(crate) fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// From a standard normal distribution, by Box and Muller.
-    fn normal(&mut self) -> f64 {
-        let (radius, angle) = (1.0 - self.fraction(), self.fraction());
-        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
-    }
-}
-
-/// Ranks by Zipf's law.
-struct Zipf(Vec<f64>);
-
-impl Zipf {
-    fn new(keys: usize, exponent: f64) -> Self {
-        let mut sum = 0.0;
-        let weights = (1..=keys).map(|rank| {
-            sum += (rank as f64).powf(-exponent);
-            sum
-        });
-        Self(weights.collect())
-    }
-
-    fn next(&self, random: &mut Random) -> usize {
-        let at = random.fraction() * self.0[self.0.len() - 1];
-        self.0.partition_point(|&sum| sum < at).min(self.0.len() - 1)
-    }
-}
+use testkit::{Numbers, Zipf};
 
 /// Which of the keys are asked for.
 #[derive(Debug, Clone, Copy)]
@@ -73,14 +31,14 @@ impl Popularity {
     pub(crate) fn requests(self, keys: usize, requests: usize) -> Vec<u32> {
         match self {
             Self::Zipf(exponent) => {
-                let (zipf, mut random) = (Zipf::new(keys, exponent), Random::new(42));
-                (0..requests).map(|_| zipf.next(&mut random) as u32).collect()
+                let (zipf, mut random) = (Zipf::new(keys as u64, exponent), Numbers::new(42));
+                (0..requests).map(|_| zipf.rank(&mut random) as u32).collect()
             }
             Self::Scans => scans(keys, requests),
             Self::Shifting => {
-                let (zipf, mut random) = (Zipf::new(keys, 0.99), Random::new(44));
+                let (zipf, mut random) = (Zipf::new(keys as u64, 0.99), Numbers::new(44));
                 let shift = |at: usize| at * 10 / (6 * keys) * (keys / 10);
-                let key = |at: usize| (zipf.next(&mut random) + shift(at)) % keys;
+                let key = |at: usize| (zipf.rank(&mut random) as usize + shift(at)) % keys;
                 (0..requests).map(key).map(|key| key as u32).collect()
             }
         }
@@ -88,7 +46,7 @@ impl Popularity {
 }
 
 fn scans(keys: usize, requests: usize) -> Vec<u32> {
-    let (zipf, mut random) = (Zipf::new(keys, 0.99), Random::new(43));
+    let (zipf, mut random) = (Zipf::new(keys as u64, 0.99), Numbers::new(43));
     let (period, scan) = ((keys / 10).max(5), (keys / 50).max(1));
     let mut scanned = keys as u32;
     let request = |at: usize| {
@@ -96,7 +54,7 @@ fn scans(keys: usize, requests: usize) -> Vec<u32> {
             scanned += 1;
             scanned
         } else {
-            zipf.next(&mut random) as u32
+            zipf.rank(&mut random) as u32
         }
     };
     (0..requests).map(request).collect()
@@ -128,7 +86,7 @@ impl Sizes {
 
     /// Sizes of so many keys.
     pub(crate) fn draw(self, keys: usize) -> Vec<u64> {
-        let mut random = Random::new(4711);
+        let mut random = Numbers::new(4711);
         let mut size = || match self {
             Self::Equal(bytes) => bytes as f64,
             Self::Build => 16_384.0 * (2.83 * random.normal()).exp(),

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Client, PATIENCE};
+use crate::{Client, PATIENCE, program};
 
-/// The program with the given flags and none of the caller's own settings.
-pub(crate) fn command(flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_corekv"));
+/// The server with the given flags and none of the caller's own settings.
+#[must_use]
+pub fn command(flags: &[&str]) -> Command {
+    let mut command = Command::new(program("corekv"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("COREKV_") {
             command.env_remove(name);
@@ -24,47 +25,49 @@ pub(crate) fn command(flags: &[&str]) -> Command {
     command
 }
 
-/// A child that is killed with the value, so that a test that fails leaves none behind.
-#[derive(Debug)]
-pub(crate) struct Killed(pub(crate) Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A running server; it ends with the value.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     /// Addresses of the data listeners, as `host:port`.
-    pub(crate) addresses: Vec<String>,
+    pub addresses: Vec<String>,
     /// Address of the admin listener.
-    pub(crate) admin: Option<String>,
+    pub admin: Option<String>,
     stderr: Arc<Mutex<String>>,
     may_exit: bool,
 }
 
 impl Server {
     /// Starts a server on a free loopback port.
+    ///
+    /// # Panics
+    /// If it does not become ready.
     #[track_caller]
-    pub(crate) fn start(flags: &[&str]) -> Self {
+    #[must_use]
+    pub fn start(flags: &[&str]) -> Self {
         let mut command = command(flags);
         command.args(["--listen", "127.0.0.1:0"]);
         Self::spawn(command)
     }
 
     /// Starts a command that becomes a server, and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not become ready.
     #[track_caller]
-    pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
+    #[must_use]
+    pub fn spawn(mut command: Command) -> Self {
+        Self::try_spawn(&mut command).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts a command that becomes a server, and waits until it is ready.
+    ///
+    /// # Errors
+    /// What went wrong, if it does not become ready.
+    pub fn try_spawn(command: &mut Command) -> Result<Self, String> {
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| format!("the server can't be started: {error}"))?;
 
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut pipe = child.stderr.take().expect("stderr is piped");
@@ -72,7 +75,7 @@ impl Server {
         thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(len @ 1..) = pipe.read(&mut piece) {
-                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..len]));
+                sink.lock().expect("no panics").push_str(&String::from_utf8_lossy(&piece[..len]));
             }
         });
 
@@ -90,7 +93,7 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line == "ready" => return server,
+                Ok(line) if line == "ready" => return Ok(server),
                 Ok(line) => {
                     if let Some(address) = line.strip_prefix("listening on http://") {
                         server.addresses.push(address.to_owned());
@@ -101,39 +104,49 @@ impl Server {
                 Err(RecvTimeoutError::Disconnected) => {
                     server.may_exit = true;
                     let status = server.child.wait();
-                    panic!("the server ended before it was ready: {status:?}");
+                    return Err(format!("the server ended before it was ready: {status:?}"));
                 }
-                Err(RecvTimeoutError::Timeout) => panic!("the server never became ready"),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err("the server never became ready".to_owned());
+                }
             }
         }
     }
 
-    pub(crate) fn address(&self) -> &str {
+    /// The address of the first data listener.
+    #[must_use]
+    pub fn address(&self) -> &str {
         &self.addresses[0]
     }
 
+    /// A connection to the first data listener.
     #[track_caller]
-    pub(crate) fn connect(&self) -> Client {
+    #[must_use]
+    pub fn connect(&self) -> Client {
         Client::connect(self.address())
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// The process's id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What the server has written to stderr so far.
-    pub(crate) fn stderr(&self) -> String {
-        self.stderr.lock().unwrap().clone()
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().expect("no panics").clone()
     }
 
-    pub(crate) fn signal(&mut self, signal: Signal) {
+    /// Sends a signal, after which the server may end.
+    pub fn signal(&mut self, signal: Signal) {
         self.may_exit = true;
         kill_process(Pid::from_child(&self.child), signal).expect("the server can be signalled");
     }
 
     /// Waits for the server to end by itself.
     #[track_caller]
-    pub(crate) fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         self.may_exit = true;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -145,12 +158,17 @@ impl Server {
         }
     }
 
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("the child can be waited for").is_none()
+    /// Whether the process is still there. Who is told that it is not may drop the value without a
+    /// panic.
+    pub fn is_running(&mut self) -> bool {
+        let running = self.child.try_wait().expect("the child can be waited for").is_none();
+        self.may_exit |= !running;
+        running
     }
 
     /// Resident memory of the server process, in bytes.
-    pub(crate) fn rss_bytes(&self) -> u64 {
+    #[must_use]
+    pub fn rss_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
         let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
         let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("KiB");
@@ -158,13 +176,15 @@ impl Server {
     }
 
     /// Open file descriptors of the server process.
-    pub(crate) fn descriptors(&self) -> usize {
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("fd").count()
     }
 
     /// Number of event loops, by what the metrics say of each.
     #[track_caller]
-    pub(crate) fn cores(&self) -> usize {
+    #[must_use]
+    pub fn cores(&self) -> usize {
         let mut client = Client::connect(self.admin.as_deref().unwrap_or(self.address()));
         let metrics = client.get("/metrics").line();
         metrics.lines().filter(|l| l.starts_with("corekv_connections_accepted_total{")).count()
