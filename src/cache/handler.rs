@@ -56,7 +56,7 @@ impl Cache {
         if access == Access::Denied && !matches!(route, Route::Page(Page::Health)) {
             return Err(&UNAUTHORIZED);
         }
-        let writes = matches!(request.method, Method::Put | Method::Post | Method::Delete);
+        let writes = request.method.is_write();
         match (route, request.method) {
             (_, Method::Unknown) => Err(&NOT_IMPLEMENTED),
             // Whatever it asks for: sccache starts with the root, and writes only if that is

@@ -47,6 +47,14 @@ impl Method {
         matches!(self, Self::Put | Self::Post)
     }
 
+    /// Whether it changes what is stored: it needs a token that may write, and is not for pages of other
+    /// origins.
+    #[inline]
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        matches!(self, Self::Put | Self::Post | Self::Delete)
+    }
+
     /// The name that metrics show.
     #[must_use]
     pub fn label(self) -> &'static str {

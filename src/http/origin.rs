@@ -104,7 +104,7 @@ impl<'a> OriginFields<'a> {
     /// Who a request comes from that addresses the server as `host`.
     pub(super) fn judge(&self, method: Method, host: Option<&[u8]>) -> Origin {
         let is_foreign = match method {
-            Method::Put | Method::Post | Method::Delete => match self.is_own {
+            _ if method.is_write() => match self.is_own {
                 Some(is_own) => !is_own,
                 // An older browser, or a server that the browser does not trust to be the one that
                 // it claims to be: over plain HTTP that is every one which is not on its machine.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::markdown::{files, quoted, read, root};
 
 /// Folders whose files documents name in code, from the root.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     ".ci/",
     "benches/",
     "corekv-bench/",
@@ -14,6 +14,7 @@ const FOLDERS: [&str; 9] = [
     "examples/",
     "fuzz/",
     "measure/",
+    "packaging/",
     "src/",
     "tests/",
 ];

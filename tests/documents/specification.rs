@@ -7,7 +7,8 @@ use std::process::Command;
 use super::markdown::{files, is_test, quoted, read, rows};
 
 /// Options that have no limit, and so no row.
-const WITHOUT_LIMIT: [&str; 11] = [
+const WITHOUT_LIMIT: [&str; 12] = [
+    "--config",
     "--listen",
     "--admin",
     "--unix-mode",
