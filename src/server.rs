@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cache::{self, Cache, Metrics, Routes};
+use crate::cache::{self, Cache, History, Metrics, Routes};
 use crate::config::{Config, memory_bytes_min};
 use crate::http::access::Tokens;
 use crate::http::{self, Protocol};
@@ -139,11 +139,14 @@ impl Server {
     pub fn run(self) -> io::Result<()> {
         let Self { net, metrics, http, cache, .. } = self;
         let clock = Clock::start();
+        let history = Arc::new(History::new(&metrics));
+        let _recorder = history.record(Arc::clone(&metrics))?;
         let rejection =
             if http.date { || http::rejection(true) } else { || http::rejection(false) };
         net.reject_with(rejection).run(|index| {
             let counters = Arc::clone(&metrics.http[index]);
-            let cache = Cache::new(index, clock, cache, Arc::clone(&metrics));
+            let (metrics, history) = (Arc::clone(&metrics), Arc::clone(&history));
+            let cache = Cache::new(index, clock, cache, metrics, history);
             Protocol::new(cache, http.clone(), counters)
         })
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use arbitrary::{Arbitrary, Unstructured};
-use corekv::cache::{self, Cache, Metrics, MissStatus, Routes};
+use corekv::cache::{self, Cache, History, Metrics, MissStatus, Routes};
 use corekv::http::access::Tokens;
 use corekv::http::{self, Batch, Hosts, Protocol};
 use corekv::net::{
@@ -238,5 +238,6 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
         hosts: Hosts::default(),
     };
     let counters = Arc::clone(&metrics.http[0]);
-    Protocol::new(Cache::new(0, Clock::start(), settings, metrics), http, counters)
+    let history = Arc::new(History::new(&metrics));
+    Protocol::new(Cache::new(0, Clock::start(), settings, metrics, history), http, counters)
 }

@@ -198,7 +198,11 @@ const KNOWN: [&[u8]; 10] = [
 const HANDLED: [&[u8]; 7] = [b"GET", b"HEAD", b"PUT", b"POST", b"DELETE", b"OPTIONS", b"PROPFIND"];
 
 fn is_page(key: &[u8], limits: &Limits) -> bool {
-    limits.pages && matches!(key, b"" | b"size" | b"healthz" | b"metrics")
+    limits.pages && (matches!(key, b"" | b"size" | b"healthz" | b"metrics") || is_dashboard(key))
+}
+
+fn is_dashboard(key: &[u8]) -> bool {
+    matches!(key, b"dashboard" | b"dashboard/history" | b"dashboard/now")
 }
 
 /// The refusals that the head deserves. `None` if the contract leaves it open.
@@ -236,6 +240,8 @@ fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
     if let Target::Path(path) = &head.target {
         match decode(path) {
             None => statuses.push(400),
+            // Its fields are its own, and what it shows depends on time.
+            Some(key) if limits.pages && is_dashboard(&key) => return None,
             Some(key) if is_page(&key, limits) => {
                 if !matches!(method, b"GET" | b"HEAD" | b"OPTIONS") {
                     statuses.push(405);

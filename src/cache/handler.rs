@@ -4,6 +4,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::dashboard::History;
 use super::keys::{Keys, Outcome};
 use super::lookup::Lookup;
 use super::metrics::Metrics;
@@ -37,10 +38,16 @@ pub struct Cache {
 impl Cache {
     /// The handler of the loop that looks after `partition`.
     #[must_use]
-    pub fn new(partition: usize, clock: Clock, settings: Settings, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        partition: usize,
+        clock: Clock,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+        history: Arc<History>,
+    ) -> Self {
         let (store, counters) = (Arc::clone(&metrics.store), Arc::clone(&metrics.cache[partition]));
         let keys = Keys::new(store, counters, &settings);
-        let pages = Pages::new(metrics);
+        let pages = Pages::new(metrics, history);
         Self { keys, pages, settings, clock, partition, refusals_seen: 0 }
     }
 

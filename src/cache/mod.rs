@@ -13,6 +13,7 @@
 //!   `pages.rs`, a metric a row of `metrics.rs`.
 
 mod counters;
+mod dashboard;
 mod handler;
 mod keys;
 mod lookup;
@@ -24,6 +25,7 @@ mod route;
 mod settings;
 
 pub use counters::Counters;
+pub use dashboard::{History, Recorder};
 pub use handler::Cache;
 pub use lookup::Lookup;
 pub use metrics::Metrics;

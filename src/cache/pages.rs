@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::dashboard::{self, History};
 use super::metrics::Metrics;
 use super::route::Page;
 use crate::http::{Request, Responses};
 use crate::net::Payload;
 
 const TEXT: &str = "text/plain";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
 
 /// The content type of the text format's version (Prometheus, "Exposition formats").
 const METRICS: &str = "text/plain; version=0.0.4";
@@ -23,6 +26,7 @@ const ABOUT: &str = concat!(
     "DELETE /KEY    remove it\n",
     "GET /size      number of keys\n",
     "GET /metrics   counters for Prometheus\n",
+    "GET /dashboard the same, drawn\n",
     "GET /healthz   ok\n",
 );
 
@@ -38,6 +42,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct Pages {
     metrics: Arc<Metrics>,
     snapshot: Snapshot,
+    history: Arc<History>,
 }
 
 /// The metrics as one event loop has rendered them last.
@@ -73,10 +78,26 @@ impl Payload for SharedPage {
     }
 }
 
+/// The dashboard's page, which is part of the program.
+#[derive(Debug)]
+struct StaticPage;
+
+impl Payload for StaticPage {
+    fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool) {
+        each(&dashboard::PAGE.as_bytes()[from..]);
+    }
+}
+
+/// Answers with a JSON document that responses share.
+fn share(page: Arc<[u8]>, request: &Request<'_>, responses: &mut Responses<'_>) {
+    let length = page.len();
+    responses.shared_body(request, JSON, Box::new(SharedPage(page)), length);
+}
+
 impl Pages {
     /// Pages of a loop that has shown none yet.
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, snapshot: Snapshot::default() }
+    pub(super) fn new(metrics: Arc<Metrics>, history: Arc<History>) -> Self {
+        Self { metrics, snapshot: Snapshot::default(), history }
     }
 
     /// Answers a request for a page.
@@ -95,6 +116,12 @@ impl Pages {
                 let length = page.len();
                 responses.shared_body(request, METRICS, Box::new(SharedPage(page)), length);
             }
+            Page::Dashboard => {
+                let length = dashboard::PAGE.len();
+                responses.own_page(request, HTML, dashboard::POLICY, Box::new(StaticPage), length);
+            }
+            Page::History => share(self.history.all(), request, responses),
+            Page::Now => share(self.history.last(), request, responses),
             Page::Size => {
                 responses.body(request, TEXT, self.metrics.store.keys().to_string().as_bytes());
             }

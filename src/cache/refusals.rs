@@ -47,5 +47,7 @@ pub(super) static KEY_TOO_LONG: Refusal =
     Refusal::new(Status::UriTooLong, "the key is longer than key-bytes-max");
 pub(super) static KEY_EMPTY: Refusal =
     Refusal::new(Status::BadRequest, "a key has at least one byte");
-pub(super) static NO_SUCH_PAGE: Refusal =
-    Refusal::new(Status::NotFound, "the admin address has /, /healthz, /metrics and /size");
+pub(super) static NO_SUCH_PAGE: Refusal = Refusal::new(
+    Status::NotFound,
+    "the admin address has /, /dashboard, /healthz, /metrics and /size",
+);

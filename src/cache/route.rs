@@ -22,6 +22,12 @@ pub enum Routes {
 pub(super) enum Page {
     /// `/`
     About,
+    /// `/dashboard`
+    Dashboard,
+    /// `/dashboard/history`
+    History,
+    /// `/dashboard/now`
+    Now,
     /// `/healthz`
     Health,
     /// `/metrics`
@@ -91,6 +97,9 @@ fn page(path: &[u8]) -> Option<Page> {
         b"size" => Some(Page::Size),
         b"healthz" => Some(Page::Health),
         b"metrics" => Some(Page::Metrics),
+        b"dashboard" => Some(Page::Dashboard),
+        b"dashboard/history" => Some(Page::History),
+        b"dashboard/now" => Some(Page::Now),
         _ => None,
     }
 }

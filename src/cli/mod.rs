@@ -42,7 +42,7 @@ pub struct Cli {
     )]
     listen: Vec<Address>,
 
-    /// Address for /, /size, /metrics and /healthz alone; without it they are on every address.
+    /// Address for /, /size, /metrics, /dashboard and /healthz alone; without it they are on every address.
     #[arg(long, value_name = "ADDR", env = "COREKV_ADMIN")]
     admin: Option<Address>,
 

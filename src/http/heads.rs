@@ -132,6 +132,12 @@ impl ClientHeads {
         rendered
     }
 
+    /// The fields that every response has, but for those that keep a browser from running what is
+    /// in it.
+    pub(super) fn own_fields(&self) -> &[u8] {
+        self.fields.strip_suffix(BROWSER_FIELDS).unwrap_or(&self.fields)
+    }
+
     fn start(&self, status: Status) -> Vec<u8> {
         [b"HTTP/1.1 ", status.line().as_bytes(), b"\r\n", &self.fields].concat()
     }

@@ -135,6 +135,32 @@ impl<'a> Responses<'a> {
         }
     }
 
+    /// Answers with a page of the server's own that runs a script, which a browser lets it do by
+    /// `policy` (Content Security Policy).
+    pub fn own_page(
+        &mut self,
+        request: &Request<'_>,
+        content_type: &str,
+        policy: &str,
+        body: Box<dyn Payload>,
+        length: usize,
+    ) {
+        self.count(request.method, Status::Ok);
+        self.start_with(Status::Ok, self.heads.own_fields(), request.fields.persistence);
+        for field in [
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", policy),
+            ("Cache-Control", "no-cache"),
+            ("Content-Type", content_type),
+        ] {
+            self.field(field);
+        }
+        self.content_length(length);
+        if request.method != Method::Head {
+            self.payload(body, length);
+        }
+    }
+
     fn body_head(&mut self, request: &Request<'_>, content_type: &str, length: usize) {
         self.count(request.method, Status::Ok);
         self.start(Status::Ok, request.fields.persistence);
@@ -199,11 +225,15 @@ impl<'a> Responses<'a> {
 
     /// Status line, the fields that every response has, and Connection.
     fn start(&mut self, status: Status, persistence: Persistence) {
+        self.start_with(status, &self.heads.fields, persistence);
+    }
+
+    fn start_with(&mut self, status: Status, fields: &[u8], persistence: Persistence) {
         let out = self.output.bytes();
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(status.line().as_bytes());
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.heads.fields);
+        out.extend_from_slice(fields);
         out.extend_from_slice(persistence.field().unwrap_or_default());
     }
 

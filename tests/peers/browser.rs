@@ -42,6 +42,22 @@ pub(crate) fn document(url: &str) -> Option<String> {
     Some(stdout_of(&mut command))
 }
 
+/// What a page and its scripts had to complain about, as the browser's console has it, while the
+/// document of [`document`] came about.
+#[track_caller]
+pub(crate) fn document_and_console(url: &str) -> Option<(String, Vec<String>)> {
+    let (program, home) = (find("chromium")?, folder());
+    let mut command = chromium(program, &home);
+    command.args(["--virtual-time-budget=4000", "--dump-dom", "--enable-logging=stderr", url]);
+    // The last one counts.
+    command.arg("--log-level=0");
+    let output = command.output().expect("the browser runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let errors = text(&output.stderr);
+    let console = errors.lines().filter(|line| line.contains(":CONSOLE")).map(str::to_owned);
+    Some((text(&output.stdout), console.collect()))
+}
+
 fn chromium(program: PathBuf, home: &TempDir) -> Command {
     let mut command = command(program, home.path());
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]);
