@@ -5,26 +5,28 @@
 //!   | sequence | link     | slot 0 | slot 1 | slot 2 | slot 3 | slot 4 | slot 5 | slot 6 |
 //!
 //!   slot    63        48 47  46 45                                   0
-//!          | tag        | mark | place of the entry, in 8-byte words |     0: empty
+//!          | tag        | freq | place of the entry, in 8-byte words |     0: empty
 //! ```
 //!
 //! The tag is 16 bits of the key's hash, so that a lookup seldom touches another key's entry.
-//! The mark counts recent hits for eviction; readers raise it in place. The link names the next
+//! The frequency counts recent hits for eviction, as in S3-FIFO; readers raise it in place. The link names the next
 //! line of a chain when more than seven keys share a bucket; the sequence word of the chain's
 //! first line guards all of them.
 
 #![allow(unsafe_code)] // Says that a line may live in zeroed memory.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
+use super::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::memory::Zeroed;
 use super::sequence::Sequence;
+
+/// Bytes of a line.
+pub(super) const LINE_BYTES: usize = 64;
 
 /// Keys that a line has room for.
 pub(super) const SLOTS: usize = 7;
 
-/// Highest mark; further hits write nothing.
-pub(super) const MARK_MAX: u8 = 3;
+/// Highest frequency; further hits write nothing.
+pub(super) const FREQUENCY_MAX: u8 = 3;
 
 const PLACE_BITS: u32 = 46;
 const TAG_SHIFT: u32 = 48;
@@ -39,7 +41,8 @@ pub(super) struct Line {
     pub(super) slots: [AtomicU64; SLOTS],
 }
 
-const _: () = assert!(size_of::<Line>() == 64);
+// A model checker's atomics are larger.
+const _: () = assert!(size_of::<AtomicU32>() > 4 || size_of::<Line>() == LINE_BYTES);
 
 // SAFETY: nothing but atomic integers.
 unsafe impl Zeroed for Line {}
@@ -52,9 +55,9 @@ impl Slot {
     pub(super) const EMPTY: Self = Self(0);
 
     #[inline]
-    pub(super) fn new(tag: u16, mark: u8, place: u64) -> Self {
-        debug_assert!(place != 0 && place >> PLACE_BITS == 0 && mark <= MARK_MAX);
-        Self(u64::from(tag) << TAG_SHIFT | u64::from(mark) << PLACE_BITS | place)
+    pub(super) fn new(tag: u16, frequency: u8, place: u64) -> Self {
+        debug_assert!(place != 0 && place >> PLACE_BITS == 0 && frequency <= FREQUENCY_MAX);
+        Self(u64::from(tag) << TAG_SHIFT | u64::from(frequency) << PLACE_BITS | place)
     }
 
     #[inline]
@@ -63,8 +66,8 @@ impl Slot {
     }
 
     #[inline]
-    pub(super) fn mark(self) -> u8 {
-        (self.0 >> PLACE_BITS) as u8 & MARK_MAX
+    pub(super) fn frequency(self) -> u8 {
+        (self.0 >> PLACE_BITS) as u8 & FREQUENCY_MAX
     }
 
     #[inline]
@@ -74,14 +77,23 @@ impl Slot {
 
     /// The same with another hit on record.
     #[inline]
-    pub(super) fn marked(self) -> Self {
-        if self.mark() == MARK_MAX { self } else { Self(self.0 + (1 << PLACE_BITS)) }
+    pub(super) fn with_hit(self) -> Self {
+        if self.frequency() == FREQUENCY_MAX { self } else { Self(self.0 + (1 << PLACE_BITS)) }
     }
 }
 
 /// Slots of a line by number, the lowest first.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SlotSet(u32);
+
+impl SlotSet {
+    #[inline]
+    fn with_tag(tag: u16, slot: impl Fn(usize) -> Slot) -> Self {
+        let wanted = u64::from(tag) << TAG_SHIFT;
+        let has = |at: usize| (slot(at).0 ^ wanted) >> TAG_SHIFT == 0;
+        Self((0..SLOTS).rev().fold(0, |set: u32, at| set << 1 | u32::from(has(at))))
+    }
+}
 
 impl Iterator for SlotSet {
     type Item = usize;
@@ -110,19 +122,17 @@ impl Line {
     /// slot it is can't be predicted.
     #[inline]
     pub(super) fn with_tag(&self, tag: u16) -> SlotSet {
-        let wanted = u64::from(tag) << TAG_SHIFT;
-        let has = |at: usize| (self.slot(at).0 ^ wanted) >> TAG_SHIFT == 0;
-        SlotSet((0..SLOTS).rev().fold(0, |set: u32, at| set << 1 | u32::from(has(at))))
+        SlotSet::with_tag(tag, |at| self.slot(at))
     }
 
-    /// Records a hit, at no write when the mark is at its height. It is only a hint: when the
-    /// slot has changed since it was read, the hit is not recorded.
+    /// Records a hit, at no write when the frequency is at its height. When the slot has changed
+    /// since it was read, the hit is not recorded.
     #[inline]
-    pub(super) fn mark(&self, at: usize, seen: Slot) {
-        let marked = seen.marked();
-        if marked != seen {
+    pub(super) fn record_hit(&self, at: usize, seen: Slot) {
+        let raised = seen.with_hit();
+        if raised != seen {
             let word = &self.slots[at];
-            let _ = word.compare_exchange(seen.0, marked.0, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = word.compare_exchange(seen.0, raised.0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
@@ -133,25 +143,21 @@ mod tests {
 
     #[test]
     fn a_slot_keeps_its_parts_apart() {
-        let parts = |slot: Slot| (slot.0 >> TAG_SHIFT, slot.mark(), slot.place());
+        let parts = |slot: Slot| (slot.0 >> TAG_SHIFT, slot.frequency(), slot.place());
         let slot = Slot::new(u16::MAX, 0, (1 << PLACE_BITS) - 1);
         assert_eq!(parts(slot), (0xffff, 0, (1 << 46) - 1));
-        let top = slot.marked().marked().marked().marked();
-        assert_eq!(parts(top), (0xffff, MARK_MAX, (1 << 46) - 1));
+        let top = slot.with_hit().with_hit().with_hit().with_hit();
+        assert_eq!(parts(top), (0xffff, FREQUENCY_MAX, (1 << 46) - 1));
         assert!(Slot::EMPTY.is_empty() && !slot.is_empty());
     }
 
     #[test]
     fn slots_are_found_by_their_tag_and_nothing_else() {
-        let line = Line {
-            sequence: Sequence::new(),
-            link: AtomicU32::new(0),
-            slots: std::array::from_fn(|_| AtomicU64::new(0)),
-        };
-        for (at, tag) in [5, 7, 5, u16::MAX, 0x8005, 5].into_iter().enumerate() {
-            line.set(at, Slot::new(tag, MARK_MAX, (1 << PLACE_BITS) - 1));
+        let mut slots = [Slot::EMPTY; SLOTS];
+        for (slot, tag) in slots.iter_mut().zip([5, 7, 5, u16::MAX, 0x8005, 5]) {
+            *slot = Slot::new(tag, FREQUENCY_MAX, (1 << PLACE_BITS) - 1);
         }
-        let with = |tag| line.with_tag(tag).collect::<Vec<_>>();
+        let with = |tag| SlotSet::with_tag(tag, |at| slots[at]).collect::<Vec<_>>();
         assert_eq!(with(5), [0, 2, 5]);
         assert_eq!((with(7), with(u16::MAX), with(0x8005)), (vec![1], vec![3], vec![4]));
         // The empty one is among those whose tag is zero.

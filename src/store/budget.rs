@@ -37,6 +37,12 @@ impl Budget {
         self.charged_bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes that are left for all partitions.
+    #[cfg(debug_assertions)]
+    pub(super) fn bytes_left(&self) -> u64 {
+        self.bytes_left.load(Ordering::Relaxed)
+    }
+
     /// Takes bytes from the account; false, and nothing taken, if there aren't as many left.
     pub(super) fn charge(&self, bytes: u64) -> bool {
         let left = &self.bytes_left;

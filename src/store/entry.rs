@@ -15,7 +15,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::Expiry;
+use super::clock::Expiry;
 use super::pages::PAGE_BYTES;
 
 /// Bytes that an entry takes beside key and value, before rounding up to 8.
@@ -79,6 +79,11 @@ impl Header {
     pub(super) fn expiry(self) -> Expiry {
         Expiry::from_bits((self.0 >> 32) as u32)
     }
+}
+
+/// Whether key and value fit into an entry of the log.
+pub(super) fn is_small(key_len: usize, value_len: usize) -> bool {
+    HEADER_BYTES + key_len + value_len <= ENTRY_BYTES_MAX
 }
 
 /// Words of an entry with a key and a value of these lengths.
@@ -151,7 +156,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Says that the index no longer refers to the entry.
-    pub(super) fn bury(&self) {
+    pub(super) fn mark_dead(&self) {
         self.words[0].store(self.header.0 | DEAD, Ordering::Relaxed);
     }
 
@@ -184,14 +189,14 @@ fn padded(bytes: &[u8]) -> u64 {
 pub(super) fn write(words: &[AtomicU64], header: Header, key: &[u8], value: &[u8]) {
     fence(Ordering::Release);
     words[0].store(header.0, Ordering::Relaxed);
-    let mut writer = Writer { words: &words[1..], at: 0, carry: 0, carry_bits: 0 };
+    let mut writer = WordWriter { words: &words[1..], at: 0, carry: 0, carry_bits: 0 };
     writer.push(key);
     writer.push(value);
     writer.finish();
 }
 
 /// Puts bytes together to words.
-struct Writer<'a> {
+struct WordWriter<'a> {
     words: &'a [AtomicU64],
     at: usize,
     /// The bytes that don't fill a word yet.
@@ -199,7 +204,7 @@ struct Writer<'a> {
     carry_bits: u32,
 }
 
-impl Writer<'_> {
+impl WordWriter<'_> {
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();

@@ -1,17 +1,16 @@
-//! The index's overflow lines that are not in use, kept by the writers of a partition.
+//! Which of the index's overflow lines are in use, kept by the writers of a partition.
 //!
 //! They are kept by the *chunk*, which is what the kernel makes resident at a time, so that
 //! a chunk without a line in use can be given back.
 
-use std::sync::atomic::Ordering::Relaxed;
-
-use super::bucket::{Line, Slot};
+use super::atomic::Ordering::Relaxed;
+use super::bucket::{LINE_BYTES, Line};
 use super::budget::Budget;
-use super::index::Index;
 use super::mapping::SMALL_BYTES;
+use super::memory::Region;
 
 /// Lines that are charged to the budget together.
-pub(super) const CHUNK_LINES: usize = SMALL_BYTES / size_of::<Line>();
+pub(super) const CHUNK_LINES: usize = SMALL_BYTES / LINE_BYTES;
 
 /// No chunk.
 const NONE: u32 = u32::MAX;
@@ -25,10 +24,6 @@ pub(super) struct Lines {
     returned: u32,
     /// Open chunks without a line in use.
     idle_chunks: usize,
-    /// The highest sequence number of a bucket that was merged with another. Its line may have been
-    /// given back, and with it the number, which must not come again.
-    pub(super) floor: u32,
-    pub(super) scratch: Vec<Slot>,
 }
 
 /// Some overflow lines next to each other.
@@ -53,27 +48,20 @@ impl Chunk {
 
 impl Lines {
     pub(super) fn new() -> Self {
-        Self {
-            chunks: Vec::new(),
-            open: NONE,
-            returned: NONE,
-            idle_chunks: 0,
-            floor: 0,
-            scratch: Vec::new(),
-        }
+        Self { chunks: Vec::new(), open: NONE, returned: NONE, idle_chunks: 0 }
     }
 
     /// Sees to it that one [`take`](Self::take) will find a line. False if the budget does not allow
     /// for it.
     #[inline]
-    pub(super) fn provide(&mut self, index: &Index, budget: &Budget) -> bool {
-        self.open != NONE || self.open_chunk(index, budget)
+    pub(super) fn provide(&mut self, overflow: &Region<Line>, budget: &Budget) -> bool {
+        self.open != NONE || self.open_chunk(overflow, budget)
     }
 
     #[cold]
-    fn open_chunk(&mut self, index: &Index, budget: &Budget) -> bool {
+    fn open_chunk(&mut self, overflow: &Region<Line>, budget: &Budget) -> bool {
         let chunk = if self.returned != NONE {
-            if !index.overflow.take_back(CHUNK_LINES, budget) {
+            if !overflow.take_back(CHUNK_LINES, budget) {
                 return false;
             }
             let chunk = self.returned;
@@ -83,7 +71,7 @@ impl Lines {
             chunk
         } else {
             let chunk = self.chunks.len();
-            if !index.overflow.extend_to((chunk + 1) * CHUNK_LINES, budget) {
+            if !overflow.extend_to((chunk + 1) * CHUNK_LINES, budget) {
                 return false;
             }
             // Line 0 means none in links, so that the first chunk always has one in use.
@@ -97,7 +85,7 @@ impl Lines {
     }
 
     /// A line that nobody uses; [`provide`](Self::provide) was called.
-    pub(super) fn take(&mut self, index: &Index) -> u32 {
+    pub(super) fn take(&mut self, overflow: &Region<Line>) -> u32 {
         let at = self.open;
         let chunk = &mut self.chunks[at as usize];
         let mut number = chunk.free;
@@ -105,7 +93,7 @@ impl Lines {
             number = at * CHUNK_LINES as u32 + u32::from(chunk.fresh);
             chunk.fresh += 1;
         } else {
-            chunk.free = index.overflow[number as usize].link.load(Relaxed);
+            chunk.free = overflow[number as usize].link.load(Relaxed);
         }
         self.idle_chunks -= usize::from(chunk.in_use == 0);
         chunk.in_use += 1;
@@ -116,26 +104,32 @@ impl Lines {
     }
 
     /// Takes a line back. Of two chunks without a line in use, one is given back.
-    pub(super) fn put(&mut self, index: &Index, budget: &Budget, number: u32) {
+    pub(super) fn put(&mut self, overflow: &Region<Line>, budget: &Budget, number: u32) {
         let at = number / CHUNK_LINES as u32;
         if self.chunks[at as usize].is_full() {
             self.link(at);
         }
         let chunk = &mut self.chunks[at as usize];
-        index.overflow[number as usize].link.store(chunk.free, Relaxed);
+        overflow[number as usize].link.store(chunk.free, Relaxed);
         chunk.free = number;
         chunk.in_use -= 1;
         if chunk.in_use > 0 {
             return;
         }
         let start = at as usize * CHUNK_LINES;
-        if self.idle_chunks > 0 && index.overflow.give_back(start..start + CHUNK_LINES, budget) {
+        if self.idle_chunks > 0 && overflow.give_back(start..start + CHUNK_LINES, budget) {
             self.unlink(at);
             self.chunks[at as usize].next = self.returned;
             self.returned = at;
         } else {
             self.idle_chunks += 1;
         }
+    }
+
+    /// Lines in use, the first of all not counted.
+    #[cfg(debug_assertions)]
+    pub(super) fn in_use(&self) -> usize {
+        self.chunks.iter().map(|chunk| usize::from(chunk.in_use)).sum::<usize>().saturating_sub(1)
     }
 
     fn link(&mut self, at: u32) {

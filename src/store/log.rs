@@ -3,14 +3,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Expiry;
 use super::entry::Entry;
 use super::list::List;
-use super::pages::{Kind, NONE, PAGE_WORDS, Pages, Room, page_of, place_in};
-use super::partition::Writer;
+use super::pages::{Kind, Links, NONE, PAGE_WORDS, Pages, page_of, place_in};
+use super::policy::Policy;
 
 /// Dead words of a page are counted in so many parts of a page to find the sparsest ones.
-pub(super) const SPARSE_CLASSES: usize = 8;
+const SPARSE_CLASSES: usize = 8;
 
 /// Pages of one kind, oldest first.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ pub(super) struct Log {
     sparse: [List; SPARSE_CLASSES],
     dead_words: u64,
     /// Whether what is next in a queue may be another entry than before.
-    pub(super) moved_on: bool,
+    moved_on: bool,
 }
 
 impl Queue {
@@ -81,7 +80,7 @@ impl Log {
         record.stamp.store(stamp, Relaxed);
         self.moved_on = true;
         let queue = self.queue_mut(kind);
-        queue.pages.push(pages, Room::Queue, page);
+        queue.pages.push(pages, Links::Queue, page);
         queue.log_pages += 1;
         queue.open = page;
     }
@@ -108,6 +107,17 @@ impl Log {
         self.sparse[class_min..].iter().rev().find_map(List::first)
     }
 
+    /// Whether what is next in a queue may be another entry than when this was asked the last time.
+    pub(super) fn take_moved_on(&mut self) -> bool {
+        std::mem::take(&mut self.moved_on)
+    }
+
+    /// Notes that eviction walks over a page's entries from now on.
+    pub(super) fn begin_eviction(&mut self, pages: &Pages, page: u32) {
+        self.unclassify(pages, page);
+        self.moved_on = true;
+    }
+
     /// Puts a closed page on the list for its number of dead words, unless eviction is about to
     /// empty it anyway.
     #[inline]
@@ -122,16 +132,16 @@ impl Log {
             self.unclassify(pages, page);
             record.sparse.store(class as u8, Relaxed);
             if class != 0 {
-                self.sparse[class].push(pages, Room::Sparse, page);
+                self.sparse[class].push(pages, Links::Sparse, page);
             }
         }
     }
 
     /// Takes a page off the list that it is on, if any.
-    pub(super) fn unclassify(&mut self, pages: &Pages, page: u32) {
+    fn unclassify(&mut self, pages: &Pages, page: u32) {
         let class = usize::from(pages.record(page).sparse.swap(0, Relaxed));
         if class != 0 {
-            self.sparse[class].remove(pages, Room::Sparse, page);
+            self.sparse[class].remove(pages, Links::Sparse, page);
         }
     }
 
@@ -141,48 +151,57 @@ impl Log {
         self.moved_on = true;
         self.dead_words -= u64::from(pages.record(page).used.load(Relaxed));
         let queue = self.queue_mut(kind);
-        queue.pages.remove(pages, Room::Queue, page);
+        queue.pages.remove(pages, Links::Queue, page);
         queue.log_pages -= 1;
         if queue.open == page {
             queue.open = NONE;
         }
     }
-}
 
-impl Writer<'_> {
     /// Takes words of the open page, which has room for them. The caller writes the entry, and
     /// then makes it visible.
-    pub(super) fn append(&mut self, kind: Kind, words: usize, expiry: Expiry) -> u64 {
-        let pages = &self.partition.pages;
-        let page = self.keeper.log.queue(kind).open;
+    #[inline]
+    pub(super) fn append(&mut self, pages: &Pages, kind: Kind, words: usize) -> u64 {
+        let page = self.queue(kind).open;
         let record = pages.record(page);
         let used = record.used.load(Relaxed);
         debug_assert!(page != NONE && usize::from(used) + words <= PAGE_WORDS);
         record.used.store(used + words as u16, Relaxed);
         record.live.store(record.live.load(Relaxed) + words as u16, Relaxed);
-        self.keeper.wheel.watch(pages, page, expiry);
         place_in(page, usize::from(used))
     }
 
-    /// Opens a page for a queue's entries.
-    pub(super) fn open_page(&mut self, kind: Kind, page: u32) {
-        let policy = &self.partition.policy;
-        let stamp = policy.stamp(policy.pass(1));
-        self.keeper.log.open(&self.partition.pages, kind, page, stamp);
+    /// Counts the pages of a large value towards the queue that its entry is in, from now on.
+    pub(super) fn count_large(&mut self, kind: Kind, pages: u32) {
+        self.queue_mut(kind).large_pages += pages;
     }
 
-    /// Counts a large value towards the queue that its entry is in, from now on.
-    pub(super) fn count_large(&mut self, kind: Kind, first: u32) {
-        let record = self.partition.pages.record(first);
-        let pages = record.chain_pages().load(Relaxed);
-        record.entered().store(self.partition.policy.pass(pages) as u32, Relaxed);
-        self.keeper.log.queue_mut(kind).large_pages += pages;
+    /// Counts an entry as dead that the index no longer refers to, and its large value out of the
+    /// queue. Whether its page has no live entry left, and was taken out of the log.
+    #[inline]
+    pub(super) fn mark_dead(&mut self, pages: &Pages, place: u64, entry: &Entry<'_>) -> bool {
+        let page = page_of(place);
+        let (record, words) = (pages.record(page), entry.header.words() as u16);
+        let kind = record.kind();
+        entry.mark_dead();
+        if entry.header.is_large() {
+            let value = pages.record(entry.large().0).chain_pages().load(Relaxed);
+            self.queue_mut(kind).large_pages -= value;
+        }
+        let live = record.live.load(Relaxed) - words;
+        record.live.store(live, Relaxed);
+        self.dead_words += u64::from(words);
+        if live == 0 {
+            self.remove(pages, kind, page);
+        } else if !self.is_open(kind, page) {
+            self.classify(pages, page);
+        }
+        live == 0
     }
 
     /// When what is next in a queue entered it, by the policy's clock.
-    pub(super) fn entered(&self, kind: Kind) -> Option<u64> {
-        let (pages, policy) = (&self.partition.pages, &self.partition.policy);
-        let page = self.keeper.log.queue(kind).oldest()?;
+    pub(super) fn entered(&self, pages: &Pages, policy: &Policy, kind: Kind) -> Option<u64> {
+        let page = self.queue(kind).oldest()?;
         let record = pages.record(page);
         let (mut word, used) = (record.hand.load(Relaxed), record.used.load(Relaxed));
         while word < used {
@@ -201,35 +220,64 @@ impl Writer<'_> {
         Some(policy.time_of_stamp(record.stamp.load(Relaxed)))
     }
 
-    /// Lets go of an entry that the index no longer refers to. A page without a live entry is
-    /// free at once.
-    pub(super) fn bury(&mut self, place: u64, entry: &Entry<'_>) {
-        self.discard(place, entry);
-        if entry.header.is_large() {
-            self.release_stored(entry.large().0);
+    /// Checks the invariants of the log, and gives each entry that is not dead to `each`, with the page
+    /// that it is in and its place.
+    #[cfg(debug_assertions)]
+    pub(super) fn check_invariants(
+        &self,
+        pages: &Pages,
+        mut each: impl FnMut(u32, Option<(u64, Entry<'_>)>),
+    ) {
+        let mut dead_words = 0;
+        for kind in [Kind::Small, Kind::Main] {
+            let (mut log_pages, mut large_pages) = (0, 0);
+            let queue = self.queue(kind);
+            for page in queue.pages.iter(pages, Links::Queue) {
+                log_pages += 1;
+                assert_eq!(pages.record(page).kind(), kind, "a live page is in one queue: {page}");
+                each(page, None);
+                let (dead, large) = check_page(pages, page, |place, entry| {
+                    each(page, Some((place, entry)));
+                });
+                dead_words += dead;
+                large_pages += large;
+                let is_empty = pages.record(page).live.load(Relaxed) == 0;
+                assert!(!is_empty || queue.open == page, "a page without live entries is free");
+            }
+            assert_eq!(log_pages, queue.log_pages, "a live page is in one queue: pages counted");
+            assert_eq!(large_pages, queue.large_pages, "large values count in their entry's queue");
+        }
+        assert_eq!(dead_words, self.dead_words, "dead words are counted");
+        for (class, list) in self.sparse.iter().enumerate().skip(1) {
+            for page in list.iter(pages, Links::Sparse) {
+                let on_list = usize::from(pages.record(page).sparse.load(Relaxed));
+                assert_eq!(on_list, class, "a sparse page is in the list of its class: {page}");
+            }
         }
     }
+}
 
-    /// The same, but for the entry's large value, if it has one: that lives on under another.
-    pub(super) fn discard(&mut self, place: u64, entry: &Entry<'_>) {
-        let (pages, page) = (&self.partition.pages, page_of(place));
-        let (record, words) = (pages.record(page), entry.header.words() as u16);
-        let kind = record.kind();
-        entry.bury();
-        let log = &mut self.keeper.log;
-        if entry.header.is_large() {
-            let value = pages.record(entry.large().0).chain_pages().load(Relaxed);
-            log.queue_mut(kind).large_pages -= value;
-        }
-        let live = record.live.load(Relaxed) - words;
-        record.live.store(live, Relaxed);
-        log.dead_words += u64::from(words);
-        if live == 0 {
-            log.remove(pages, kind, page);
-            self.keeper.wheel.forget(pages, page);
-            self.keeper.stock.put(pages, page);
-        } else if !log.is_open(kind, page) {
-            log.classify(pages, page);
+/// Walks the entries of a page: words of dead ones, and pages of the large values.
+#[cfg(debug_assertions)]
+fn check_page(pages: &Pages, page: u32, mut each: impl FnMut(u64, Entry<'_>)) -> (u64, u32) {
+    let record = pages.record(page);
+    let used = usize::from(record.used.load(Relaxed));
+    let (mut word, mut live, mut large) = (0, 0, 0);
+    while word < used {
+        let place = place_in(page, word);
+        let entry = Entry::at(pages.words_at(place));
+        let entry = entry.expect("no trust in what is read: an entry leads beyond its page");
+        word += entry.header.words();
+        if !entry.header.is_dead() {
+            live += entry.header.words();
+            if entry.header.is_large() {
+                large += pages.record(entry.large().0).chain_pages().load(Relaxed);
+            }
+            each(place, entry);
         }
     }
+    assert_eq!(word, used, "entries lie one behind the other: page {page}");
+    let counted = usize::from(record.live.load(Relaxed));
+    assert_eq!(live, counted, "live words are counted: page {page}");
+    ((used - live) as u64, large)
 }

@@ -129,7 +129,7 @@ impl Mapping {
     }
 
     /// Turns the stretch that a byte lies in into another, if it is what it is taken for.
-    pub(super) fn turn(&self, at: usize, from: Block, to: Block) -> bool {
+    pub(super) fn change_block(&self, at: usize, from: Block, to: Block) -> bool {
         let block = &self.blocks[at / HUGE_BYTES];
         block.compare_exchange(from as u8, to as u8, Relaxed, Relaxed).is_ok()
     }
@@ -137,7 +137,7 @@ impl Mapping {
     /// Makes a stretch that was [asked](Block::Asked) for, and that is writable and nobody has written
     /// to, resident as one huge page, if the kernel has one, and takes the time.
     pub(super) fn touch_huge(&self, start: usize) {
-        if !self.turn(start, Block::Asked, Block::Touching) {
+        if !self.change_block(start, Block::Asked, Block::Touching) {
             return;
         }
         let page = start..start + HUGE_BYTES;
@@ -147,7 +147,7 @@ impl Mapping {
         // What is given back of it and used again comes in small pages: nobody waits, and no more
         // becomes resident than is used.
         let _ = self.advise(page, Advice::LinuxNoHugepage);
-        self.turn(start, Block::Touching, Block::Huge);
+        self.change_block(start, Block::Touching, Block::Huge);
     }
 
     /// Turns a range within one stretch of [`HUGE_BYTES`] back into zeroes, and its memory back to the
@@ -157,14 +157,14 @@ impl Mapping {
         debug_assert_eq!(start / HUGE_BYTES, (bytes.end - 1) / HUGE_BYTES);
         match self.block(start) {
             Block::Small => {}
-            Block::Asked if self.turn(start, Block::Asked, Block::Small) => {}
+            Block::Asked if self.change_block(start, Block::Asked, Block::Small) => {}
             Block::Asked | Block::Touching => return false,
             Block::Huge => {
                 // The kernel splits a huge page when a part of it is said to be free.
                 if len < HUGE_BYTES && self.advise(bytes.clone(), Advice::LinuxFree).is_err() {
                     return false;
                 }
-                self.turn(start, Block::Huge, Block::Small);
+                self.change_block(start, Block::Huge, Block::Small);
             }
         }
         self.advise(bytes, Advice::LinuxDontNeed).is_ok()

@@ -77,6 +77,12 @@ impl<T: Zeroed> Region<T> {
         (self.charged.load(Relaxed) - self.absent.load(Relaxed)) as u64
     }
 
+    /// Values from the start that are charged or were skipped or given back: none beyond is resident.
+    #[cfg(debug_assertions)]
+    pub(super) fn charged_len(&self) -> usize {
+        self.charged.load(Relaxed) / size_of::<T>()
+    }
+
     /// Bytes of them that are not in use yet.
     pub(super) fn ahead_bytes(&self) -> u64 {
         (self.charged.load(Relaxed) - self.used.load(Relaxed)) as u64
@@ -97,7 +103,7 @@ impl<T: Zeroed> Region<T> {
             return false;
         }
         let begins_block = (end - 1) / HUGE_BYTES > used.saturating_sub(1) / HUGE_BYTES;
-        if begins_block && self.mapping.turn(end - 1, Block::Asked, Block::Small) {
+        if begins_block && self.mapping.change_block(end - 1, Block::Asked, Block::Small) {
             // It was not touched in time.
             self.uncharge_to(used, budget);
         }
@@ -119,9 +125,9 @@ impl<T: Zeroed> Region<T> {
         if before > start || end > self.mapping.bytes() || !self.charge_to(end, budget) {
             return;
         }
-        let asked = self.mapping.turn(start, Block::Small, Block::Asked);
+        let asked = self.mapping.change_block(start, Block::Small, Block::Asked);
         if !asked || !growth.ask(start) {
-            self.mapping.turn(start, Block::Asked, Block::Small);
+            self.mapping.change_block(start, Block::Asked, Block::Small);
             self.uncharge_to(before, budget);
         }
     }
@@ -291,5 +297,73 @@ impl<T: Zeroed> Deref for Region<T> {
 impl<T> fmt::Debug for Region<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Region").field("base", &self.base).field("len", &self.len).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::super::prefault::{QUARTER_BYTES, QUARTER_TIME_MIN, Request};
+    use super::*;
+
+    const QUARTERS: usize = QUARTER_BYTES / 8;
+
+    /// Extends a region to so many quarters, slowly.
+    fn grow(region: &Region<AtomicU64>, quarters: usize, budget: &Budget) {
+        thread::sleep(QUARTER_TIME_MIN);
+        assert!(region.extend_to(quarters * QUARTERS, budget));
+    }
+
+    fn charged(region: &Region<AtomicU64>) -> usize {
+        region.charged_bytes() as usize / QUARTER_BYTES
+    }
+
+    #[test]
+    fn what_is_touched_ahead_is_charged_and_given_back() {
+        let (prefaulter, requests) = Prefaulter::without_thread(9);
+        let budget = Budget::new(64 << 20);
+        let region = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
+        (1..=4).for_each(|quarters| grow(&region, quarters, &budget));
+        assert_eq!((charged(&region), region.ahead_bytes()), (8, HUGE_BYTES as u64));
+        let Request { mapping, start } = requests.try_recv().expect("the second page");
+        assert_eq!(mapping.block(start), Block::Asked);
+        mapping.touch_huge(start);
+        assert_eq!(mapping.block(start), Block::Huge);
+        (5..=8).for_each(|quarters| grow(&region, quarters, &budget));
+        assert_eq!((charged(&region), mapping.block(2 * start)), (12, Block::Asked));
+        // Reached before it was touched, it is left to small pages.
+        assert!(region.extend_to(8 * QUARTERS + 1, &budget));
+        assert_eq!(region.ahead_bytes(), 0);
+        let late = requests.try_recv().expect("the third page");
+        late.mapping.touch_huge(late.start);
+        assert_eq!(mapping.block(2 * start), Block::Small);
+        // The huge one goes as a whole.
+        let pieces = (0..).take_while(|_| region.shrink_to(7 * QUARTERS, &budget)).count();
+        assert_eq!((pieces, charged(&region)), (1, 8));
+        assert!(region.shrink_to(4 * QUARTERS, &budget));
+        assert_eq!((charged(&region), mapping.block(start)), (4, Block::Small));
+        while region.shrink_to(0, &budget) {}
+        assert!(budget.charge(64 << 20), "all of it was refunded");
+    }
+
+    #[test]
+    fn nothing_is_asked_for_that_cant_be_had() {
+        let (prefaulter, requests) = Prefaulter::without_thread(1);
+        let budget = Budget::new(5 << 20);
+        let region = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
+        (1..=4).for_each(|quarters| grow(&region, quarters, &budget));
+        (5..=8).for_each(|quarters| grow(&region, quarters, &budget));
+        assert_eq!(charged(&region), 8, "the budget is spent");
+        let first = requests.try_recv().expect("the second page");
+        assert_eq!(first.start, HUGE_BYTES);
+        assert!(requests.try_recv().is_err());
+        let budget = Budget::new(64 << 20);
+        let other = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
+        prefaulter.requests.try_send(first).expect("room for one");
+        (1..=4).for_each(|quarters| grow(&other, quarters, &budget));
+        assert_eq!(charged(&other), 4, "the thread is busy");
+        (9..=12).for_each(|quarters| grow(&other, quarters, &budget));
+        assert_eq!(charged(&other), 12, "the region ends there");
     }
 }

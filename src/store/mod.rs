@@ -3,316 +3,74 @@
 //! Every key lives in exactly one partition, chosen by its hash; there is one partition per
 //! core. Any core reads and writes any partition directly, so a write is visible to every core
 //! the moment that the call which made it returns.
+//!
+//! | files | what |
+//! |---|---|
+//! | `store`, `settings`, `key`, `clock`, `outcome`, `statistics` | what users see |
+//! | `optimistic_read`, `large_value`, `upload` | values in the hands of readers, and on their way in |
+//! | `partitions`, `partition` | operations, and room that is made in another partition |
+//! | `reclaimer`, `policy`, `ghosts`, `queue_sizer` | what is evicted, and where |
+//! | `maintenance`, `wheel` | what expires |
+//! | `writer` | keeps the parts of a partition in step |
+//! | `log`, `list`, `entry`, `batch` | entries, and the queues that they are in |
+//! | `chain` | the pages of a large value, and who refers to them |
+//! | `table`, `index`, `index_writer`, `bucket`, `lines`, `sequence`, `atomic`, `hasher` | from a key to its entry |
+//! | `pages`, `page_allocator` | uniform pages, and which of them are free |
+//! | `memory`, `mapping`, `prefault`, `space` | memory from the operating system |
+//! | `budget`, `claims` | the account of the memory limit, and what eviction can't take back for now |
+//! | `invariants` | checked after every operation of the model tests |
 
 mod atomic;
+mod batch;
 mod bucket;
 mod budget;
+mod chain;
 mod claims;
 mod clock;
 mod entry;
-mod eviction;
-mod expiry;
-mod ghost;
+mod ghosts;
 mod hasher;
 mod index;
+mod index_writer;
+#[cfg(debug_assertions)]
+mod invariants;
 mod key;
-mod large;
+mod large_value;
 mod lines;
 mod list;
 mod log;
+mod maintenance;
 mod mapping;
 mod memory;
 mod optimistic_read;
+mod outcome;
+mod page_allocator;
 mod pages;
 mod partition;
 mod partitions;
 mod policy;
 mod prefault;
+mod queue_sizer;
+mod reclaimer;
 mod sequence;
+mod settings;
 mod space;
-mod steering;
+mod statistics;
+#[allow(clippy::module_inception)] // The type that the module is named after.
+mod store;
+mod table;
+mod upload;
 mod wheel;
-
-use std::io;
-use std::sync::Arc;
+mod writer;
 
 pub use clock::{Clock, Expiry, TTL_SECONDS_MAX, Tick};
 pub use entry::{KEY_BYTES_MAX, SmallValue};
-use hasher::Hasher;
 pub use index::SlotHint;
 pub use key::{Hash, Key};
-pub use large::{LargeValue, Upload};
+pub use large_value::LargeValue;
 pub use optimistic_read::OptimisticRead;
-use partition::{Content, Partition, Seen, is_small};
-use partitions::Partitions;
-use policy::Choice;
-
-use crate::invalid::{Invalid, check_number};
-
-/// What a store is made with. Fixed for its life.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// Number of partitions, one per event loop, from 1 up.
-    pub partitions: usize,
-    /// Hard limit on index, entries and values of all partitions together, in bytes.
-    pub memory_bytes_max: u64,
-}
-
-/// Partitions that a store can have.
-const PARTITIONS_MAX: usize = 1 << 16;
-
-/// Most memory that page numbers are enough for, in bytes.
-const MEMORY_BYTES_MAX: u64 = 1 << 44;
-
-impl Settings {
-    /// Checks the limits.
-    ///
-    /// # Errors
-    /// When a setting is out of its range.
-    pub fn validate(&self) -> Result<(), Invalid> {
-        check_number("partitions", self.partitions, 1..=PARTITIONS_MAX)?;
-        check_number("memory_bytes_max", self.memory_bytes_max, 1..=MEMORY_BYTES_MAX)
-    }
-}
-
-/// What a write did to the key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
-    /// The key was absent (or expired) before.
-    Created,
-    /// A live value was replaced.
-    Replaced,
-}
-
-/// The value does not fit into the store, whatever is evicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
-
-/// Why a partition could not make room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shortage {
-    /// Nothing is left that could be evicted.
-    Full,
-    /// Room is to be made in another partition.
-    Elsewhere(Choice),
-}
-
-/// A value as [`Store::get`] shows it to its reader.
-#[derive(Debug)]
-pub enum Value<'a> {
-    /// Small enough to be copied into the response.
-    Small(SmallValue<'a>),
-    /// Shared memory that stays valid for as long as the handle lives, whatever happens to the key.
-    Large(LargeValue),
-}
-
-/// Counts of one partition, all since its start except `keys` and `bytes`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Statistics {
-    /// Keys present; an expired key counts until its memory is taken back.
-    pub keys: u64,
-    /// Bytes in use of the memory limit.
-    pub bytes: u64,
-    /// Keys dropped to make room.
-    pub evicted: u64,
-    /// Keys whose time to live ended.
-    pub expired: u64,
-    /// Live values overwritten.
-    pub replaced: u64,
-    /// Keys deleted by a client.
-    pub deleted: u64,
-}
-
-/// The keys and values of the whole process, shared by all event loops.
-#[derive(Debug)]
-pub struct Store {
-    partitions: Arc<Partitions>,
-    hasher: Hasher,
-}
-
-impl Store {
-    /// Reserves the store's address space; memory is touched as entries arrive.
-    ///
-    /// # Errors
-    /// When a setting is out of its range, or the process may not have the address space; it then
-    /// says how much is missing.
-    pub fn new(settings: Settings) -> io::Result<Arc<Self>> {
-        settings.validate()?;
-        let hasher = Hasher::with_random_seed();
-        let partitions = Arc::new(Partitions::new(settings, &hasher)?);
-        Ok(Arc::new(Self { partitions, hasher }))
-    }
-
-    /// Hashes a key with the process's random seed.
-    #[must_use]
-    #[inline]
-    pub fn hash(&self, key: &[u8]) -> Hash {
-        Hash(self.hasher.hash(key))
-    }
-
-    /// The key of these bytes.
-    #[must_use]
-    #[inline]
-    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key::new(bytes, self.hash(bytes))
-    }
-
-    /// The partition that a key belongs to.
-    #[must_use]
-    #[inline]
-    pub fn partition_of(&self, key: Key<'_>) -> usize {
-        self.partition_of_hash(key.hash)
-    }
-
-    #[inline]
-    fn partition_of_hash(&self, hash: u64) -> usize {
-        // Multiply-shift takes the hash's high bits, which the index inside does not use.
-        ((u128::from(hash) * self.partitions.len() as u128) >> 64) as usize
-    }
-
-    /// Starts loading a key's index line. First pass over a batch.
-    #[inline]
-    pub fn prefetch_index(&self, hash: Hash) {
-        self.partitions[self.partition_of_hash(hash.0)].index.prefetch(hash.0);
-    }
-
-    /// Looks where a key is, by now that its index line has arrived, and starts loading its entry.
-    /// Second pass over a batch.
-    #[must_use]
-    #[inline]
-    pub fn prefetch_entry(&self, hash: Hash) -> SlotHint {
-        self.partitions[self.partition_of_hash(hash.0)].slot_hint(hash.0)
-    }
-
-    /// The key's live value if it is small and lies where the key's [hint](Key::with_hint) says: read
-    /// without a search, to be validated afterwards. `None` says nothing about the key.
-    #[must_use]
-    #[inline]
-    pub fn optimistic_read(&self, key: Key<'_>, now: Tick) -> Option<OptimisticRead<'_>> {
-        self.partitions[self.partition_of(key)].optimistic_read(key, now)
-    }
-
-    /// Searches for the key, whatever its hint says, and shows its live value to `read`. A concurrent
-    /// write can tear what `read` saw; it is then called again, and must discard what the earlier
-    /// call produced. `None`: absent, and whatever `read` may have produced before must be
-    /// discarded, too.
-    pub fn get<R>(
-        &self,
-        key: Key<'_>,
-        now: Tick,
-        mut read: impl FnMut(Value<'_>) -> R,
-    ) -> Option<R> {
-        let partition = self.partition_of(key);
-        loop {
-            match self.partitions[partition].read(key, now, |value| read(Value::Small(value)))? {
-                Seen::Value(result) => return Some(result),
-                Seen::Expired => return None,
-                Seen::Large => {}
-            }
-            if let Some(value) = LargeValue::take(&self.partitions, partition, key, now) {
-                return Some(read(Value::Large(value)));
-            }
-            // It was replaced by a small one, or removed, since it was seen.
-        }
-    }
-
-    /// Stores a value; visible to every core when the call returns.
-    ///
-    /// # Errors
-    /// [`Full`] if the store can't hold the value whatever is evicted; the key's old value is
-    /// then still there.
-    #[inline]
-    pub fn put(
-        &self,
-        key: Key<'_>,
-        value: &[u8],
-        expiry: Expiry,
-        now: Tick,
-    ) -> Result<Written, Full> {
-        if key.bytes.len() > KEY_BYTES_MAX {
-            return Err(Full);
-        }
-        let partition = self.partition_of(key);
-        if is_small(key.bytes.len(), value.len()) {
-            return self
-                .partitions
-                .write(partition, now, |writer| writer.put(key, Content::Small(value), expiry));
-        }
-        let mut upload = self.upload_to(partition, key);
-        upload.expect(value.len())?;
-        upload.append(value)?;
-        upload.commit(key, expiry, now)
-    }
-
-    fn upload_to(&self, partition: usize, key: Key<'_>) -> Upload {
-        Upload::new(&self.partitions, partition, key)
-    }
-
-    /// Starts a value whose bytes arrive over time, with memory of the key's partition.
-    #[must_use]
-    pub fn upload(self: &Arc<Self>, key: Key<'_>) -> Upload {
-        self.upload_to(self.partition_of(key), key)
-    }
-
-    /// Stores an upload under the key that it was started for.
-    ///
-    /// # Errors
-    /// As [`put`](Self::put).
-    pub fn put_upload(
-        &self,
-        key: Key<'_>,
-        upload: Upload,
-        expiry: Expiry,
-        now: Tick,
-    ) -> Result<Written, Full> {
-        upload.commit(key, expiry, now)
-    }
-
-    /// Removes a key. Whether it was live.
-    pub fn remove(&self, key: Key<'_>, now: Tick) -> bool {
-        self.partitions[self.partition_of(key)].write(now, |writer| writer.remove(key))
-    }
-
-    /// Gives the memory of expired entries of one partition back, a bounded step at a time.
-    /// Called by the partition's core between turns of its loop; whether more is due now.
-    #[inline]
-    pub fn maintain(&self, partition: usize, now: Tick) -> bool {
-        self.partitions[partition].maintain(now)
-    }
-
-    /// Bytes of large values that readers have pinned, each value counted once. Eviction can't free them.
-    #[must_use]
-    pub fn pinned_bytes(&self) -> u64 {
-        self.partitions.claims().pinned_bytes()
-    }
-
-    /// Bytes that are in use for values that are being received.
-    #[must_use]
-    pub fn upload_bytes(&self) -> u64 {
-        self.partitions.claims().upload_bytes()
-    }
-
-    /// How often a reader or an upload was told to wait until others let go of what they hold.
-    #[must_use]
-    pub fn refusals(&self) -> u64 {
-        self.partitions.claims().refusals()
-    }
-
-    /// Number of partitions.
-    #[must_use]
-    pub fn partitions(&self) -> usize {
-        self.partitions.len()
-    }
-
-    /// Keys of all partitions, which no writer has to wait for.
-    #[must_use]
-    pub fn keys(&self) -> u64 {
-        self.partitions.iter().map(Partition::keys).sum()
-    }
-
-    /// Counts of one partition, which its writers wait for.
-    #[must_use]
-    pub fn statistics(&self, partition: usize) -> Statistics {
-        self.partitions[partition].statistics()
-    }
-}
+pub use outcome::{Full, Written};
+pub use settings::Settings;
+pub use statistics::Statistics;
+pub use store::{Store, Value};
+pub use upload::Upload;

@@ -12,7 +12,6 @@
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use super::budget::Budget;
 use super::memory::{Region, Zeroed};
 use super::prefault::Prefaulter;
 
@@ -26,7 +25,7 @@ pub(super) const PAGE_WORDS: usize = PAGE_BYTES / 8;
 /// What a page costs of the memory limit: itself and its record.
 pub(super) const PAGE_CHARGE: u64 = PAGE_BYTES as u64 + RECORD_BYTES;
 
-const RECORD_BYTES: u64 = size_of::<Record>() as u64;
+pub(super) const RECORD_BYTES: u64 = size_of::<Record>() as u64;
 
 /// No page.
 pub(super) const NONE: u32 = 0;
@@ -51,10 +50,10 @@ impl Kind {
     }
 }
 
-/// The lists that a page can be on at the same time.
+/// The lists that a page can be on at the same time, each with links of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
-pub(super) enum Room {
+pub(super) enum Links {
     /// Its queue of the log by age; a large value's chain; the free pages.
     Queue = 0,
     /// What is due at the same time.
@@ -97,8 +96,8 @@ const _: () = assert!(PAGE_WORDS <= u16::MAX as usize);
 unsafe impl Zeroed for Record {}
 
 impl Record {
-    pub(super) fn link(&self, room: Room) -> &Link {
-        &self.links[room as usize]
+    pub(super) fn link(&self, links: Links) -> &Link {
+        &self.links[links as usize]
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -116,12 +115,12 @@ impl Record {
 
     /// Readers that hold the large value whose first page this is.
     pub(super) fn references(&self) -> &AtomicU32 {
-        &self.link(Room::Wheel).next
+        &self.link(Links::Wheel).next
     }
 
     /// Number of pages of the large value whose first page this is.
     pub(super) fn chain_pages(&self) -> &AtomicU32 {
-        &self.link(Room::Wheel).previous
+        &self.link(Links::Wheel).previous
     }
 
     /// When the large value whose first page this is entered its queue, by the policy's clock.
@@ -131,15 +130,15 @@ impl Record {
 
     /// The last page of the large value whose first page this is.
     pub(super) fn chain_last(&self) -> &AtomicU32 {
-        &self.link(Room::Sparse).next
+        &self.link(Links::Sparse).next
     }
 }
 
 /// The memory, shared with readers.
 #[derive(Debug)]
 pub(super) struct Pages {
-    words: Region<AtomicU64>,
-    records: Region<Record>,
+    pub(super) words: Region<AtomicU64>,
+    pub(super) records: Region<Record>,
 }
 
 impl Pages {
@@ -196,7 +195,7 @@ impl Pages {
     }
 
     pub(super) fn next_in_chain(&self, page: u32) -> u32 {
-        self.record(page).link(Room::Queue).next.load(Ordering::Relaxed)
+        self.record(page).link(Links::Queue).next.load(Ordering::Relaxed)
     }
 }
 
@@ -208,103 +207,4 @@ pub(super) fn page_of(place: u64) -> u32 {
 #[inline]
 pub(super) fn place_in(page: u32, word: usize) -> u64 {
     u64::from(page) * PAGE_WORDS as u64 + word as u64
-}
-
-/// The pages that are not in use, kept by the writers of a partition.
-#[derive(Debug)]
-pub(super) struct Stock {
-    /// Resident pages, last in first out, linked by [`Room::Queue`].
-    free: u32,
-    free_pages: u32,
-    /// Pages that were given back to the kernel, linked likewise. Their records stay.
-    returned: u32,
-    returned_pages: u32,
-    /// Pages from here on were never used.
-    fresh: u32,
-}
-
-impl Stock {
-    pub(super) fn new() -> Self {
-        Self { free: NONE, free_pages: 0, returned: NONE, returned_pages: 0, fresh: 1 }
-    }
-
-    pub(super) fn free_pages(&self) -> u32 {
-        self.free_pages
-    }
-
-    /// Pages that may be resident: in use or free.
-    pub(super) fn held_pages(&self) -> u32 {
-        self.fresh - 1 - self.returned_pages
-    }
-
-    /// Charged bytes that hold nothing.
-    pub(super) fn idle_bytes(&self, pages: &Pages) -> u64 {
-        u64::from(self.free_pages) * PAGE_CHARGE
-            + u64::from(self.returned_pages) * RECORD_BYTES
-            + pages.words.ahead_bytes()
-    }
-
-    /// A resident page that was freed before.
-    pub(super) fn take_free(&mut self, pages: &Pages) -> Option<u32> {
-        let page = self.free;
-        if page == NONE {
-            return None;
-        }
-        self.free = pages.next_in_chain(page);
-        self.free_pages -= 1;
-        Some(page)
-    }
-
-    /// A page that is not resident yet, if the budget allows for it.
-    pub(super) fn take_fresh(&mut self, pages: &Pages, budget: &Budget) -> Option<u32> {
-        if self.returned != NONE {
-            if !pages.words.take_back(PAGE_WORDS, budget) {
-                return None;
-            }
-            let page = self.returned;
-            self.returned = pages.next_in_chain(page);
-            self.returned_pages -= 1;
-            return Some(page);
-        }
-        let (page, end) = (self.fresh, self.fresh as usize + 1);
-        if !pages.records.extend_to(end, budget) || !pages.words.extend_to(end * PAGE_WORDS, budget)
-        {
-            return None;
-        }
-        self.fresh += 1;
-        Some(page)
-    }
-
-    /// Puts a page back that nothing refers to any more. Readers may still look at it.
-    pub(super) fn put(&mut self, pages: &Pages, page: u32) {
-        self.put_chain(pages, page, page, 1);
-    }
-
-    /// Puts linked pages back, at the cost of one.
-    pub(super) fn put_chain(&mut self, pages: &Pages, first: u32, last: u32, count: u32) {
-        pages.record(first).set_kind(Kind::Free);
-        pages.record(last).link(Room::Queue).next.store(self.free, Ordering::Relaxed);
-        self.free = first;
-        self.free_pages += count;
-    }
-
-    /// Whether the next page that is given back lies in a huge page, which takes its time to be split.
-    pub(super) fn is_next_huge(&self, pages: &Pages) -> bool {
-        self.free != NONE && pages.words.is_huge(self.free as usize * PAGE_WORDS)
-    }
-
-    /// Gives a free page back to the kernel and its bytes back to the budget. False if there is none,
-    /// or the kernel does not take it now.
-    pub(super) fn give_back(&mut self, pages: &Pages, budget: &Budget) -> bool {
-        let Some(page) = self.take_free(pages) else { return false };
-        let first = page as usize * PAGE_WORDS;
-        if !pages.words.give_back(first..first + PAGE_WORDS, budget) {
-            self.put(pages, page);
-            return false;
-        }
-        pages.record(page).link(Room::Queue).next.store(self.returned, Ordering::Relaxed);
-        self.returned = page;
-        self.returned_pages += 1;
-        true
-    }
 }

@@ -9,21 +9,27 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::chain::Chain;
 use super::claims::Claims;
+use super::clock::{Expiry, Tick};
 use super::hasher::Hasher;
+use super::key::Key;
 use super::mapping::HUGE_BYTES;
+use super::outcome::{Full, Shortage, Written};
 use super::pages::PAGE_CHARGE;
-use super::partition::{Partition, Writer};
+use super::partition::Partition;
 use super::policy::{Choice, Policy};
 use super::prefault::{Prefaulter, Requests};
+use super::reclaimer::Spared;
+use super::settings::Settings;
 use super::space::{self, Space};
-use super::{Full, Settings, Shortage, Tick};
+use super::writer::Content;
 
-/// Pages that another partition gives up at a time.
-const PAGES_PER_RELIEF: u32 = 16;
+/// Pages that another partition releases at a time.
+const PAGES_PER_RELEASE: u32 = 16;
 
 /// What asking another partition for them counts of the effort that a write may make.
-const RELIEF_EFFORT: u32 = 16;
+const RELEASE_EFFORT: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct Partitions {
@@ -62,41 +68,74 @@ impl Partitions {
         // Each partition keeps a page in reserve and may have two open; a last one is slack. Page 0 is
         // none.
         let kept = |partition: &Partition| partition.fixed_bytes() + 4 * PAGE_CHARGE;
-        let kept = self.list.iter().map(kept).sum::<u64>() + self.policy.ghost.charged_bytes();
+        let kept = self.list.iter().map(kept).sum::<u64>() + self.policy.ghosts.charged_bytes();
         let affordable = self.budget.bytes_max().saturating_sub(kept);
         affordable.min(self.list[0].pages.bytes_max().saturating_sub(5 * PAGE_CHARGE))
     }
 
-    /// Runs `work` as the writer of a partition, with the memory that it needs.
-    pub(super) fn write<R>(
+    /// Stores a value in a partition. On success a large value's pages belong to the key from then on.
+    pub(super) fn put(
         &self,
         partition: usize,
+        key: Key<'_>,
+        content: Content<'_>,
+        expiry: Expiry,
         now: Tick,
-        mut work: impl FnMut(&mut Writer<'_>) -> Result<R, Shortage>,
+    ) -> Result<Written, Full> {
+        self.retry(now, |effort| self.list[partition].put(key, content, expiry, now, effort))
+    }
+
+    /// Adds pages of a partition to a value that is being received until there are so many.
+    pub(super) fn lengthen(
+        &self,
+        partition: usize,
+        chain: &mut Chain,
+        pages: u32,
+        spared: Spared,
+    ) -> Result<(), Full> {
+        let list = &self.list;
+        self.retry(Tick(0), |effort| list[partition].lengthen(chain, pages, spared, effort))
+    }
+
+    /// Writes, and makes room in other partitions as long as the write fails for the want of it.
+    #[inline]
+    fn retry<R>(
+        &self,
+        now: Tick,
+        mut write: impl FnMut(&mut u32) -> Result<R, Shortage>,
     ) -> Result<R, Full> {
         let mut effort = 0;
         loop {
-            let result = self.list[partition].write(now, |writer| {
-                writer.effort = effort;
-                let result = work(writer);
-                effort = writer.effort;
-                result
-            });
-            match result {
+            match write(&mut effort) {
                 Ok(result) => return Ok(result),
                 Err(Shortage::Full) => return Err(Full),
-                Err(Shortage::Elsewhere(choice)) => self.relieve(choice, now, &mut effort),
+                Err(Shortage::Elsewhere(choice)) => {
+                    self.reclaim_elsewhere(choice, now, &mut effort);
+                }
             }
         }
     }
 
-    /// Has the chosen partition give some pages back to the account, or do a step towards it.
-    fn relieve(&self, choice: Choice, now: Tick, effort: &mut u32) {
-        self.list[choice.partition].write(now, |writer| {
-            writer.effort = *effort + RELIEF_EFFORT;
-            writer.give_up(choice.kind, PAGES_PER_RELIEF);
-            *effort = writer.effort;
-        });
+    /// Has the chosen partition release some pages to the account, or do a step towards it.
+    fn reclaim_elsewhere(&self, choice: Choice, now: Tick, effort: &mut u32) {
+        *effort += RELEASE_EFFORT;
+        let partition = &self.list[choice.partition];
+        partition.release_pages(choice.kind, PAGES_PER_RELEASE, now, effort);
+    }
+
+    /// Checks the invariants, and panics with the name of one that is broken. Nobody else may write
+    /// meanwhile.
+    #[cfg(debug_assertions)]
+    pub(super) fn check_invariants(&self) {
+        self.list.iter().for_each(Partition::check_invariants);
+        let ghosts = self.policy.ghosts.charged_bytes();
+        assert_eq!(ghosts, self.policy.budget.charged_bytes(), "what is charged: ghosts");
+        let charged = self.list.iter().map(|partition| partition.budget.charged_bytes());
+        assert_eq!(
+            charged.sum::<u64>() + ghosts + self.budget.bytes_left(),
+            self.budget.bytes_max(),
+            "what is charged and what is left are the limit"
+        );
     }
 }
 

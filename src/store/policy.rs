@@ -1,4 +1,4 @@
-//! What all partitions decide by when room is to be made: which queue gives up keys next, and in
+//! What all partitions decide by when room is to be made: from which queue keys are evicted next, and in
 //! which partition.
 //!
 //! With many values a partition, all of them hold keys of about the same age, and each makes room
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use super::budget::Budget;
-use super::eviction::RESERVE_PAGES;
-use super::ghost::Ghost;
+use super::ghosts::{Ghost, Ghosts};
+use super::page_allocator::RESERVE_PAGES;
 use super::pages::{Kind, PAGE_BYTES};
-use super::steering::{Share, Steering, Tally};
+use super::queue_sizer::{QueueSizer, Share, Tally};
 
 /// Free pages that another partition has beyond that are taken before anything is evicted, as a
 /// number and as a share of the memory.
@@ -35,12 +35,23 @@ const EMPTY: u64 = u64::MAX;
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Summary {
-    pub(super) keys: AtomicU64,
-    pub(super) free_pages: AtomicU32,
+    keys: AtomicU64,
+    free_pages: AtomicU32,
     /// Pages of the small and the main queue, those of large values included.
-    pub(super) weights: [AtomicU64; 2],
+    weights: [AtomicU64; 2],
     /// When what is next in each queue entered it, by the policy's clock; or [`EMPTY`].
     entered: [AtomicU64; 2],
+}
+
+impl Summary {
+    /// Shows how much there is of what.
+    pub(super) fn show(&self, keys: u64, free_pages: u32, weights: [u64; 2]) {
+        self.keys.store(keys, Relaxed);
+        self.free_pages.store(free_pages, Relaxed);
+        for (shown, weight) in self.weights.iter().zip(weights) {
+            shown.store(weight, Relaxed);
+        }
+    }
 }
 
 /// Where room is to be made.
@@ -52,10 +63,10 @@ pub(super) struct Choice {
 
 #[derive(Debug)]
 pub(super) struct Policy {
-    pub(super) ghost: Ghost,
+    pub(super) ghosts: Ghosts,
     /// What the ghosts are charged to.
     pub(super) budget: Budget,
-    steering: Mutex<Steering>,
+    queue_sizer: Mutex<QueueSizer>,
     small_parts: AtomicU64,
     /// Pages that entries and values were put into since the start.
     clock: AtomicU64,
@@ -69,7 +80,7 @@ pub(super) struct Policy {
 impl Policy {
     pub(super) fn new(partitions: usize, budget: Budget) -> io::Result<Self> {
         let bytes_max = budget.bytes_max();
-        let steering = Steering::new();
+        let queue_sizer = QueueSizer::new();
         let pages = bytes_max / PAGE_BYTES as u64;
         let summaries: Box<[Summary]> = (0..partitions).map(|_| Summary::default()).collect();
         for entered in summaries.iter().flat_map(|summary| &summary.entered) {
@@ -78,10 +89,10 @@ impl Policy {
         let spare = (pages / (FREE_SHARE * partitions as u64)).min(FREE_PAGES_MAX);
         Ok(Self {
             free_pages_max: RESERVE_PAGES + spare as u32,
-            ghost: Ghost::reserve(bytes_max)?,
+            ghosts: Ghosts::reserve(bytes_max)?,
             budget,
-            small_parts: AtomicU64::new(steering.share().small_parts),
-            steering: Mutex::new(steering),
+            small_parts: AtomicU64::new(queue_sizer.share().small_parts),
+            queue_sizer: Mutex::new(queue_sizer),
             clock: AtomicU64::new(0),
             stamp_shift: (pages / STAMPS_PER_TURNOVER).max(1).ilog2(),
             summaries,
@@ -165,10 +176,16 @@ impl Policy {
         keys + others.map(|(_, summary)| summary.keys.load(Relaxed)).sum::<u64>()
     }
 
-    /// Hears what a partition of a store of so many keys has counted.
-    pub(super) fn hear(&self, tally: &Tally, keys: u64) {
-        let mut steering = self.steering.lock().unwrap_or_else(PoisonError::into_inner);
-        steering.hear(tally, keys);
-        self.small_parts.store(steering.share().small_parts, Relaxed);
+    /// The queue that a key starts in that is not in the store, and its ghost if there is one.
+    pub(super) fn queue_for_new(&self, hash: u64) -> (Kind, Option<Ghost<'_>>) {
+        let ghost = self.ghosts.recall(hash);
+        (if ghost.is_some() { Kind::Main } else { Kind::Small }, ghost)
+    }
+
+    /// Records what a partition of a store of so many keys has counted.
+    pub(super) fn record(&self, tally: &Tally, keys: u64) {
+        let mut queue_sizer = self.queue_sizer.lock().unwrap_or_else(PoisonError::into_inner);
+        queue_sizer.record(tally, keys);
+        self.small_parts.store(queue_sizer.share().small_parts, Relaxed);
     }
 }

@@ -27,26 +27,26 @@ const SHARED_SMALL_BYTES: usize = 16 * HUGE_BYTES;
 const REQUESTS_MAX: usize = 256;
 
 /// The next huge page is asked for when all but so much of the one before it is in use.
-const QUARTER_BYTES: usize = HUGE_BYTES / 4;
+pub(super) const QUARTER_BYTES: usize = HUGE_BYTES / 4;
 
 /// If the quarter before was filled sooner than this, the huge page would come too late, and the loop
 /// would have to wait for it. A region that grows that fast holds large values, which have little use
 /// for it.
-const QUARTER_TIME_MIN: Duration = Duration::from_millis(10);
+pub(super) const QUARTER_TIME_MIN: Duration = Duration::from_millis(10);
 
 /// The thread that touches. It ends after the last region that uses it.
 #[derive(Debug, Clone)]
 pub(super) struct Prefaulter {
-    requests: SyncSender<Request>,
+    pub(super) requests: SyncSender<Request>,
     /// Where a region's huge pages begin.
     start: usize,
 }
 
 /// A huge page of a mapping that is to be touched, by where it starts.
 #[derive(Debug)]
-struct Request {
-    mapping: Arc<Mapping>,
-    start: usize,
+pub(super) struct Request {
+    pub(super) mapping: Arc<Mapping>,
+    pub(super) start: usize,
 }
 
 /// What the thread is asked for. Without it nobody is asked.
@@ -69,6 +69,13 @@ impl Prefaulter {
         let (requests, received) = sync_channel(REQUESTS_MAX);
         let start = if partitions == 1 { ALONE_SMALL_BYTES } else { SHARED_SMALL_BYTES };
         (Self { requests, start }, Requests(received))
+    }
+
+    /// One that has the test take its requests, so many at a time at most.
+    #[cfg(test)]
+    pub(super) fn without_thread(requests_max: usize) -> (Self, Receiver<Request>) {
+        let (requests, received) = sync_channel(requests_max);
+        (Self { requests, start: HUGE_BYTES }, received)
     }
 }
 
@@ -126,20 +133,7 @@ impl Growth {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::Receiver;
-
-    use super::super::budget::Budget;
-    use super::super::mapping::Block;
-    use super::super::memory::Region;
     use super::*;
-
-    const QUARTERS: usize = QUARTER_BYTES / 8;
-
-    /// Starts a region of three huge pages, and gives the requests that it makes.
-    fn prefaulter(requests_max: usize) -> (Prefaulter, Receiver<Request>) {
-        let (requests, received) = sync_channel(requests_max);
-        (Prefaulter { requests, start: HUGE_BYTES }, received)
-    }
 
     /// Fills quarters of a region, each in so much time.
     fn fill(growth: &Growth, quarters: std::ops::Range<usize>, time: Duration) -> Vec<usize> {
@@ -154,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_next_huge_page_is_asked_for_while_there_is_time() {
-        let (prefaulter, _requests) = prefaulter(9);
+        let (prefaulter, _requests) = Prefaulter::without_thread(9);
         let mapping = Arc::new(Mapping::reserve(3 * HUGE_BYTES).expect("address space"));
         let growth = Growth::new(&prefaulter, &mapping);
         assert!(fill(&growth, 0..3, QUARTER_TIME_MIN).is_empty(), "it is too early");
@@ -163,63 +157,5 @@ mod tests {
         assert!(fill(&growth, 4..8, fast).is_empty(), "it grows too fast");
         growth.retreat(HUGE_BYTES);
         assert_eq!(fill(&growth, 4..8, QUARTER_TIME_MIN), [2 * HUGE_BYTES], "it has grown again");
-    }
-
-    /// Extends a region to so many quarters, slowly.
-    fn grow(region: &Region<std::sync::atomic::AtomicU64>, quarters: usize, budget: &Budget) {
-        thread::sleep(QUARTER_TIME_MIN);
-        assert!(region.extend_to(quarters * QUARTERS, budget));
-    }
-
-    fn charged(region: &Region<std::sync::atomic::AtomicU64>) -> usize {
-        region.charged_bytes() as usize / QUARTER_BYTES
-    }
-
-    #[test]
-    fn what_is_touched_ahead_is_charged_and_given_back() {
-        let (prefaulter, requests) = prefaulter(9);
-        let budget = Budget::new(64 << 20);
-        let region = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
-        (1..=4).for_each(|quarters| grow(&region, quarters, &budget));
-        assert_eq!((charged(&region), region.ahead_bytes()), (8, HUGE_BYTES as u64));
-        let Request { mapping, start } = requests.try_recv().expect("the second page");
-        assert_eq!(mapping.block(start), Block::Asked);
-        mapping.touch_huge(start);
-        assert_eq!(mapping.block(start), Block::Huge);
-        (5..=8).for_each(|quarters| grow(&region, quarters, &budget));
-        assert_eq!((charged(&region), mapping.block(2 * start)), (12, Block::Asked));
-        // Reached before it was touched, it is left to small pages.
-        assert!(region.extend_to(8 * QUARTERS + 1, &budget));
-        assert_eq!(region.ahead_bytes(), 0);
-        let late = requests.try_recv().expect("the third page");
-        late.mapping.touch_huge(late.start);
-        assert_eq!(mapping.block(2 * start), Block::Small);
-        // The huge one goes as a whole.
-        let pieces = (0..).take_while(|_| region.shrink_to(7 * QUARTERS, &budget)).count();
-        assert_eq!((pieces, charged(&region)), (1, 8));
-        assert!(region.shrink_to(4 * QUARTERS, &budget));
-        assert_eq!((charged(&region), mapping.block(start)), (4, Block::Small));
-        while region.shrink_to(0, &budget) {}
-        assert!(budget.charge(64 << 20), "all of it was refunded");
-    }
-
-    #[test]
-    fn nothing_is_asked_for_that_cant_be_had() {
-        let (prefaulter, requests) = prefaulter(1);
-        let budget = Budget::new(5 << 20);
-        let region = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
-        (1..=4).for_each(|quarters| grow(&region, quarters, &budget));
-        (5..=8).for_each(|quarters| grow(&region, quarters, &budget));
-        assert_eq!(charged(&region), 8, "the budget is spent");
-        let first = requests.try_recv().expect("the second page");
-        assert_eq!(first.start, HUGE_BYTES);
-        assert!(requests.try_recv().is_err());
-        let budget = Budget::new(64 << 20);
-        let other = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
-        prefaulter.requests.try_send(first).expect("room for one");
-        (1..=4).for_each(|quarters| grow(&other, quarters, &budget));
-        assert_eq!(charged(&other), 4, "the thread is busy");
-        (9..=12).for_each(|quarters| grow(&other, quarters, &budget));
-        assert_eq!(charged(&other), 12, "the region ends there");
     }
 }

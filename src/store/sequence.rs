@@ -26,7 +26,7 @@ pub(super) struct Writing<'a>(&'a Sequence);
 
 impl Sequence {
     /// A word that nobody has written under.
-    #[allow(dead_code)] // In the store all of them begin as zeroed memory.
+    #[allow(dead_code)] // In the store all of them begin as zeroed memory; for the model checker.
     pub(super) fn new() -> Self {
         Self(AtomicU32::new(0))
     }
@@ -41,13 +41,13 @@ impl Sequence {
     /// Waits until no writer is at work; the number to give to [`unchanged`](Self::unchanged).
     #[inline]
     pub(super) fn begin(&self) -> u32 {
-        let mut turn = 0;
+        let mut round = 0;
         loop {
             if let Some(first) = self.try_begin() {
                 return first;
             }
-            wait(turn);
-            turn += 1;
+            wait(round);
+            round += 1;
         }
     }
 
@@ -72,7 +72,6 @@ impl Sequence {
 
     /// The same with numbers beyond `floor` from now on: the word's memory was given back, and those
     /// that it had before must not come again.
-    #[allow(dead_code)] // See `new`.
     pub(super) fn write_after(&self, floor: u32) -> Writing<'_> {
         self.write_from(self.later(floor))
     }
@@ -85,8 +84,19 @@ impl Sequence {
         Writing(self)
     }
 
+    /// Whether a writer is at work.
+    #[cfg(debug_assertions)]
+    pub(super) fn is_odd(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & 1 == 1
+    }
+
+    /// Whether nobody has written under the word, or its memory was given back.
+    #[cfg(debug_assertions)]
+    pub(super) fn is_zero(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
     /// The later of the word's number and another; numbers wrap around.
-    #[allow(dead_code)] // See `new`.
     pub(super) fn later(&self, other: u32) -> u32 {
         let number = self.0.load(Ordering::Relaxed);
         if other.wrapping_sub(number).cast_signed() > 0 { other } else { number }

@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::Settings;
+use super::settings::Settings;
 
 /// A partition's share, and as much again.
 const SHARES_MIN: u64 = 2;

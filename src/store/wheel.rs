@@ -7,9 +7,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::clock::{Expiry, Tick};
 use super::list::List;
-use super::pages::{Pages, Room};
-use super::{Expiry, Tick};
+use super::pages::{Links, Pages};
 
 const LEVEL_BITS: u32 = 6;
 const LISTS_PER_LEVEL: usize = 1 << LEVEL_BITS;
@@ -83,7 +83,7 @@ impl Wheel {
     pub(super) fn forget(&mut self, pages: &Pages, page: u32) {
         let list = pages.record(page).wheel_list.swap(0, Relaxed);
         if list != 0 {
-            self.lists[usize::from(list) - 1].remove(pages, Room::Wheel, page);
+            self.lists[usize::from(list) - 1].remove(pages, Links::Wheel, page);
             self.pages -= 1;
         }
     }
@@ -94,13 +94,13 @@ impl Wheel {
         let due = record.due.load(Relaxed).max(self.cursor);
         let highest_difference = (due ^ self.cursor).checked_ilog2().unwrap_or(0);
         let list = list_of(highest_difference / LEVEL_BITS, due);
-        self.lists[list].push(pages, Room::Wheel, page);
+        self.lists[list].push(pages, Links::Wheel, page);
         record.wheel_list.store(list as u16 + 1, Relaxed);
         self.pages += 1;
     }
 
     /// Takes the next step towards `now`.
-    pub(super) fn turn(&mut self, pages: &Pages, now: Tick) -> Due {
+    pub(super) fn advance(&mut self, pages: &Pages, now: Tick) -> Due {
         let now = unit_of(now);
         if self.pages == 0 {
             (self.cursor, self.level) = (now.max(self.cursor), 0);
@@ -129,6 +129,26 @@ impl Wheel {
         }
         Due::Busy
     }
+
+    /// Checks that each page of the log that has an entry with an end is on the wheel in time: `earliest`
+    /// is the earliest end among its live entries.
+    #[cfg(debug_assertions)]
+    pub(super) fn check_invariant(&self, pages: &Pages, page: u32, earliest: Expiry) {
+        let record = pages.record(page);
+        let is_watched = record.wheel_list.load(Relaxed) != 0;
+        assert!(
+            earliest == Expiry::NEVER
+                || is_watched && record.due.load(Relaxed) <= unit_after(earliest),
+            "an end is watched: page {page} is looked at too late"
+        );
+    }
+
+    /// Checks that the lists hold as many pages as are watched.
+    #[cfg(debug_assertions)]
+    pub(super) fn check_lists(&self, pages: &Pages) {
+        let watched = self.lists.iter().map(|list| list.iter(pages, Links::Wheel).count());
+        assert_eq!(watched.sum::<usize>(), self.pages as usize, "an end is watched: the lists");
+    }
 }
 
 fn list_of(level: u32, unit: u32) -> usize {
@@ -142,7 +162,7 @@ mod tests {
     fn due_by(wheel: &mut Wheel, pages: &Pages, now: Tick) -> Vec<u32> {
         let mut due = Vec::new();
         loop {
-            match wheel.turn(pages, now) {
+            match wheel.advance(pages, now) {
                 Due::Page(page) => due.push(page),
                 Due::Busy => {}
                 Due::Nothing => break,

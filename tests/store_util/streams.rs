@@ -138,8 +138,8 @@ fn note(
     1
 }
 
-/// Runs the operations on both and compares all that can be seen. With `may_evict`, a key may be
-/// absent from the store that the model has, but then it stays absent.
+/// Runs the operations on both and compares all that can be seen, and checks the store's invariants
+/// after each. With `may_evict`, a key may be absent from the store that the model has, but then it stays absent.
 pub(crate) fn compare(
     operations: &[Operation],
     partitions: usize,
@@ -243,6 +243,7 @@ pub(crate) fn compare(
             Operation::Pass(ticks) => now = Tick(now.0 + ticks),
             Operation::Maintain => maintain(&store, now),
         }
+        store.check_invariants();
         let counts = statistics(&store);
         assert!(counts.bytes <= bytes_max);
         assert!(may_evict || counts.evicted == 0);
@@ -272,6 +273,7 @@ pub(crate) fn compare(
     for &key in &all {
         store.remove(store.key(&name(key)), now);
     }
+    store.check_invariants();
     let counts = statistics(&store);
     assert_eq!(counts.keys, 0);
     assert!(counts.bytes <= EMPTY_BYTES_MAX * partitions as u64, "{} bytes kept", counts.bytes);

@@ -8,11 +8,12 @@
 //!
 //! Which of the two it is shows in the keys that come back after they were evicted. Each of the
 //! keys that are remembered comes back with some chance; when the chance is higher for those that
-//! the small queue gave up, it is too small, and when it is higher for the others, the main queue
+//! were evicted from the small queue, it is too small, and when it is higher for the others, the main queue
 //! is. What is compared is returns per remembered key and eviction, and not the numbers of returns,
-//! so that it does not matter how many keys each queue gives up, nor that their returns come later.
+//! so that it does not matter how many keys are evicted from each queue, nor that their returns come later.
 
-use super::ghost::Change;
+use super::ghosts::{Ghost, GhostChange, Ghosts};
+use super::pages::Kind;
 
 /// Parts that the log is shared out in.
 const PARTS: u64 = 20;
@@ -42,7 +43,7 @@ const RETURNS_MIN: u64 = 32;
 /// again as soon as the main queue's come back more often at all.
 const GROWS_PERCENT: u64 = 125;
 
-/// What happened to the keys that one queue gave up.
+/// What happened to the keys that were evicted from one queue.
 #[derive(Debug, Clone, Copy, Default)]
 struct Chance {
     /// Keys that were remembered, summed up over the evictions.
@@ -50,25 +51,39 @@ struct Chance {
     returned: u64,
 }
 
-/// What one partition has to tell since it did last.
+/// What one partition has counted since it last reported.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) evictions: u64,
-    /// Keys that came back, by the queue that had given them up.
+    /// Keys that came back, by the queue that they were evicted from.
     pub(super) returned: [u64; 2],
     /// How the numbers of keys that are remembered have changed.
-    pub(super) remembered: Change,
+    pub(super) remembered: GhostChange,
+}
+
+impl Tally {
+    /// A key was evicted from a queue.
+    pub(super) fn count_eviction(&mut self, ghosts: &Ghosts, hash: u64, kind: Kind) {
+        self.evictions += 1;
+        ghosts.remember(hash, kind, &mut self.remembered);
+    }
+
+    /// A key is back that was remembered.
+    pub(super) fn count_return(&mut self, ghost: Ghost<'_>) {
+        self.returned[ghost.kind().queue()] += 1;
+        ghost.forget(&mut self.remembered);
+    }
 }
 
 /// One for all partitions.
 #[derive(Debug)]
-pub(super) struct Steering {
+pub(super) struct QueueSizer {
     small_parts: u64,
     small: Chance,
     main: Chance,
     evictions: u64,
     /// Keys that are remembered, of the small queue and of the main one.
-    remembered: Change,
+    remembered: GhostChange,
 }
 
 /// What share of the log is the small queue's.
@@ -89,7 +104,7 @@ impl Share {
     }
 }
 
-impl Steering {
+impl QueueSizer {
     /// The small queue begins large: that is right for a store that has just filled up, most of
     /// whose keys have not had the time to be asked for again.
     pub(super) const fn new() -> Self {
@@ -107,8 +122,8 @@ impl Steering {
         Share { small_parts: self.small_parts }
     }
 
-    /// Hears what happened in a partition of a store of so many keys.
-    pub(super) fn hear(&mut self, tally: &Tally, keys: u64) {
+    /// Records what happened in a partition of a store of so many keys.
+    pub(super) fn record(&mut self, tally: &Tally, keys: u64) {
         for (sum, change) in self.remembered.iter_mut().zip(tally.remembered) {
             *sum += change;
         }
@@ -153,29 +168,29 @@ fn judged_evictions(keys: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn after(steering: &mut Steering, small: u64, main: u64) -> u64 {
+    fn after(sizer: &mut QueueSizer, small: u64, main: u64) -> u64 {
         for _ in 0..40 {
             let returned = [small, main];
-            steering.hear(&Tally { returned, ..Tally::default() }, 5000);
+            sizer.record(&Tally { returned, ..Tally::default() }, 5000);
             let evictions = JUDGED_EVICTIONS_MIN;
-            steering.hear(&Tally { evictions, ..Tally::default() }, 5000);
+            sizer.record(&Tally { evictions, ..Tally::default() }, 5000);
         }
-        steering.small_parts
+        sizer.small_parts
     }
 
     #[test]
     fn the_queue_whose_keys_come_back_grows() {
-        let mut steering = Steering::new();
-        steering.hear(&Tally { remembered: [4000, 1000], ..Tally::default() }, 5000);
-        assert!(steering.share().is_shifting());
+        let mut sizer = QueueSizer::new();
+        sizer.record(&Tally { remembered: [4000, 1000], ..Tally::default() }, 5000);
+        assert!(sizer.share().is_shifting());
         // 50 of 4,000 against 25 of 1,000.
-        assert_eq!(after(&mut steering, 50, 25), SMALL_PARTS_MIN);
-        assert!(!steering.share().is_shifting());
+        assert_eq!(after(&mut sizer, 50, 25), SMALL_PARTS_MIN);
+        assert!(!sizer.share().is_shifting());
         // One queue's chance is about as high as the other's.
-        assert_eq!(after(&mut steering, 44, 10), SMALL_PARTS_MIN);
-        assert_eq!(after(&mut steering, 60, 10), SMALL_PARTS_MAX);
-        assert_eq!(after(&mut steering, 0, 0), SMALL_PARTS_MAX);
-        let share = steering.share();
+        assert_eq!(after(&mut sizer, 44, 10), SMALL_PARTS_MIN);
+        assert_eq!(after(&mut sizer, 60, 10), SMALL_PARTS_MAX);
+        assert_eq!(after(&mut sizer, 0, 0), SMALL_PARTS_MAX);
+        let share = sizer.share();
         assert!(share.small_is_first([71, 29]) && !share.small_is_first([69, 31]));
     }
 }

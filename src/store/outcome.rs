@@ -1,0 +1,25 @@
+//! What became of a write.
+
+use super::policy::Choice;
+
+/// What a write did to the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The key was absent (or expired) before.
+    Created,
+    /// A live value was replaced.
+    Replaced,
+}
+
+/// The value does not fit into the store, whatever is evicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// Why a partition could not make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shortage {
+    /// Nothing is left that could be evicted.
+    Full,
+    /// Room is to be made in another partition.
+    Elsewhere(Choice),
+}

@@ -1,0 +1,282 @@
+//! Making room: dead words are squeezed out first, and then the keys evicted that are least
+//! likely to be asked for again.
+//!
+//! ```text
+//!                evicted not long ago ───────────────┐
+//!                                                    v
+//!   new keys ──> small queue ── hit since? ──yes──> main queue ── hit since? ──yes──┐
+//!                                └─no─> evicted,     ^             └─no─> evicted,  │
+//!                                       remembered   │                    remembered│
+//!                                                    └──────────────────────────────┘
+//!                                                          with frequency 1 less
+//! ```
+//!
+//! This is S3-FIFO (SOSP '23) over pages of a log, but for the small queue's share, which changes
+//! (see [`super::queue_sizer`]). While it is large, a frequency counts once, whatever its height. A step
+//! walks the oldest page of one queue and ends as soon as it has freed something, which a large
+//! value does by itself, so that its length is bounded by a page's entries. Which partition's queue
+//! it is, is for [`super::policy`] to say.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::batch::Batch;
+use super::outcome::Shortage;
+use super::page_allocator::RESERVE_PAGES;
+use super::pages::Kind;
+use super::policy::Choice;
+use super::writer::{Cause, Writer};
+
+/// Entries that one write looks at at most before it finds the store full.
+const EFFORT_MAX: u32 = 16_384;
+
+/// What emptying a page of its last live entries counts.
+const COMPACTION_EFFORT: u32 = 64;
+
+/// Entries after which frequencies save nobody any more, so that a write need not wait until those of
+/// a whole store have been worn down.
+const EFFORT_WITH_FREQUENCY_MAX: u32 = 8_192;
+
+/// Evictions that a partition counts for itself before it reports them to the policy.
+const EVICTIONS_PER_REPORT: u64 = 16;
+
+/// A key moves from the small queue to the main one when it was hit so often.
+const PROMOTE_FREQUENCY: u8 = 1;
+
+/// Makes room for one write.
+#[derive(Debug)]
+pub(super) struct Reclaimer<'w, 'a> {
+    writer: &'w mut Writer<'a>,
+    /// Entries that were looked at to make room, for all tries of this write together.
+    effort: &'w mut u32,
+    /// The key whose value is to stay if the write fails.
+    spared: Option<Spared>,
+    /// The queue in which the last step of eviction met a value that readers have pinned.
+    pinned_in: Option<Kind>,
+}
+
+/// A key, by its hash, whose value is evicted last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spared {
+    pub(super) hash: u64,
+    /// Not even then: the write would fail with its memory, too.
+    pub(super) for_good: bool,
+}
+
+impl<'w, 'a> Reclaimer<'w, 'a> {
+    pub(super) fn new(
+        writer: &'w mut Writer<'a>,
+        effort: &'w mut u32,
+        spared: Option<Spared>,
+    ) -> Self {
+        Self { writer, effort, spared, pinned_in: None }
+    }
+
+    /// Sees to it that an entry of so many words can be appended to the queue and put into the
+    /// index.
+    pub(super) fn make_room(&mut self, kind: Kind, words: usize) -> Result<(), Shortage> {
+        loop {
+            if self.index_has_room() {
+                if self.writer.state.log.has_room(&self.writer.table.pages, kind, words) {
+                    return Ok(());
+                }
+                if let Some(page) = self.allocate() {
+                    self.writer.open_page(kind, page);
+                    return Ok(());
+                }
+            }
+            self.reclaim()?;
+        }
+    }
+
+    /// A page for a large value, evicting for it as needed.
+    pub(super) fn make_page(&mut self) -> Result<u32, Shortage> {
+        loop {
+            if let Some(page) = self.allocate() {
+                return Ok(page);
+            }
+            self.reclaim()?;
+        }
+    }
+
+    fn allocate(&mut self) -> Option<u32> {
+        let table = self.writer.table;
+        self.writer.state.allocator.allocate(&table.pages, &table.budget)
+    }
+
+    /// Whether the index can take one more key, at the cost of a free page if need be.
+    fn index_has_room(&mut self) -> bool {
+        let (table, state) = (self.writer.table, &mut *self.writer.state);
+        while !state.index.make_room(&table.index, &table.budget) {
+            if !state.allocator.give_spare_back(&table.pages, &table.budget) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// One step towards a free page, here or elsewhere.
+    fn reclaim(&mut self) -> Result<(), Shortage> {
+        if *self.effort >= EFFORT_MAX {
+            return Err(Shortage::Full);
+        }
+        if self.compact_sparsest() {
+            return Ok(());
+        }
+        let (table, log) = (self.writer.table, &self.writer.state.log);
+        let number = table.number;
+        let choice = if table.policy.is_shared() {
+            self.writer.show();
+            table.policy.choose(number)
+        } else {
+            let weights = [Kind::Small, Kind::Main].map(|kind| log.queue(kind).weight());
+            let small = table.policy.share().small_is_first(weights);
+            let kind = if small { Kind::Small } else { Kind::Main };
+            Some(Choice { partition: number, kind })
+        };
+        match choice {
+            Some(choice) if choice.partition != number => Err(Shortage::Elsewhere(choice)),
+            Some(choice) if self.evict_from(choice.kind) => Ok(()),
+            _ => Err(Shortage::Full),
+        }
+    }
+
+    /// Releases up to so many pages to the kernel and the budget, for another partition. If there are
+    /// none to spare, room is made for as long as it is to be made here.
+    pub(super) fn release_pages(&mut self, kind: Kind, count: u32) {
+        let table = self.writer.table;
+        let mut next = (kind != Kind::Free).then_some(kind);
+        while !self.writer.state.allocator.has_spare()
+            && *self.effort < EFFORT_MAX
+            && let Some(kind) = next
+            && (self.compact_sparsest() || self.evict_from(kind))
+        {
+            self.writer.show();
+            // What comes next may be younger than what others have.
+            let choice = table.policy.choose(table.number);
+            next = choice.filter(|choice| choice.partition == table.number).map(|c| c.kind);
+        }
+        let allocator = &mut self.writer.state.allocator;
+        for _ in 0..count {
+            let is_huge = allocator.is_next_huge(&table.pages);
+            // To split a huge page takes long enough for one lock.
+            if !allocator.give_spare_back(&table.pages, &table.budget) || is_huge {
+                return;
+            }
+        }
+    }
+
+    /// Empties the page with the most dead words, if that is worth it and the reserve is there for it.
+    fn compact_sparsest(&mut self) -> bool {
+        if self.writer.state.allocator.free_pages() < RESERVE_PAGES {
+            return false;
+        }
+        let Some(page) = self.writer.state.log.sparsest() else { return false };
+        *self.effort += COMPACTION_EFFORT;
+        self.compact(page);
+        true
+    }
+
+    /// Moves a page's live entries to the youngest page of its queue.
+    fn compact(&mut self, page: u32) {
+        let writer = &mut *self.writer;
+        let record = writer.table.pages.record(page);
+        let kind = record.kind();
+        let mut word = 0;
+        loop {
+            let batch = Batch::gather(writer.table, page, &mut word, |_| true);
+            for &(place, hash) in batch.entries() {
+                let Some((found, entry)) = writer.resident(place, hash) else { continue };
+                if writer.is_expired(&entry) {
+                    writer.remove(found, &entry, Cause::Expired);
+                } else if !writer.move_to(kind, found, &entry, hash, found.slot.frequency()) {
+                    writer.remove(found, &entry, Cause::Evicted);
+                }
+            }
+            if record.kind() != kind || batch.entries().is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Walks the oldest page of a queue, or of the other if that one is empty, from where the last
+    /// walk ended, until something became free or a large value was looked at: what comes next may
+    /// be in another queue then. False if both are empty.
+    fn evict_from(&mut self, kind: Kind) -> bool {
+        let other = if kind == Kind::Main { Kind::Small } else { Kind::Main };
+        // What is pinned weighs in its queue, but can't be evicted: then it is the other one's turn.
+        let is_pinned = self.pinned_in.take() == Some(kind);
+        let (kind, other) = if is_pinned { (other, kind) } else { (kind, other) };
+        let (table, state) = (self.writer.table, &mut *self.writer.state);
+        let oldest = |kind| Some((kind, state.log.queue(kind).oldest()?));
+        let Some((kind, page)) = oldest(kind).or_else(|| oldest(other)) else { return false };
+        *self.effort += 1;
+        state.log.begin_eviction(&table.pages, page);
+        let free_before = state.allocator.free_pages();
+        let record = table.pages.record(page);
+        while record.kind() == kind && self.writer.state.allocator.free_pages() <= free_before {
+            let mut hand = usize::from(record.hand.load(Relaxed));
+            let batch = Batch::gather(table, page, &mut hand, |_| true);
+            record.hand.store(hand as u16, Relaxed);
+            if batch.entries().is_empty() {
+                debug_assert!(false, "a page without live entries is freed by the last one");
+                break;
+            }
+            *self.effort += batch.entries().len() as u32;
+            for &(place, hash) in batch.entries() {
+                self.evict_or_keep(kind, place, hash);
+            }
+            if batch.ends_with_large {
+                break;
+            }
+        }
+        self.report();
+        true
+    }
+
+    fn evict_or_keep(&mut self, kind: Kind, place: u64, hash: u64) {
+        let writer = &mut *self.writer;
+        let Some((found, entry)) = writer.resident(place, hash) else { return };
+        let is_pinned = writer.is_pinned(&entry);
+        if is_pinned {
+            self.pinned_in = Some(kind);
+        }
+        if writer.is_expired(&entry) {
+            writer.remove(found, &entry, Cause::Expired);
+            return;
+        }
+        let frequency = found.slot.frequency();
+        let is_patient = *self.effort < EFFORT_WITH_FREQUENCY_MAX;
+        let is_spared = is_pinned
+            || self.spared.is_some_and(|key| key.hash == hash && (is_patient || key.for_good));
+        if is_spared && writer.move_to(Kind::Main, found, &entry, hash, frequency) {
+            return;
+        }
+        let stays = if kind == Kind::Main { frequency > 0 } else { frequency >= PROMOTE_FREQUENCY };
+        if stays && is_patient {
+            let is_shifting = writer.table.policy.share().is_shifting();
+            let left = if kind == Kind::Main && !is_shifting { frequency - 1 } else { 0 };
+            if writer.move_to(Kind::Main, found, &entry, hash, left) {
+                return;
+            }
+        }
+        writer.remove(found, &entry, Cause::Evicted);
+        writer.state.tally.count_eviction(&writer.table.policy.ghosts, hash, kind);
+    }
+
+    /// Reports to the policy what was counted, and lets the ghosts follow the number of keys.
+    fn report(&mut self) {
+        let (table, state) = (self.writer.table, &mut *self.writer.state);
+        if state.tally.evictions < EVICTIONS_PER_REPORT {
+            return;
+        }
+        let policy = &table.policy;
+        let keys = policy.keys(table.number, state.index.keys());
+        let remembered = &mut state.tally.remembered;
+        if !policy.ghosts.follow(keys, &policy.budget, remembered)
+            && state.allocator.give_spare_back(&table.pages, &table.budget)
+        {
+            policy.ghosts.follow(keys, &policy.budget, remembered);
+        }
+        policy.record(&std::mem::take(&mut state.tally), keys);
+    }
+}

@@ -1,0 +1,230 @@
+//! The store as its users see it.
+
+use std::io;
+use std::sync::Arc;
+
+use super::clock::{Expiry, Tick};
+use super::entry::{KEY_BYTES_MAX, SmallValue, is_small};
+use super::hasher::Hasher;
+use super::index::SlotHint;
+use super::key::{Hash, Key};
+use super::large_value::LargeValue;
+use super::optimistic_read::OptimisticRead;
+use super::outcome::{Full, Written};
+use super::partition::Partition;
+use super::partitions::Partitions;
+use super::settings::Settings;
+use super::statistics::Statistics;
+use super::table::Seen;
+use super::upload::Upload;
+use super::writer::Content;
+
+/// A value as [`Store::get`] shows it to its reader.
+#[derive(Debug)]
+pub enum Value<'a> {
+    /// Small enough to be copied into the response.
+    Small(SmallValue<'a>),
+    /// Shared memory that stays valid for as long as the handle lives, whatever happens to the key.
+    Large(LargeValue),
+}
+
+/// The keys and values of the whole process, shared by all event loops.
+#[derive(Debug)]
+pub struct Store {
+    partitions: Arc<Partitions>,
+    hasher: Hasher,
+}
+
+impl Store {
+    /// Reserves the store's address space; memory is touched as entries arrive.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, or the process may not have the address space; it then
+    /// says how much is missing.
+    pub fn new(settings: Settings) -> io::Result<Arc<Self>> {
+        settings.validate()?;
+        let hasher = Hasher::with_random_seed();
+        let partitions = Arc::new(Partitions::new(settings, &hasher)?);
+        Ok(Arc::new(Self { partitions, hasher }))
+    }
+
+    /// Hashes a key with the process's random seed.
+    #[must_use]
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> Hash {
+        Hash(self.hasher.hash(key))
+    }
+
+    /// The key of these bytes.
+    #[must_use]
+    #[inline]
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key::new(bytes, self.hash(bytes))
+    }
+
+    /// The partition that a key belongs to.
+    #[must_use]
+    #[inline]
+    pub fn partition_of(&self, key: Key<'_>) -> usize {
+        self.partition_of_hash(key.hash)
+    }
+
+    #[inline]
+    fn partition_of_hash(&self, hash: u64) -> usize {
+        // Multiply-shift takes the hash's high bits, which the index inside does not use.
+        ((u128::from(hash) * self.partitions.len() as u128) >> 64) as usize
+    }
+
+    /// Starts loading a key's index line. First pass over a batch.
+    #[inline]
+    pub fn prefetch_index(&self, hash: Hash) {
+        self.partitions[self.partition_of_hash(hash.0)].index.prefetch(hash.0);
+    }
+
+    /// Looks where a key is, by now that its index line has arrived, and starts loading its entry.
+    /// Second pass over a batch.
+    #[must_use]
+    #[inline]
+    pub fn prefetch_entry(&self, hash: Hash) -> SlotHint {
+        self.partitions[self.partition_of_hash(hash.0)].slot_hint(hash.0)
+    }
+
+    /// The key's live value if it is small and lies where the key's [hint](Key::with_hint) says: read
+    /// without a search, to be validated afterwards. `None` says nothing about the key.
+    #[must_use]
+    #[inline]
+    pub fn optimistic_read(&self, key: Key<'_>, now: Tick) -> Option<OptimisticRead<'_>> {
+        self.partitions[self.partition_of(key)].optimistic_read(key, now)
+    }
+
+    /// Searches for the key, whatever its hint says, and shows its live value to `read`. A concurrent
+    /// write can tear what `read` saw; it is then called again, and must discard what the earlier
+    /// call produced. `None`: absent, and whatever `read` may have produced before must be
+    /// discarded, too.
+    pub fn get<R>(
+        &self,
+        key: Key<'_>,
+        now: Tick,
+        mut read: impl FnMut(Value<'_>) -> R,
+    ) -> Option<R> {
+        let partition = self.partition_of(key);
+        loop {
+            match self.partitions[partition].read(key, now, |value| read(Value::Small(value)))? {
+                Seen::Value(result) => return Some(result),
+                Seen::Expired => return None,
+                Seen::Large => {}
+            }
+            if let Some(value) = LargeValue::take(&self.partitions, partition, key, now) {
+                return Some(read(Value::Large(value)));
+            }
+            // It was replaced by a small one, or removed, since it was seen.
+        }
+    }
+
+    /// Stores a value; visible to every core when the call returns.
+    ///
+    /// # Errors
+    /// [`Full`] if the store can't hold the value whatever is evicted; the key's old value is
+    /// then still there.
+    #[inline]
+    pub fn put(
+        &self,
+        key: Key<'_>,
+        value: &[u8],
+        expiry: Expiry,
+        now: Tick,
+    ) -> Result<Written, Full> {
+        if key.bytes.len() > KEY_BYTES_MAX {
+            return Err(Full);
+        }
+        let partition = self.partition_of(key);
+        if is_small(key.bytes.len(), value.len()) {
+            return self.partitions.put(partition, key, Content::Small(value), expiry, now);
+        }
+        let mut upload = self.upload_to(partition, key);
+        upload.expect(value.len())?;
+        upload.append(value)?;
+        upload.commit(key, expiry, now)
+    }
+
+    fn upload_to(&self, partition: usize, key: Key<'_>) -> Upload {
+        Upload::new(&self.partitions, partition, key)
+    }
+
+    /// Starts a value whose bytes arrive over time, with memory of the key's partition.
+    #[must_use]
+    pub fn upload(self: &Arc<Self>, key: Key<'_>) -> Upload {
+        self.upload_to(self.partition_of(key), key)
+    }
+
+    /// Stores an upload under the key that it was started for.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_upload(
+        &self,
+        key: Key<'_>,
+        upload: Upload,
+        expiry: Expiry,
+        now: Tick,
+    ) -> Result<Written, Full> {
+        upload.commit(key, expiry, now)
+    }
+
+    /// Removes a key. Whether it was live.
+    pub fn remove(&self, key: Key<'_>, now: Tick) -> bool {
+        self.partitions[self.partition_of(key)].remove(key, now)
+    }
+
+    /// Gives the memory of expired entries of one partition back, a bounded step at a time.
+    /// Called by the partition's core between iterations of its loop; whether more is due now.
+    #[inline]
+    pub fn maintain(&self, partition: usize, now: Tick) -> bool {
+        self.partitions[partition].maintain(now)
+    }
+
+    /// Bytes of large values that readers have pinned, each value counted once. Eviction can't free them.
+    #[must_use]
+    pub fn pinned_bytes(&self) -> u64 {
+        self.partitions.claims().pinned_bytes()
+    }
+
+    /// Bytes that are in use for values that are being received.
+    #[must_use]
+    pub fn upload_bytes(&self) -> u64 {
+        self.partitions.claims().upload_bytes()
+    }
+
+    /// How often a reader or an upload was told to wait until others let go of what they hold.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.partitions.claims().refusals()
+    }
+
+    /// Number of partitions.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Keys of all partitions, which no writer has to wait for.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        self.partitions.iter().map(Partition::keys).sum()
+    }
+
+    /// Counts of one partition, which its writers wait for.
+    #[must_use]
+    pub fn statistics(&self, partition: usize) -> Statistics {
+        self.partitions[partition].statistics()
+    }
+
+    /// With debug assertions on, checks the invariants of `docs/storage.md` as far as they show in a
+    /// store at rest, and panics with the name of one that is broken. For tests, in which no other
+    /// thread uses the store meanwhile; takes time in proportion to what is stored.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        #[cfg(debug_assertions)]
+        self.partitions.check_invariants();
+    }
+}

@@ -1,0 +1,102 @@
+//! What readers and writers of a partition share: the index, and the pages that it leads to.
+//!
+//! Both are made of atomics. Readers take no lock; what they read is validated by the sequence words
+//! of the index.
+
+use std::io;
+use std::sync::Arc;
+
+use super::budget::Budget;
+use super::clock::Tick;
+use super::entry::{Entry, SmallValue};
+use super::hasher::Hasher;
+use super::index::{Index, SlotHint};
+use super::key::Key;
+use super::optimistic_read::OptimisticRead;
+use super::pages::Pages;
+use super::policy::Policy;
+use super::prefault::Prefaulter;
+use super::space::Space;
+
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) index: Index,
+    pub(super) pages: Pages,
+    pub(super) hasher: Hasher,
+    pub(super) budget: Budget,
+    pub(super) policy: Arc<Policy>,
+    /// Which of all partitions it is.
+    pub(super) number: usize,
+}
+
+/// What a reader has found.
+pub(super) enum Seen<R> {
+    Value(R),
+    /// The value is large and must be taken under the lock.
+    Large,
+    Expired,
+}
+
+impl Table {
+    pub(super) fn new(
+        space: Space,
+        prefaulter: Option<&Prefaulter>,
+        hasher: Hasher,
+        budget: Budget,
+        policy: Arc<Policy>,
+        number: usize,
+    ) -> io::Result<Self> {
+        let index = Index::reserve(space.entries_bytes_max, prefaulter)?;
+        let pages = Pages::reserve(space.pages_bytes_max, prefaulter)?;
+        Ok(Self { index, pages, hasher, budget, policy, number })
+    }
+
+    /// Charged bytes that can't hold values.
+    pub(super) fn fixed_bytes(&self) -> u64 {
+        self.budget.charged_bytes().saturating_sub(self.pages.charged_bytes())
+    }
+
+    /// Looks where a key is that hashes to `hash`, and starts loading its entry.
+    #[inline]
+    pub(super) fn slot_hint(&self, hash: u64) -> SlotHint {
+        let hint = self.index.slot_hint(hash);
+        self.pages.prefetch(hint.slot.place());
+        hint
+    }
+
+    /// The small value where the key's hint says, if it is there.
+    #[inline]
+    pub(super) fn optimistic_read(&self, key: Key<'_>, now: Tick) -> Option<OptimisticRead<'_>> {
+        let Key { bytes, hint, .. } = key;
+        if hint.slot.is_empty() {
+            return None;
+        }
+        let entry = Entry::at(self.pages.words_at(hint.slot.place()))?;
+        let header = entry.header;
+        let shows = entry.key_is(bytes) && !header.is_large() && !header.expiry().is_due(now);
+        shows.then(|| OptimisticRead::new(entry.value(), &self.index, hint))
+    }
+
+    /// Looks a key up without a lock. `read` may be called several times; the last one counts,
+    /// if the result is [`Seen::Value`].
+    pub(super) fn read<R>(
+        &self,
+        key: Key<'_>,
+        now: Tick,
+        mut read: impl FnMut(SmallValue<'_>) -> R,
+    ) -> Option<Seen<R>> {
+        self.index.read(key.hash, |slot| {
+            let entry = Entry::at(self.pages.words_at(slot.place()))?;
+            if !entry.key_is(key.bytes) {
+                return None;
+            }
+            Some(if entry.header.expiry().is_due(now) {
+                Seen::Expired
+            } else if entry.header.is_large() {
+                Seen::Large
+            } else {
+                Seen::Value(read(entry.value()))
+            })
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! A value that is being received piece by piece.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::chain::{Chain, charge};
+use super::clock::{Expiry, Tick};
+use super::entry::{KEY_BYTES_MAX, is_small};
+use super::key::Key;
+use super::outcome::{Full, Written};
+use super::pages::{NONE, PAGE_BYTES};
+use super::partitions::Partitions;
+use super::reclaimer::Spared;
+use super::writer::Content;
+
+/// Pages that an upload asks for under one lock.
+const PAGES_PER_LOCK_MAX: usize = 8;
+
+/// A value that is still arriving. Dropping it gives its memory back.
+pub struct Upload {
+    partitions: Arc<Partitions>,
+    partition: usize,
+    key_len: usize,
+    key_hash: u64,
+    /// Its number among the uploads that there were.
+    number: u64,
+    /// Bytes that the value will have at least.
+    expected: usize,
+    /// What it counts among the uploads' claims.
+    claimed_bytes: u64,
+    /// The value, while it may still be small.
+    buffer: Vec<u8>,
+    /// The value, from then on.
+    chain: Chain,
+}
+
+impl Upload {
+    pub(super) fn new(partitions: &Arc<Partitions>, partition: usize, key: Key<'_>) -> Self {
+        Self {
+            partitions: Arc::clone(partitions),
+            partition,
+            key_len: key.bytes.len(),
+            key_hash: key.hash,
+            number: partitions.claims().begin_upload(),
+            expected: 0,
+            claimed_bytes: 0,
+            buffer: Vec::new(),
+            chain: Chain::EMPTY,
+        }
+    }
+
+    /// Refuses a value of so many bytes in advance if the store can't hold it, so that nothing
+    /// is evicted for it in vain.
+    ///
+    /// # Errors
+    /// [`Full`] if the store can't hold so many bytes whatever is evicted.
+    pub fn expect(&mut self, bytes: usize) -> Result<(), Full> {
+        self.check(bytes)?;
+        self.expected = bytes;
+        Ok(())
+    }
+
+    fn check(&self, bytes: usize) -> Result<(), Full> {
+        if self.key_len > KEY_BYTES_MAX {
+            return Err(Full);
+        }
+        if is_small(self.key_len, bytes) {
+            return Ok(());
+        }
+        if u32::try_from(bytes).is_err() || charge(bytes) > self.partitions.value_bytes_max() {
+            return Err(Full);
+        }
+        Ok(())
+    }
+
+    /// Asks for room for so many more bytes, and for all that are expected. False if what readers
+    /// and other uploads have claimed leaves none for now, and then nothing was evicted: who can wait
+    /// is to ask again later.
+    #[must_use]
+    pub fn admit(&mut self, bytes: usize) -> bool {
+        let whole = self.expected.max(self.len() + bytes);
+        if is_small(self.key_len, whole) || self.check(whole).is_err() {
+            // It needs nothing that others could hold, or will never have it.
+            return true;
+        }
+        let claims = self.partitions.claims();
+        let more = charge(whole).saturating_sub(self.claimed_bytes);
+        let admitted = self.fits_beside_others(whole) && claims.try_grow_upload(self.number, more);
+        if admitted {
+            self.claimed_bytes += more;
+        } else {
+            claims.refuse();
+        }
+        admitted
+    }
+
+    /// Whether a value of so many bytes fits beside what readers and other uploads hold now, if
+    /// everything else is evicted.
+    fn fits_beside_others(&self, bytes: usize) -> bool {
+        let claims = self.partitions.claims();
+        let others = claims.pinned_bytes() + claims.upload_bytes() - self.claimed_bytes;
+        charge(bytes) + others <= self.partitions.value_bytes_max()
+    }
+
+    /// Bytes on the heap, outside of the store's memory.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Appends bytes to the value.
+    ///
+    /// # Errors
+    /// [`Full`] if the store has no memory left for them even after evicting.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        let len = self.len() + bytes.len();
+        if self.chain.pages == 0 && is_small(self.key_len, len) {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.check(len)?;
+        let more = charge(len).saturating_sub(self.claimed_bytes);
+        self.partitions.claims().grow_upload(more);
+        self.claimed_bytes += more;
+        let buffer = std::mem::take(&mut self.buffer);
+        self.append_to_chain(&buffer)?;
+        self.append_to_chain(bytes)
+    }
+
+    fn append_to_chain(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        let mut bytes = bytes;
+        while !bytes.is_empty() {
+            let (last, room) = (self.chain.last, self.chain.room());
+            if room == 0 {
+                self.lengthen(bytes.len().div_ceil(PAGE_BYTES).min(PAGES_PER_LOCK_MAX))?;
+            }
+            let pages = &self.partitions[self.partition].pages;
+            let from = match (room, last) {
+                (0, NONE) => self.chain.first,
+                (0, last) => pages.next_in_chain(last),
+                (_, last) => last,
+            };
+            let (now, later) = bytes.split_at(bytes.len().min(self.chain.room()));
+            self.chain.write(pages, from, now);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn lengthen(&mut self, count: usize) -> Result<(), Full> {
+        let for_good = !self.fits_beside_others(self.expected.max(self.len()));
+        let spared = Spared { hash: self.key_hash, for_good };
+        let pages = self.chain.pages + count as u32;
+        self.partitions.lengthen(self.partition, &mut self.chain, pages, spared)
+    }
+
+    /// Bytes received so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len() + self.chain.len as usize
+    }
+
+    /// Whether nothing was received yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes the upload a key's value.
+    pub(super) fn commit(
+        mut self,
+        key: Key<'_>,
+        expiry: Expiry,
+        now: Tick,
+    ) -> Result<Written, Full> {
+        debug_assert_eq!(self.key_len, key.bytes.len(), "an upload is for one key");
+        self.check(self.len())?;
+        let content = match self.chain.pages {
+            0 => Content::Small(&self.buffer),
+            _ => Content::Large(self.chain),
+        };
+        let written = self.partitions.put(self.partition, key, content, expiry, now)?;
+        self.chain = Chain::EMPTY;
+        Ok(written)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.partitions.claims().end_upload(self.number, self.claimed_bytes);
+        if self.chain.pages > 0 {
+            self.partitions[self.partition].free(self.chain);
+        }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

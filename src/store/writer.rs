@@ -1,0 +1,300 @@
+//! A partition in the hands of its one writer, and what keeps its parts in step: an entry of the
+//! log, its slot in the index, its page's place on the expiry wheel, and the pages of its value.
+//!
+//! Each part has its own state behind its own methods. What is here does one thing to all of them;
+//! whether it is to be done is decided elsewhere: by the operations ([`super::partition`]), by
+//! eviction ([`super::reclaimer`]), and by [`super::maintenance`].
+
+use super::bucket::Slot;
+use super::chain::{Chain, SharedChain};
+use super::clock::{Expiry, Tick};
+use super::entry::{self, Entry, Header, LARGE_BYTES};
+use super::index::{Found, SlotHint, tag_of};
+use super::index_writer::IndexWriter;
+use super::key::Key;
+use super::log::Log;
+use super::outcome::Written;
+use super::page_allocator::PageAllocator;
+use super::pages::{Kind, page_of};
+use super::queue_sizer::Tally;
+use super::statistics::Statistics;
+use super::table::Table;
+use super::wheel::Wheel;
+
+/// What only writers touch.
+#[derive(Debug)]
+pub(super) struct WriterState {
+    pub(super) index: IndexWriter,
+    pub(super) allocator: PageAllocator,
+    pub(super) log: Log,
+    pub(super) wheel: Wheel,
+    pub(super) tally: Tally,
+    statistics: Statistics,
+    /// The latest time that any writer knew; some have none of their own.
+    now: Tick,
+}
+
+/// A partition in the hands of its one writer.
+#[derive(Debug)]
+pub(super) struct Writer<'a> {
+    pub(super) table: &'a Table,
+    pub(super) state: &'a mut WriterState,
+    pub(super) now: Tick,
+}
+
+/// What a key's value is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Content<'a> {
+    Small(&'a [u8]),
+    Large(Chain),
+}
+
+/// Why a key goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Deleted,
+    Evicted,
+    Expired,
+}
+
+impl Content<'_> {
+    /// The header of the entry for it.
+    pub(super) fn header(self, key: Key<'_>, expiry: Expiry) -> Header {
+        match self {
+            Self::Small(value) => Header::new(key.bytes.len(), value.len(), false, expiry),
+            Self::Large(_) => Header::new(key.bytes.len(), LARGE_BYTES, true, expiry),
+        }
+    }
+}
+
+impl WriterState {
+    pub(super) fn new() -> Self {
+        Self {
+            index: IndexWriter::new(),
+            allocator: PageAllocator::new(),
+            log: Log::new(),
+            wheel: Wheel::new(),
+            tally: Tally::default(),
+            statistics: Statistics::default(),
+            now: Tick(0),
+        }
+    }
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(table: &'a Table, state: &'a mut WriterState, now: Tick) -> Self {
+        state.now = state.now.max(now);
+        let now = state.now;
+        Self { table, state, now }
+    }
+
+    /// Shows what those need to know of the partition who look without the lock.
+    pub(super) fn show(&mut self) {
+        let (table, state) = (self.table, &mut *self.state);
+        let policy = &table.policy;
+        if !policy.is_shared() {
+            return;
+        }
+        let weights = [Kind::Small, Kind::Main].map(|kind| state.log.queue(kind).weight());
+        let summary = policy.summary(table.number);
+        summary.show(state.index.keys(), state.allocator.free_pages(), weights);
+        if state.log.take_moved_on() {
+            for kind in [Kind::Small, Kind::Main] {
+                let entered = state.log.entered(&table.pages, policy, kind);
+                policy.show_entered(table.number, kind, entered);
+            }
+        }
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        let (table, state) = (self.table, &*self.state);
+        let idle = state.allocator.idle_bytes(&table.pages) + table.index.lines.ahead_bytes();
+        // What is all partitions' counts as the first one's.
+        let common = if table.number == 0 { table.policy.ghosts.charged_bytes() } else { 0 };
+        let bytes = table.budget.charged_bytes() - idle + common;
+        Statistics { keys: state.index.keys(), bytes, ..state.statistics }
+    }
+
+    /// Finds a key, whether or not it has expired.
+    pub(super) fn find(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
+        let table = self.table;
+        let at = |slot: Slot| Entry::at(table.pages.words_at(slot.place()));
+        let is = |slot| at(slot).is_some_and(|entry| entry.key_is(key.bytes));
+        let found = table.index.find(key.hash, key.hint, is)?;
+        Some((found, at(found.slot)?))
+    }
+
+    /// An entry by its place and its key's hash, with the slot that refers to it.
+    pub(super) fn resident(&self, place: u64, hash: u64) -> Option<(Found<'a>, Entry<'a>)> {
+        let table = self.table;
+        let found = table.index.find(hash, SlotHint::NONE, |slot| slot.place() == place);
+        debug_assert!(found.is_some(), "an entry that is not dead is in the index");
+        Some((found?, Entry::at(table.pages.words_at(place))?))
+    }
+
+    /// Whether an entry has expired.
+    pub(super) fn is_expired(&self, entry: &Entry<'_>) -> bool {
+        entry.header.expiry().is_due(self.now)
+    }
+
+    /// Whether readers hold the entry's value, so that evicting it would free nothing.
+    pub(super) fn is_pinned(&self, entry: &Entry<'_>) -> bool {
+        entry.header.is_large() && self.value_of(entry).is_pinned()
+    }
+
+    /// The value of a large entry.
+    pub(super) fn value_of(&self, entry: &Entry<'_>) -> SharedChain<'a> {
+        SharedChain::new(&self.table.pages, entry.large().0)
+    }
+
+    /// Appends to a page that was allocated for it from now on.
+    pub(super) fn open_page(&mut self, kind: Kind, page: u32) {
+        let policy = &self.table.policy;
+        let stamp = policy.stamp(policy.pass(1));
+        self.state.log.open(&self.table.pages, kind, page, stamp);
+    }
+
+    /// Takes words of a queue's open page, which has room for them.
+    fn append(&mut self, kind: Kind, header: Header) -> u64 {
+        let pages = &self.table.pages;
+        let place = self.state.log.append(pages, kind, header.words());
+        self.state.wheel.watch(pages, page_of(place), header.expiry());
+        place
+    }
+
+    /// Counts a large value towards the queue that its entry is in, from now on.
+    fn count_large(&mut self, kind: Kind, value: SharedChain<'_>) {
+        value.set_entered(self.table.policy.pass(value.len()));
+        self.state.log.count_large(kind, value.len());
+    }
+
+    /// Puts a value of the same size in the place of another, so that neither the log nor the
+    /// index changes.
+    pub(super) fn overwrite(
+        &mut self,
+        found: Found<'_>,
+        entry: &Entry<'_>,
+        header: Header,
+        key: Key<'_>,
+        value: &[u8],
+    ) -> Written {
+        let (pages, place) = (&self.table.pages, found.slot.place());
+        let words = &pages.words_at(place)[..entry.header.words()];
+        found.change(|| entry::write(words, header, key.bytes, value));
+        found.record_hit();
+        self.state.wheel.watch(pages, page_of(place), header.expiry());
+        self.count_replaced(entry)
+    }
+
+    /// Appends an entry to a queue that has room for it, and makes it the key's. A large value's pages
+    /// belong to the key from then on.
+    pub(super) fn store(
+        &mut self,
+        kind: Kind,
+        header: Header,
+        key: Key<'_>,
+        content: Content<'_>,
+    ) -> Written {
+        let place = self.append(kind, header);
+        let pages = &self.table.pages;
+        let words = pages.words_at(place);
+        match content {
+            Content::Small(value) => entry::write(words, header, key.bytes, value),
+            Content::Large(chain) => {
+                chain.seal(pages);
+                entry::write(words, header, key.bytes, &chain.to_bytes());
+                self.count_large(kind, SharedChain::new(pages, chain.first));
+            }
+        }
+        self.publish(key, place)
+    }
+
+    /// Makes a new entry the key's.
+    fn publish(&mut self, key: Key<'_>, place: u64) -> Written {
+        let (table, tag) = (self.table, tag_of(key.hash));
+        // Looked up again, since making room may have moved or evicted it.
+        if let Some((found, entry)) = self.find(key) {
+            let frequency = found.slot.with_hit().frequency();
+            found.replace(Slot::new(tag, frequency, place));
+            let written = self.count_replaced(&entry);
+            self.free(found.slot.place(), &entry);
+            return written;
+        }
+        let (index, pages) = (&mut self.state.index, &table.pages);
+        index.insert(&table.index, key.hash, Slot::new(tag, 0, place));
+        index.grow(
+            &table.index,
+            &table.budget,
+            |slot| pages.prefetch(slot.place()),
+            |slot| {
+                let entry = Entry::at(pages.words_at(slot.place()));
+                entry.map_or(0, |entry| table.hasher.hash_entry(&entry))
+            },
+        );
+        Written::Created
+    }
+
+    fn count_replaced(&mut self, old: &Entry<'_>) -> Written {
+        if self.is_expired(old) {
+            self.state.statistics.expired += 1;
+            return Written::Created;
+        }
+        self.state.statistics.replaced += 1;
+        Written::Replaced
+    }
+
+    /// Copies an entry to a queue's end; false if there is no room even for that.
+    pub(super) fn move_to(
+        &mut self,
+        kind: Kind,
+        found: Found<'_>,
+        entry: &Entry<'_>,
+        hash: u64,
+        frequency: u8,
+    ) -> bool {
+        let pages = &self.table.pages;
+        if !self.state.log.has_room(pages, kind, entry.header.words()) {
+            let Some(page) = self.state.allocator.take_free(pages) else { return false };
+            self.open_page(kind, page);
+        }
+        let place = self.append(kind, entry.header);
+        if entry.header.is_large() {
+            self.count_large(kind, self.value_of(entry));
+        }
+        entry.copy_to(pages.words_at(place));
+        found.replace(Slot::new(tag_of(hash), frequency, place));
+        self.mark_dead(found.slot.place(), entry);
+        true
+    }
+
+    /// Takes an entry out of the index and frees its memory.
+    pub(super) fn remove(&mut self, found: Found<'_>, entry: &Entry<'_>, cause: Cause) {
+        let statistics = &mut self.state.statistics;
+        match cause {
+            Cause::Deleted => statistics.deleted += 1,
+            Cause::Evicted => statistics.evicted += 1,
+            Cause::Expired => statistics.expired += 1,
+        }
+        let (index, budget) = (&self.table.index, &self.table.budget);
+        self.state.index.remove(index, budget, found);
+        self.free(found.slot.place(), entry);
+        self.state.index.shrink(index, budget);
+    }
+
+    /// Frees an entry that the index no longer refers to. A page without a live entry is free at once.
+    fn free(&mut self, place: u64, entry: &Entry<'_>) {
+        self.mark_dead(place, entry);
+        if entry.header.is_large() {
+            self.value_of(entry).release_stored(&mut self.state.allocator);
+        }
+    }
+
+    /// The same, but for the entry's large value, if it has one: that lives on under another.
+    fn mark_dead(&mut self, place: u64, entry: &Entry<'_>) {
+        let (pages, page) = (&self.table.pages, page_of(place));
+        if self.state.log.mark_dead(pages, place, entry) {
+            self.state.wheel.forget(pages, page);
+            self.state.allocator.free(pages, page);
+        }
+    }
+}
