@@ -1,13 +1,11 @@
 //! Who may use the server: tokens, and sockets in the file system.
 
-mod util;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use util::{Client, Server, error_line, parse};
+use testkit::{Client, Server, error_line, parse};
 
 /// A request with an Authorization field, if there is one.
 fn call(
@@ -145,7 +143,7 @@ fn a_socket_in_the_file_system_serves_the_same_keys() {
     assert_eq!(mode & 0o777, 0o640);
     assert_eq!(server.connect().put("/k", "v").status, 201);
     let mut stream = UnixStream::connect(&path).expect("a connection");
-    stream.set_read_timeout(Some(util::PATIENCE)).expect("a time limit");
+    stream.set_read_timeout(Some(testkit::PATIENCE)).expect("a time limit");
     stream
         .write_all(b"GET /k HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n")
         .expect("the request is sent");

@@ -3,11 +3,10 @@
 //! passes; `.ci/install` installs it. The rules without a browser are in `tests/contract/origins.rs`.
 
 mod peers;
-mod util;
 
 use peers::browser::{Browser, document};
 use peers::site::Site;
-use util::{Client, Server};
+use testkit::{Client, Server};
 
 /// Where the other site is: another port of this machine, which for browsers is the same site, and
 /// a name of its own.
@@ -233,7 +232,7 @@ fn a_link_on_a_page_of_another_site_leads_to_a_value() {
         let Some(_browser) = Browser::open(&format!("http://{place}:{}/", site.port)) else {
             return;
         };
-        util::eventually("the value is read", || {
+        testkit::eventually("the value is read", || {
             let metrics = client.get("/metrics").line();
             metrics.contains(&format!("corekv_hits_total {}\n", n + 1))
         });

@@ -1,14 +1,12 @@
 //! The command line: what it accepts, what it says, and how it ends.
 
-mod util;
-
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use util::{Killed, PATIENCE, Server, command, eventually};
+use testkit::{Killed, PATIENCE, Server, command, eventually};
 
 /// Every flag that takes a value, with the text of its default where it has one.
 const FLAGS: [(&str, Option<&str>); 20] = [
@@ -494,7 +492,7 @@ fn a_log_that_nobody_reads_or_that_is_closed_hangs_and_ends_nothing() {
         // Each makes the server say something.
         for _ in 0..3 {
             rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
-            assert_eq!(util::Client::connect(address).get("/k").status, 404);
+            assert_eq!(testkit::Client::connect(address).get("/k").status, 404);
         }
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
         let deadline = Instant::now() + PATIENCE;

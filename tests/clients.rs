@@ -3,14 +3,13 @@
 //! installs all of them. `tests/curl.rs` has the rest of curl.
 
 mod peers;
-mod util;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use peers::{Daemon, both, command, find, find_package, folder, output_of, script, stdout_of};
-use util::{Client, Numbers, Server};
+use testkit::{Client, Numbers, Server};
 
 /// A server that wants a token, and the folder of its token file: `secret` may do all, `viewer`
 /// may read.
@@ -431,7 +430,7 @@ mod gradle {
     const AGENT: &str = "Connection: Keep-Alive\r\nUser-Agent: Gradle/8.5 (Linux;6.1;amd64)\r\n\
                          Accept-Encoding: gzip,x-gzip,deflate\r\n";
 
-    fn get(client: &mut Client, path: &str) -> util::Response {
+    fn get(client: &mut Client, path: &str) -> testkit::Response {
         client.exchange(format!(
             "GET {path} HTTP/1.1\r\n\
              Accept: application/vnd.gradle.build-cache-artifact.v2, */*\r\n\

@@ -3,7 +3,6 @@
 //! a fourth node takes about a quarter. ccache shards by itself. `.ci/run` runs this.
 
 mod peers;
-mod util;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use socket2::SockAddr;
 use tempfile::TempDir;
-use util::{Server, command};
+use testkit::{Server, command};
 
 const KEYS: usize = 100_000;
 

@@ -1,12 +1,10 @@
 //! A write that was acknowledged on one connection is seen by the next read on any other.
 
-mod util;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use util::{Client, Numbers, Server};
+use testkit::{Client, Numbers, Server};
 
 /// A server with at least two event loops, and connections on different ones.
 fn on_different_cores(count: usize) -> (Server, Vec<Client>) {

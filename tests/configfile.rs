@@ -1,13 +1,11 @@
 //! The configuration file, `corekv check` and what the program writes about itself.
 
-mod util;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use util::{Server, command};
+use testkit::{Server, command};
 
 /// Flags that the next two tests set in every way: name, a value, another one, a third.
 const OPTIONS: [[&str; 4]; 20] = [

@@ -1,14 +1,12 @@
 //! Many connections: what they cost, how they are dealt, and what happens when there are none
 //! left to give.
 
-mod util;
-
 use std::io::Write;
 use std::process::Command;
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use util::{Client, Server, command, eventually};
+use testkit::{Client, Server, command, eventually};
 
 /// Raises this process's limit on descriptors, which the server inherits, as far as it goes.
 /// How many connections can then be open at once.

@@ -1,8 +1,6 @@
 //! What a client may rely on, rule by rule (docs/http-api.md). Where a request ends is the
 //! business of framing.rs; this is about what requests mean.
 
-mod util;
-
 #[path = "contract/expectations.rs"]
 mod expectations;
 #[path = "contract/headers.rs"]

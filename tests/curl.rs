@@ -1,11 +1,9 @@
 //! curl, as a person uses it. Without curl these tests say so and pass.
 
-mod util;
-
 use std::fs;
 use std::process::{Command, Output};
 
-use util::{Numbers, Server};
+use testkit::{Numbers, Server};
 
 fn is_installed() -> bool {
     let found = Command::new("curl").arg("--version").output().is_ok();

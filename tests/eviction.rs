@@ -1,8 +1,6 @@
 //! A full server of large values, as its clients see it.
 
-mod util;
-
-use util::{Client, Numbers, Server};
+use testkit::{Client, Numbers, Server};
 
 /// A gauge or a counter without labels.
 #[track_caller]

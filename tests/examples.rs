@@ -1,11 +1,9 @@
 //! The examples do what they say.
 
-mod util;
-
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use util::Client;
+use testkit::Client;
 
 /// An example that serves, ended with the test.
 struct Example {

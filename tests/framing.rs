@@ -3,14 +3,13 @@
 
 #[path = "framing/rows.rs"]
 mod rows;
-mod util;
 
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rows::{After, Answer, Kept, Row, hopeless, rows};
-use util::{Client, Server, error_line, normalise, parse, show};
+use testkit::{Client, Server, error_line, normalise, parse, show};
 
 /// Stands in a row for a key that no other run uses.
 const KEY: &[u8] = b"KKKKKKKK";

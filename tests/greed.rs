@@ -1,15 +1,13 @@
 //! What one client may take of the memory that all share: large values that it asks for and does
 //! not read, and values that it sends and does not finish.
 
-mod util;
-
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use util::{Client, Server, eventually};
+use testkit::{Client, Server, eventually};
 
 const MIB: usize = 1 << 20;
 

@@ -8,7 +8,6 @@ mod injection {
     pub(crate) mod traced;
 }
 mod peers;
-mod util;
 
 use std::collections::BTreeMap;
 use std::io::Write;

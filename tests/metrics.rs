@@ -1,10 +1,8 @@
 //! The page for Prometheus: its form by a strict parser of our own, its numbers by known traffic.
 
-mod util;
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use util::{Client, Server, eventually};
+use testkit::{Client, Server, eventually};
 
 type Labels = BTreeMap<String, String>;
 
@@ -399,7 +397,7 @@ fn the_numbers_add_up() {
 }
 
 /// How many requests the page says were answered, as of the moment that it was rendered.
-fn answered(response: &util::Response) -> u64 {
+fn answered(response: &testkit::Response) -> u64 {
     let families = parse(std::str::from_utf8(&response.body).expect("text"));
     sum(&families, "corekv_requests_total", &[])
 }

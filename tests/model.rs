@@ -1,8 +1,6 @@
 //! Random streams of operations, cut anywhere, over several connections, against a model of the
 //! whole server that is a map and a match.
 
-mod util;
-
 use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use util::{Client, Server, normalise, show};
+use testkit::{Client, Server, normalise, show};
 
 const ALLOW: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 const CONNECTIONS: usize = 3;
@@ -412,7 +410,7 @@ fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<(), Te
             let to_head = matches!(step.operation, Operation::Head);
             let response = if to_head { client.response_to_head() } else { client.response() };
             prop_assert_eq!(response.status, *status, "{:?}", step);
-            prop_assert!(to_head || util::error_line(&response.body), "{:?}", step);
+            prop_assert!(to_head || testkit::error_line(&response.body), "{:?}", step);
             without_browser_fields(step, &response.head)?;
             prop_assert_eq!(response.field("Connection"), None);
         }

@@ -2,7 +2,6 @@
 //! every series that rules and dashboard ask for. `.ci/install` installs it, `.ci/run` runs this.
 
 mod peers;
-mod util;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +13,7 @@ use std::thread;
 
 use peers::{Daemon, both, find, folder, output_of};
 use serde_json::Value;
-use util::{Client, Server};
+use testkit::{Client, Server};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/monitoring").join(name)
@@ -174,7 +173,7 @@ fn prometheus_knows_every_series_that_rules_and_dashboard_ask_for() {
     for name in &wanted {
         let daemon = &mut prometheus;
         let mut have = Vec::new();
-        let deadline = std::time::Instant::now() + util::PATIENCE;
+        let deadline = std::time::Instant::now() + testkit::PATIENCE;
         while !have.iter().any(|have: &Value| have == name.as_str()) {
             assert!(std::time::Instant::now() < deadline, "{name} is not among {have:?}");
             thread::sleep(std::time::Duration::from_millis(100));
@@ -187,7 +186,7 @@ fn prometheus_knows_every_series_that_rules_and_dashboard_ask_for() {
             prometheus.count(question);
             continue;
         }
-        util::eventually(question, || prometheus.count(question) > 0);
+        testkit::eventually(question, || prometheus.count(question) > 0);
     }
     // The rules are evaluated without an error, and with this load nothing is wrong but the memory.
     let rules = prometheus.ask("/api/v1/rules", &[]);
@@ -196,11 +195,11 @@ fn prometheus_knows_every_series_that_rules_and_dashboard_ask_for() {
     assert!(healths.len() >= 15 && healths.iter().all(|health| *health == "ok"), "{rules}");
     assert_eq!(prometheus.count("up{job=\"corekv\"} == 1"), 1);
     let evicted = "rate(corekv_evicted_total[5s]) > 0";
-    util::eventually("evictions are seen", || prometheus.count(evicted) == 1);
+    testkit::eventually("evictions are seen", || prometheus.count(evicted) == 1);
 
     drop(load);
     drop(server);
-    util::eventually("its end is seen", || prometheus.count("up{job=\"corekv\"} == 0") == 1);
+    testkit::eventually("its end is seen", || prometheus.count("up{job=\"corekv\"} == 0") == 1);
     assert!(!prometheus.daemon.output().contains("level=error"), "{}", prometheus.daemon.output());
 }
 

@@ -4,7 +4,6 @@
 //! runs them.
 
 mod peers;
-mod util;
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use peers::{both, find, output_of};
 use rustix::process::{Signal, geteuid};
-use util::{Client, Server, command};
+use testkit::{Client, Server, command};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,7 +1,5 @@
 //! Pipelines of any depth, and clients that do not behave: slow readers, endless senders, resets.
 
-mod util;
-
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -10,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use socket2::SockRef;
-use util::{Client, Numbers, Server, eventually};
+use testkit::{Client, Numbers, Server, eventually};
 
 const MIB: usize = 1024 * 1024;
 
@@ -448,7 +446,7 @@ fn a_client_that_reads_slowly_gets_everything() {
         let len = std::io::Read::read(&mut client.stream, &mut piece).unwrap();
         assert!(len > 0, "the connection ended early");
         received.extend_from_slice(&piece[..len]);
-        while let Some((response, len)) = util::parse(&received[parsed..], false) {
+        while let Some((response, len)) = testkit::parse(&received[parsed..], false) {
             assert!(response.body == value);
             parsed += len;
             answers += 1;

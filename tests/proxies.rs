@@ -4,7 +4,6 @@
 //! the ignored ones.
 
 mod peers;
-mod util;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,7 +19,7 @@ use peers::tap::Tap;
 use peers::vectors::{self, Inside, Vector};
 use peers::wire::Peer;
 use socket2::SockAddr;
-use util::{Numbers, Server, show};
+use testkit::{Numbers, Server, show};
 
 /// How long the first response to a vector may take before there is taken to be none: some leave
 /// proxy or server waiting for the rest of a request.

@@ -1,14 +1,12 @@
 //! Signals: what has been received is answered, then the process ends.
 
-mod util;
-
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use util::{Client, Numbers, Server, eventually};
+use testkit::{Client, Numbers, Server, eventually};
 
 fn stops_on(signal: Signal) {
     let mut server = Server::start(&[]);
@@ -173,7 +171,7 @@ fn a_request_that_comes_during_the_drain_is_the_last() {
     client.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let rest = client.read_to_end_or_reset();
     if !rest.is_empty() {
-        let (answer, len) = util::parse(&rest, false).expect("a whole answer or none");
+        let (answer, len) = testkit::parse(&rest, false).expect("a whole answer or none");
         assert_eq!(answer.status, 404);
         assert_eq!(answer.field("Connection"), Some("close"));
         assert_eq!(len, rest.len());

@@ -1,8 +1,6 @@
 //! What sockets do besides carrying bytes: urgent bytes, descriptors that travel with bytes, and the
 //! files of Unix-domain sockets.
 
-mod util;
-
 use std::fs;
 use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -16,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
 use rustix::process::Signal;
 use socket2::{Domain, SockAddr, Socket, Type};
-use util::{Killed, PATIENCE, Server, command, eventually};
+use testkit::{Killed, PATIENCE, Server, command, eventually};
 
 const REQUEST: &[u8] = b"GET /k HTTP/1.1\r\nHost: t\r\n\r\n";
 
@@ -39,12 +37,12 @@ fn connect(path: &Path) -> UnixStream {
 fn expect_miss(stream: &mut impl Read) {
     let mut received = Vec::new();
     let mut piece = [0; 4096];
-    while util::parse(&received, false).is_none() {
+    while testkit::parse(&received, false).is_none() {
         let n = stream.read(&mut piece).expect("an answer in time");
         assert!(n > 0, "the connection ended without an answer");
         received.extend_from_slice(&piece[..n]);
     }
-    let (answer, len) = util::parse(&received, false).expect("checked");
+    let (answer, len) = testkit::parse(&received, false).expect("checked");
     assert_eq!((answer.status, len), (404, received.len()));
 }
 

@@ -2,7 +2,6 @@
 //! the manager, and speaks the protocols of sd_notify(3) and sd_listen_fds(3).
 
 mod peers;
-mod util;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use util::{Client, Killed, PATIENCE, Server, command, eventually};
+use testkit::{Client, Killed, PATIENCE, Server, command, eventually};
 
 /// Where a server sends its messages.
 struct Manager {

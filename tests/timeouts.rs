@@ -1,13 +1,11 @@
 //! What happens to clients that take their time.
 
-mod util;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use util::{Client, Server, eventually};
+use testkit::{Client, Server, eventually};
 
 /// Long enough for the coarse clock; the tests only ever wait for something to happen.
 const SHORT: &str = "400ms";
@@ -32,7 +30,7 @@ fn the_time_for_a_head_does_not_restart_with_every_byte() {
     let mut client = server.connect();
     let mut writer = client.stream.try_clone().unwrap();
     let sender = thread::spawn(move || {
-        let deadline = Instant::now() + util::PATIENCE;
+        let deadline = Instant::now() + testkit::PATIENCE;
         writer.write_all(b"GET /k HTTP/1.1\r\nHost: t\r\nX: ").unwrap();
         while writer.write_all(b"x").is_ok() {
             assert!(Instant::now() < deadline, "a slow head is never ended");
@@ -189,7 +187,7 @@ fn with_min_rate(rate: &str, grace: &str) -> Server {
 /// 100 bytes per second.
 fn trickle(mut stream: TcpStream) -> thread::JoinHandle<()> {
     thread::spawn(move || {
-        let deadline = Instant::now() + util::PATIENCE;
+        let deadline = Instant::now() + testkit::PATIENCE;
         while stream.write_all(b"1").is_ok() {
             assert!(Instant::now() < deadline, "the trickle is never ended");
             thread::sleep(Duration::from_millis(10));

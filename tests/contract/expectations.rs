@@ -1,6 +1,6 @@
 //! `Expect: 100-continue` of a client that does wait.
 
-use crate::util::{Numbers, Server};
+use testkit::{Numbers, Server};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 

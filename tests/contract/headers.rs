@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::util::{Server, is_imf_fixdate};
+use testkit::{Server, is_imf_fixdate};
 
 /// Seconds since 1970 of an IMF-fixdate, and whether its day of the week is right.
 fn seconds(date: &str) -> (i64, bool) {
@@ -69,7 +69,7 @@ fn the_date_moves_on() {
     let server = Server::start(&[]);
     let mut client = server.connect();
     let first = seconds(client.get("/k").field("Date").expect("a date")).0;
-    crate::util::eventually("a later date", || {
+    testkit::eventually("a later date", || {
         seconds(client.get("/k").field("Date").expect("a date")).0 >= first + 2
     });
 }

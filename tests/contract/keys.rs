@@ -1,6 +1,6 @@
 //! Keys: the target's path, percent-decoded to bytes.
 
-use crate::util::{Numbers, Server};
+use testkit::{Numbers, Server};
 
 #[test]
 fn encoded_and_plain_spellings_name_the_same_key() {

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::util::{Client, Server, eventually};
+use testkit::{Client, Server, eventually};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What a loaded test machine may add between the server's clock and the test's.

@@ -1,6 +1,6 @@
 //! Limits on heads and connections.
 
-use crate::util::{Server, eventually};
+use testkit::{Server, eventually};
 
 #[test]
 fn the_limit_on_heads_can_be_set() {
@@ -56,7 +56,7 @@ fn one_connection_too_many_is_told_to_come_back() {
         assert_eq!(fields, ["Date", "Connection", "Content-Type", "Retry-After", "Content-Length"]);
         assert_eq!(error.field("Retry-After"), Some("1"));
         assert_eq!(error.field("Connection"), Some("close"));
-        assert!(crate::util::error_line(&error.body), "{:?}", error.line());
+        assert!(testkit::error_line(&error.body), "{:?}", error.line());
         outside.assert_closed();
     }
     // Those who are in notice nothing.
@@ -125,7 +125,7 @@ fn a_value_that_never_fits_is_507_and_the_old_one_stays() {
     });
     let response = client.response();
     assert_eq!(response.status, 507);
-    assert!(crate::util::error_line(&response.body));
+    assert!(testkit::error_line(&response.body));
     client.stream.shutdown(std::net::Shutdown::Both).expect("shutdown");
     thread.join().expect("no panic");
     assert_eq!(server.connect().get("/k").line(), "old");

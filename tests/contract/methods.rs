@@ -1,6 +1,6 @@
 //! What each method answers, to the byte.
 
-use crate::util::Server;
+use testkit::Server;
 
 const HIT: &str = "HTTP/1.1 200 OK\r\nDate: -\r\nContent-Length: 2\r\n\r\nv1";
 const MISS: &str = "HTTP/1.1 404 Not Found\r\nDate: -\r\nContent-Length: 0\r\n\r\n";

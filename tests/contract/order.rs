@@ -1,6 +1,6 @@
 //! Order within a pipeline. The long pipelines are in pipeline.rs.
 
-use crate::util::Server;
+use testkit::Server;
 
 fn get(key: &str) -> String {
     format!("GET /{key} HTTP/1.1\r\nHost: t\r\n\r\n")

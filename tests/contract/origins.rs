@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use crate::util::{Client, Response, Server, command, parse};
+use testkit::{Client, Response, Server, command, parse};
 
 const BROWSER_FIELDS: &str =
     "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";

@@ -1,6 +1,6 @@
 //! The names that are not keys, and the address that takes them away from the data port.
 
-use crate::util::{Client, Server};
+use testkit::{Client, Server};
 
 const ALLOW: &str = "Content-Type: text/plain\r\nAllow: GET, HEAD, OPTIONS\r\n";
 

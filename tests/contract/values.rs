@@ -1,6 +1,6 @@
 //! Values: any bytes, exactly as they came, by length or chunked.
 
-use crate::util::{Numbers, Server};
+use testkit::{Numbers, Server};
 
 const VALUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::util::{Numbers, parse};
+use testkit::{Numbers, parse};
 
 /// How long an answer may take: an attempt that the kernel refused is made again at the next tick.
 const ANSWER_MAX: Duration = Duration::from_secs(20);

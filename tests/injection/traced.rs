@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::util::{PATIENCE, command};
+use testkit::{PATIENCE, command};
 
 /// How long an idle server is watched for being busy nevertheless.
 const WATCHED: Duration = Duration::from_millis(600);

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use crate::util::PATIENCE;
+use testkit::PATIENCE;
 
 /// The site; its threads end with the connections.
 #[derive(Debug)]

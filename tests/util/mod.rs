@@ -1,3 +1,0 @@
-//! What the black-box tests share.
-
-pub(crate) use testkit::*;
