@@ -1,14 +1,13 @@
 //! The dashboard: what it says is what `/metrics` says, and a real browser draws it.
 
 mod peers;
-mod util;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use peers::browser::document_and_console;
 use serde_json::Value;
-use util::{Client, Server, eventually};
+use testkit::{Client, Server, eventually};
 
 /// A document of the dashboard.
 fn document(client: &mut Client, target: &str) -> Value {
