@@ -9,3 +9,5 @@ mod links;
 mod markdown;
 #[path = "documents/specification.rs"]
 mod specification;
+#[path = "documents/toolchain.rs"]
+mod toolchain;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::markdown::{files, quoted, read, root};
 
 /// Folders whose files documents name in code, from the root.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 11] = [
     ".ci/",
     "benches/",
     "corekv-bench/",
@@ -16,6 +16,7 @@ const FOLDERS: [&str; 10] = [
     "measure/",
     "packaging/",
     "src/",
+    "testkit/",
     "tests/",
 ];
 
