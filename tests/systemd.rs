@@ -4,7 +4,7 @@
 mod peers;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
@@ -283,9 +283,11 @@ fn what_is_no_listener_is_one_line_and_exit_code_1() {
         let mut command = with_sockets(sockets, &[]);
         let child = command.env("LISTEN_FDNAMES", names).stdout(Stdio::null());
         let mut child = Killed(child.stderr(Stdio::piped()).spawn().expect("it starts"));
-        let mut lines = BufReader::new(child.0.stderr.take().expect("piped")).lines();
-        let error = lines.find_map(|line| line.ok().filter(|line| line.starts_with("error: ")));
-        let error = error.expect("a line");
+        eventually("it ends", || child.0.try_wait().expect("it can be waited for").is_some());
+        let mut error = String::new();
+        let stderr = child.0.stderr.as_mut().expect("piped");
+        stderr.read_to_string(&mut error).expect("text");
+        assert!(error.lines().last().is_some_and(|line| line.starts_with("error: ")), "{error}");
         assert!(error.contains(part), "{part}: {error}");
         assert_eq!(child.0.wait().expect("it ends").code(), Some(1));
     }
