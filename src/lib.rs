@@ -3,25 +3,139 @@
 //! ```text
 //!              acceptor: listeners, signals; deals sockets to the cores evenly
 //!                  |            |            |
-//!               core 0       core 1  ...  core N-1   one pinned thread each
-//!                  |            |            |
-//!              epoll -> recv -> parse a batch -> prefetch -> execute -> one send
+//!               core 0       core 1  ...  core N-1   one event loop each, on a pinned thread
 //!                  |            |            |
 //!            partition 0  partition 1  partition N-1  one table per core, which every core
 //!                                                     reads and writes directly
 //! ```
 //!
-//! A request walks through the rooms in this order and turns back nowhere:
+//! # The way of a request
+//!
+//! The modules are layers. Each calls the next one and none the other way round:
 //!
 //! | module | knows | does not know |
 //! |---|---|---|
 //! | [`net`] | sockets, readiness, backpressure, timeouts | HTTP, keys |
 //! | [`http`] | bytes to requests, responses to bytes | sockets, keys |
-//! | [`cache`] | all of the contract that joins the two | |
+//! | [`cache`] | what requests mean to the store | sockets |
 //! | [`store`] | keys, values, expiry, eviction | HTTP, sockets |
 //!
-//! [`Server`] puts them together from a [`Config`]. The rooms can be used without the cache: an
-//! event loop is generic over a [`net::Service`], HTTP over an [`http::Handler`].
+//! A request goes down through them three times, so that memory has time to arrive: a loop parses
+//! what a group of connections has sent, then prefetches for all of them, then answers each.
+//!
+//! ```text
+//!               net                     http                 cache             store
+//! once each:    EventLoop::serve_group
+//!                 Connection::receive
+//! 1. parse          Service::parse ----> Handler::look_up --> Route ----------> prefetch_index
+//! 2. prefetch     Service::prefetch ---> Handler::prefetch ------------------> prefetch_entry
+//!                 Connection::step
+//! 3. answer         Service::answer ---> Handler::answer ---> Keys, Pages ----> get, put, remove
+//!                   one send      <----- Responses: bytes of the Output
+//! ```
+//!
+//! The stages are types ([`net::Received`], [`net::Parsed`], [`net::Prefetched`]): each is made of the
+//! one before, and used up by the next. A request whose body is long, chunked or still on its way
+//! leaves the way after the first stage: it is answered by [`http::Handler::begin`],
+//! [`append`](http::Handler::append) and [`finish`](http::Handler::finish) as its bytes arrive.
+//!
+//! To follow a request through the source, read `net/event_loop.rs`, `net/connection.rs`,
+//! `net/stage.rs`, `http/protocol.rs`, `http/batch.rs`, `http/exchange.rs`, `cache/handler.rs` and
+//! `cache/keys.rs`.
+//!
+//! # Examples
+//!
+//! [`Server`] puts the layers together from a [`Config`]:
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//! use std::thread;
+//!
+//! use corekv::net::Address;
+//! use corekv::{Config, Cores, Server};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config {
+//!     listen: vec!["127.0.0.1:0".parse()?],
+//!     cores: Cores::List(vec![0]),
+//!     pin: false,
+//!     memory_bytes_max: 16 << 20,
+//!     ..Config::default()
+//! };
+//! let server = Server::bind(&config)?;
+//! let (stopper, metrics) = (server.stopper(), server.metrics());
+//! let Address::Tcp(address) = server.local_addrs().remove(0) else { unreachable!() };
+//! let thread = thread::spawn(|| server.run());
+//!
+//! let mut client = TcpStream::connect(address)?;
+//! client.write_all(
+//!     b"PUT /name HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nAda\
+//!       GET /name HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+//! )?;
+//! let mut responses = String::new();
+//! client.read_to_string(&mut responses)?;
+//! assert!(responses.starts_with("HTTP/1.1 201 Created\r\n"));
+//! assert!(responses.ends_with("\r\n\r\nAda"));
+//! assert_eq!((metrics.requests(), metrics.store.keys()), (vec![2], 1));
+//!
+//! stopper.stop();
+//! thread.join().unwrap()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The layers can be used without the cache. HTTP is generic over an [`http::Handler`]:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use corekv::http::{Handler, Protocol, Request, Requests, Responses, Settings};
+//! use corekv::net;
+//!
+//! struct Hello;
+//!
+//! impl Handler for Hello {
+//!     type Lookup = ();
+//!     type Pending = ();
+//!
+//!     fn look_up(&mut self, _request: &Request<'_>) {}
+//!
+//!     fn answer(&mut self, requests: Requests<'_, ()>, responses: &mut Responses<'_>) {
+//!         for (request, ()) in requests.iter() {
+//!             responses.body(&request, "text/plain", &[b"Hello, ", request.path].concat());
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = net::Settings { pin: false, signals: false, ..Default::default() };
+//! let server = net::Server::bind(&["127.0.0.1:0".parse()?], None, settings)?;
+//! # server.stopper().stop();
+//! server.run(|_| Protocol::new(Hello, Settings::default(), Arc::default()))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An event loop is generic over a [`net::Service`], which answers bytes with bytes, and the store
+//! is a library of its own:
+//!
+//! ```
+//! use corekv::store::{Clock, Expiry, Settings, Store, Value};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let store = Store::new(Settings { partitions: 1, memory_bytes_max: 16 << 20 })?;
+//! let now = Clock::start().tick(std::time::Instant::now());
+//! let key = store.key(b"name");
+//! store.put(key, b"Ada", Expiry::NEVER, now).unwrap();
+//! let length = store.get(key, now, |value| match value {
+//!     Value::Small(value) => value.len(),
+//!     Value::Large(value) => value.len(),
+//! });
+//! assert_eq!(length, Some(3));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Linux is the platform.
 

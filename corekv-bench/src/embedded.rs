@@ -1,13 +1,14 @@
 //! A corekv server inside the process, for a run without `--uri`.
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::cli::first_line;
 use super::error::Error;
 use super::target::Target;
+use corekv::cache::Metrics;
 use corekv::cli::{self, Failure};
 use corekv::net::{Address, Stopper};
 use corekv::{Config, Cores, Server};
@@ -19,14 +20,6 @@ const THREAD_NAME: &str = "corekv-";
 pub fn loop_number(thread_name: &str) -> Option<usize> {
     thread_name.strip_prefix(THREAD_NAME)?.parse().ok()
 }
-
-/// The counter of the metrics page that says how many requests each loop has answered.
-const REQUESTS_PER_CORE: &str = "corekv_core_requests_total{core=\"";
-
-/// The counters of the metrics page that say how many keys were dropped to make room, and how
-/// many because their time was over.
-const EVICTED: &str = "corekv_evicted_total ";
-const EXPIRED: &str = "corekv_expired_total ";
 
 /// What a server says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +43,7 @@ pub struct Removed {
 #[derive(Debug)]
 pub struct Embedded {
     target: Target,
-    address: SocketAddr,
+    metrics: Arc<Metrics>,
     stopper: Stopper,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
@@ -66,12 +59,12 @@ impl Embedded {
             return Err(Error::failed("cannot start a server: it has no address"));
         };
         let target = Target::parse(&format!("http://{address}"))?;
-        let stopper = server.stopper();
+        let (metrics, stopper) = (server.metrics(), server.stopper());
         let thread = std::thread::Builder::new()
             .name("server".to_owned())
             .spawn(move || server.run())
             .map_err(failed)?;
-        Ok(Self { target, address, stopper, thread: Some(thread) })
+        Ok(Self { target, metrics, stopper, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -79,18 +72,14 @@ impl Embedded {
         &self.target
     }
 
-    /// What it says of itself, or nothing if it doesn't say.
+    /// What it says of itself.
     pub fn tell(&self) -> Told {
-        self.metrics().map(|page| parse(&page)).unwrap_or_default()
-    }
-
-    fn metrics(&self) -> io::Result<String> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page)?;
-        Ok(page)
+        let mut removed = Removed::default();
+        for partition in self.metrics.statistics() {
+            removed.evicted += partition.evicted;
+            removed.expired += partition.expired;
+        }
+        Told { requests: self.metrics.requests(), removed: Some(removed) }
     }
 }
 
@@ -127,38 +116,28 @@ fn configure(cores: &[usize], arguments: &[OsString]) -> Result<Config, Error> {
     Ok(Config { listen, cores, signals: false, ..config })
 }
 
-/// The cores are listed in order.
-fn parse(page: &str) -> Told {
-    let requests = page
-        .lines()
-        .filter_map(|line| line.strip_prefix(REQUESTS_PER_CORE))
-        .filter_map(|rest| rest.split_once("\"} ")?.1.trim().parse().ok());
-    let counter = |name: &str| {
-        page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
-    };
-    let removed = counter(EVICTED).zip(counter(EXPIRED));
-    Told {
-        requests: requests.collect(),
-        removed: removed.map(|(evicted, expired)| Removed { evicted, expired }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
     use super::*;
+    use crate::target::Endpoint;
 
     #[test]
-    fn the_metrics_page_says_how_many_requests_each_core_answered() {
-        let page = "# TYPE corekv_core_requests_total counter\r\n\
-                    corekv_core_requests_total{core=\"0\"} 12\n\
-                    corekv_core_requests_total{core=\"1\"} 34\n\
-                    corekv_evicted_total 5\ncorekv_expired_total 6\n";
-        let removed = Some(Removed { evicted: 5, expired: 6 });
-        assert_eq!(parse(page), Told { requests: vec![12, 34], removed });
+    fn the_server_counts_the_requests_of_each_loop() {
         assert_eq!((loop_number("corekv-12"), loop_number("corekv-bench")), (Some(12), None));
         let server = Embedded::start(&corekv::net::allowed_cores().unwrap()[..1], &[]).unwrap();
         let first = server.tell();
-        assert_eq!((first.requests.len(), first.removed), (1, Some(Removed::default())));
-        assert!(server.tell().requests > first.requests);
+        assert_eq!((first.requests, first.removed), (vec![0], Some(Removed::default())));
+        let endpoint = server.target().resolve().unwrap().remove(0);
+        let Endpoint::Tcp(address) = endpoint else { panic!("it listens on TCP") };
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        // A loop closes a connection when it has counted its last request.
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(server.tell().requests, [1]);
     }
 }

@@ -20,21 +20,25 @@ pub enum Routes {
 /// A page behind a reserved name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Page {
-    /// `/`
     About,
-    /// `/dashboard`
     Dashboard,
-    /// `/dashboard/history`
     History,
-    /// `/dashboard/now`
     Now,
-    /// `/healthz`
     Health,
-    /// `/metrics`
     Metrics,
-    /// `/size`
     Size,
 }
+
+/// The reserved names, without their first `/`.
+const PAGES: [(&[u8], Page); 7] = [
+    (b"", Page::About),
+    (b"dashboard", Page::Dashboard),
+    (b"dashboard/history", Page::History),
+    (b"dashboard/now", Page::Now),
+    (b"healthz", Page::Health),
+    (b"metrics", Page::Metrics),
+    (b"size", Page::Size),
+];
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy)]
@@ -62,11 +66,8 @@ impl Routes {
     /// What a request is about, where keys have at most so many bytes.
     #[inline(always)] // Into the loop over a connection's input.
     pub(super) fn find(self, request: &Request<'_>, key_bytes_max: usize, store: &Store) -> Route {
-        match request.target {
-            Target::Path { .. } => {}
-            Target::Undecodable => return Route::Refused(&BROKEN_ESCAPE),
-            Target::Server => return Route::Server,
-            Target::Authority => return Route::Refused(&KEY_METHODS),
+        if !matches!(request.target, Target::Path { .. }) {
+            return without_path(request.target);
         }
         if let Some(route) = self.find_reserved(request.class, request.path) {
             return route;
@@ -78,28 +79,44 @@ impl Routes {
     }
 
     /// What a path names on an address of that class, if it is not a key.
-    #[inline]
+    #[inline(always)] // Into the loop over a connection's input.
     fn find_reserved(self, class: Class, path: &[u8]) -> Option<Route> {
-        if matches!(class, Class::Admin(_)) {
-            return Some(page(path).map_or(Route::Refused(&NO_SUCH_PAGE), Route::Page));
+        // The length tells most keys from the pages.
+        if has_length_of_page(path) || matches!(class, Class::Admin(_)) {
+            self.find_page(class, path)
+        } else {
+            None
         }
-        match self {
-            Self::Everywhere => page(path).map(Route::Page),
-            Self::AdminOnly => path.is_empty().then_some(Route::Refused(&KEY_EMPTY)),
+    }
+
+    fn find_page(self, class: Class, path: &[u8]) -> Option<Route> {
+        let page = PAGES.iter().find(|(name, _)| *name == path).map(|&(_, page)| Route::Page(page));
+        match (class, self) {
+            (Class::Admin(_), _) => Some(page.unwrap_or(Route::Refused(&NO_SUCH_PAGE))),
+            (_, Self::Everywhere) => page,
+            (_, Self::AdminOnly) => path.is_empty().then_some(Route::Refused(&KEY_EMPTY)),
         }
     }
 }
 
-#[inline]
-fn page(path: &[u8]) -> Option<Page> {
-    match path {
-        b"" => Some(Page::About),
-        b"size" => Some(Page::Size),
-        b"healthz" => Some(Page::Health),
-        b"metrics" => Some(Page::Metrics),
-        b"dashboard" => Some(Page::Dashboard),
-        b"dashboard/history" => Some(Page::History),
-        b"dashboard/now" => Some(Page::Now),
-        _ => None,
+#[cold]
+fn without_path(target: Target) -> Route {
+    match target {
+        Target::Server => Route::Server,
+        Target::Authority => Route::Refused(&KEY_METHODS),
+        Target::Undecodable | Target::Path { .. } => Route::Refused(&BROKEN_ESCAPE),
     }
+}
+
+#[inline]
+fn has_length_of_page(path: &[u8]) -> bool {
+    const LENGTHS: u64 = {
+        let (mut lengths, mut i) = (0, 0);
+        while i < PAGES.len() {
+            lengths |= 1 << PAGES[i].0.len();
+            i += 1;
+        }
+        lengths
+    };
+    path.len() < 64 && LENGTHS >> path.len() & 1 == 1
 }

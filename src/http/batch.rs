@@ -111,7 +111,7 @@ impl<L> Batch<L> {
                 }
                 self.sender = parsed.fields.sender;
             }
-            if parsed.target == (Target::Path { escaped: true }) {
+            if parsed.target.is_escaped() {
                 decode_path(parsed, input, &mut self.decoded);
             }
             match parsed.fields.framing {

@@ -3,14 +3,15 @@
 
 use super::batch::{Batch, End};
 use super::body::{Body, Destination, Taken};
+use super::engine::Engine;
 use super::error::Error;
 use super::fields::{Framing, Persistence};
 use super::handler::Handler;
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
-use super::protocol::{Protocol, Session};
 use super::request::Requests;
 use super::response::{OUTPUT_PAYLOAD_BYTES_MAX, Postponed, Responses};
+use super::session::Session;
 use crate::net::{Flow, Iteration, Output, Progress};
 
 /// Output that a connection may pile up before its requests have to wait until it is sent. One
@@ -19,7 +20,7 @@ const OUTPUT_BYTES_MAX: usize = 64 << 10;
 
 /// Input on its way to the answers.
 pub(super) struct Exchange<'a, H: Handler> {
-    protocol: &'a mut Protocol<H>,
+    engine: &'a mut Engine<H>,
     session: &'a mut Session<H::Pending>,
     input: &'a [u8],
     /// How much of the input is done with.
@@ -47,13 +48,13 @@ impl Recipient {
 
 impl<'a, H: Handler> Exchange<'a, H> {
     pub(super) fn new(
-        protocol: &'a mut Protocol<H>,
+        engine: &'a mut Engine<H>,
         session: &'a mut Session<H::Pending>,
         input: &'a [u8],
         output: &'a mut Output,
         iteration: &'a Iteration,
     ) -> Self {
-        Self { protocol, session, input, consumed: 0, answered: 0, output, iteration }
+        Self { engine, session, input, consumed: 0, answered: 0, output, iteration }
     }
 
     /// Answers the batch that was parsed, if a body under way did not come first, and then what
@@ -65,9 +66,9 @@ impl<'a, H: Handler> Exchange<'a, H> {
                 break flow;
             }
             if batch.end.is_none() {
-                let Self { protocol, session, input, consumed, iteration, .. } = &mut self;
-                protocol.parse_batch(session, batch, input, *consumed, iteration);
-                protocol.handler.prefetch(&mut batch.lookups);
+                let Self { engine, session, input, consumed, iteration, .. } = &mut self;
+                engine.parse_batch(session, batch, input, *consumed, iteration);
+                engine.handler.prefetch(&mut batch.lookups);
             }
             if let Some(flow) = self.answer_batch(batch) {
                 break flow;
@@ -128,16 +129,16 @@ impl<'a, H: Handler> Exchange<'a, H> {
         let is_browser = batch.sender.is_browser();
         let source = batch.source(self.input, self.session.class);
         let requests = Requests { source, parsed: &batch.parsed, lookups: &batch.lookups };
-        let Self { protocol, output, iteration, .. } = self;
-        let Protocol { handler, heads, counters, .. } = &mut **protocol;
+        let Self { engine, output, iteration, .. } = self;
+        let Engine { handler, heads, counters, .. } = &mut **engine;
         let mut responses = Responses::new(output, heads.of(is_browser), counters, iteration.now);
         handler.answer(requests, &mut responses);
         responses.postponed()
     }
 
     fn responses(&mut self, is_browser: bool) -> (&mut H, Responses<'_>) {
-        let Self { protocol, output, iteration, .. } = self;
-        let Protocol { handler, heads, counters, .. } = &mut **protocol;
+        let Self { engine, output, iteration, .. } = self;
+        let Engine { handler, heads, counters, .. } = &mut **engine;
         (handler, Responses::new(output, heads.of(is_browser), counters, iteration.now))
     }
 
@@ -148,7 +149,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
     /// send once more what it has sent of the body, which here would be the next request.
     fn begin_body(&mut self, parsed: &ParsedRequest, batch: &Batch<H::Lookup>) -> Option<Flow> {
         let fields = parsed.fields;
-        let Protocol { handler, settings, .. } = &mut *self.protocol;
+        let Engine { handler, settings, .. } = &mut *self.engine;
         let begun = match parsed.refusal(self.session.checks_host) {
             Some(refusal) => Err(refusal),
             None => handler.begin(batch.source(self.input, self.session.class).request(parsed)),
@@ -176,7 +177,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
     /// Goes on with the body under way, if there is one. `None` if the next request follows.
     fn continue_body(&mut self) -> Option<Flow> {
         let mut body = self.session.body.take()?;
-        match body.take(&mut self.protocol.handler, self.input, &mut self.consumed) {
+        match body.take(&mut self.engine.handler, self.input, &mut self.consumed) {
             Ok(taken @ (Taken::Nothing | Taken::Some)) => {
                 self.session.body = Some(body);
                 Some(if taken == Taken::Some { Flow::More } else { Flow::Busy })

@@ -37,25 +37,35 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    #[inline]
+    #[inline(always)] // Into the loops over a batch.
     pub(super) fn request(self, parsed: &'a ParsedRequest) -> Request<'a> {
         debug_assert!(parsed.body_at as usize + parsed.body_len as usize <= self.input.len());
-        // All lie within their bytes; that the compiler need not keep a panic for it lets it leave
-        // out the part that a caller does not ask for.
-        let part = |bytes: &'a [u8], at: u32, len: u32| {
-            bytes.get(at as usize..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default()
+        let path = if parsed.target.is_escaped() {
+            self.decoded_path(parsed)
+        } else {
+            part(self.input, parsed.path_at, parsed.path_len)
         };
-        let is_escaped = parsed.target == Target::Path { escaped: true };
-        let path_in = if is_escaped { self.decoded } else { self.input };
         Request {
             method: parsed.method,
             target: parsed.target,
-            path: part(path_in, parsed.path_at, parsed.path_len),
+            path,
             fields: &parsed.fields,
             body: part(self.input, parsed.body_at, parsed.body_len),
             class: self.class,
         }
     }
+
+    #[cold]
+    fn decoded_path(self, parsed: &ParsedRequest) -> &'a [u8] {
+        part(self.decoded, parsed.path_at, parsed.path_len)
+    }
+}
+
+/// A part that lies within the bytes. That the compiler need not keep a panic for it lets it leave
+/// out the part of a request that a caller does not ask for.
+#[inline(always)] // Into the loops over a batch.
+fn part(bytes: &[u8], at: u32, len: u32) -> &[u8] {
+    bytes.get(at as usize..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default()
 }
 
 /// A batch of complete requests of one connection, in order, each with what was looked up for it.

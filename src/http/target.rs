@@ -21,6 +21,14 @@ pub enum Target {
     Authority,
 }
 
+impl Target {
+    /// Whether it is a path that has to be decoded.
+    #[inline]
+    pub(super) fn is_escaped(self) -> bool {
+        matches!(self, Self::Path { escaped: true })
+    }
+}
+
 /// How the scan of a target goes on at a byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ByteClass {

@@ -12,13 +12,13 @@ use rustix::io::Errno;
 
 use super::class::Class;
 use super::counters::Counter;
-use super::event_loop::TICK;
+use super::hooks::{Phase, Ticker};
 use super::listener::{BACKLOG_CONNECTIONS_MAX, Listener};
-use super::mailbox::{Mailbox, ShutdownFlags};
-use super::server::{Phase, Stopper, Ticker};
+use super::mailbox::{Mailbox, ShutdownFlags, TICK};
 use super::signals::Signals;
 use super::sink::{Sink, Transfer};
 use super::socket::Socket;
+use super::stopper::{STOP, Stopper};
 use crate::explain::explain;
 use crate::logging::Sparing;
 
@@ -43,7 +43,6 @@ const FAILED_PER_ITERATION_MAX: usize = 16;
 /// Pause before accepting is tried again after a fault that may last.
 const RETRY: Duration = Duration::from_millis(50);
 
-const STOP: Token = Token(usize::MAX);
 const SIGNAL: Token = Token(usize::MAX - 1);
 
 /// Accepts until told to stop, then leads the loops through the drain.
@@ -66,8 +65,6 @@ pub(super) struct Acceptor<'a> {
 }
 
 impl Acceptor<'_> {
-    pub(super) const STOP: Token = STOP;
-
     /// Accepts until told to end, after `ready` was called.
     pub(super) fn serve(&mut self, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         self.watch()?;

@@ -3,14 +3,15 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::counters::Counters;
-use super::output::{Output, Room};
-use super::pace::{MinRate, Pace};
+use super::output::Output;
+use super::readiness::Readiness;
 use super::receive_slot::{Input, RECEIVED_BYTES_MAX, ReceiveSlot};
 use super::service::{Flow, Iteration, Progress, Rejection, Service, Wait};
 use super::sink::Transfer;
 use super::socket::Socket;
 use super::stage::{Parsed, Prefetched, Received};
+use super::step::{Context, Next};
+use super::wait_timer::{WaitLimits, WaitTimer};
 
 /// Bytes taken from a connection per iteration when the loop is under memory pressure.
 const RECEIVED_BYTES_UNDER_PRESSURE_MAX: usize = 4 << 10;
@@ -27,62 +28,6 @@ const LINGER_BYTES_MAX: usize = 64 << 20;
 /// Bytes offered to a peer that seems not to read, before it is given up.
 const LAST_SHARE_BYTES: usize = 16 << 10;
 
-/// How long each [`Wait`] may last, and how slow one of a body or of reading may be.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) idle: Duration,
-    pub(super) head: Duration,
-    pub(super) body: Duration,
-    pub(super) linger: Duration,
-    pub(super) rate: MinRate,
-    pub(super) memory: Duration,
-    /// How long a peer may leave a large value or a body waiting while others wait for their turn.
-    pub(super) stall: Duration,
-}
-
-impl Limits {
-    fn of(&self, wait: Wait) -> Duration {
-        match wait {
-            Wait::Idle | Wait::Send => self.idle,
-            Wait::Head => self.head,
-            Wait::Body => self.body,
-            Wait::Linger => self.linger,
-            Wait::Memory => self.memory,
-        }
-    }
-}
-
-/// What a step needs of its event loop.
-pub(super) struct Context<'a, S: Service> {
-    pub(super) service: &'a mut S,
-    /// Shared by all connections of the loop: nothing stays in it between two steps.
-    pub(super) output: &'a mut Output,
-    pub(super) counters: &'a Counters,
-    pub(super) limits: &'a Limits,
-    pub(super) now: Instant,
-    pub(super) draining: bool,
-    /// Bytes that the connection may send before the others have their turn.
-    pub(super) send_share: usize,
-    /// Bytes of payloads, and of what is left from earlier turns, that all connections together may
-    /// still send in this turn.
-    pub(super) send_budget: &'a mut usize,
-    /// The loop's connections hold so much that each may hold only little.
-    pub(super) pressed: bool,
-}
-
-/// What becomes of a connection after a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Nothing to do until an event comes.
-    Wait,
-    /// More to do, when the other connections had their turn.
-    Again,
-    /// What it needs is in use: to be tried again a little later.
-    Later,
-    /// Done with.
-    Close,
-}
-
 #[derive(Debug)]
 pub(super) struct Connection<T> {
     socket: Socket,
@@ -92,14 +37,7 @@ pub(super) struct Connection<T> {
     input: Vec<u8>,
     /// What the socket did not take. While there is any, nothing is read: backpressure.
     output: Option<Box<Output>>,
-    /// The socket may have bytes that were not received.
-    pub(super) readable: bool,
-    /// Something ends reads early (the peer's end, an urgent byte, descriptors), so that a short one
-    /// does not prove the socket drained: it is read until it says so.
-    pub(super) cut: bool,
-    pub(super) writable: bool,
-    /// The kernel had no memory for a transfer, so that no event will come for it.
-    starved: bool,
+    pub(super) readiness: Readiness,
     /// Stands in the loop's queue already.
     pub(super) queued: bool,
     /// `input` may hold complete messages that had no room in the output.
@@ -111,66 +49,43 @@ pub(super) struct Connection<T> {
     /// The service has closed the connection; the rest is sending and lingering.
     closing: bool,
     lingered_bytes: usize,
-    wait: Wait,
-    deadline: Instant,
-    /// While the wait is for a body, or for the peer to read.
-    pace: Pace,
+    timer: WaitTimer,
 }
 
 impl<T> Connection<T> {
-    pub(super) fn new(socket: Socket, session: T, deadline: Instant) -> Self {
+    pub(super) fn new(socket: Socket, session: T, now: Instant, limits: &WaitLimits) -> Self {
         Self {
             socket,
             session,
             input: Vec::new(),
             output: None,
-            readable: true,
-            cut: false,
-            writable: true,
-            starved: false,
+            readiness: Readiness::new(),
             queued: false,
             stalled: false,
             busy: false,
             held_bytes: 0,
             closing: false,
             lingered_bytes: 0,
-            wait: Wait::Idle,
-            deadline,
-            pace: Pace::ENDLESS,
+            timer: WaitTimer::idle(now, limits),
         }
     }
 
     /// Whether the connection's wait has lasted too long or is too slow, so much time after this was
     /// asked before. Who has done its part and waits for the server is not late, and spends no time.
     pub(super) fn is_overdue(&mut self, now: Instant, elapsed: Duration) -> bool {
-        let is_ready = match self.wait {
-            Wait::Send => self.writable,
-            Wait::Body => self.readable,
+        let is_ready = match self.timer.wait() {
+            Wait::Send => self.readiness.writable,
+            Wait::Body => self.readiness.readable,
             Wait::Idle | Wait::Head | Wait::Memory | Wait::Linger => false,
         };
-        if self.queued && is_ready {
-            return false;
-        }
-        self.pace.spend(elapsed);
-        now >= self.deadline || self.is_too_slow()
-    }
-
-    fn is_too_slow(&self) -> bool {
-        matches!(self.wait, Wait::Body | Wait::Send) && self.pace.is_used_up()
-    }
-
-    /// Has the connection try again what the kernel had no memory for. Whether there is anything.
-    pub(super) fn retry(&mut self) -> bool {
-        let starved = std::mem::take(&mut self.starved);
-        self.readable |= starved;
-        self.writable |= starved;
-        starved
+        let is_late = self.queued && is_ready;
+        !is_late && self.timer.is_overdue(now, elapsed)
     }
 
     /// Whether the peer has left a large value, or a body, waiting for so long that others who wait
-    /// for their turn come first.
-    pub(super) fn is_stalling(&self, now: Instant, limits: &Limits) -> bool {
-        let holds = match self.wait {
+    /// for memory come first.
+    pub(super) fn is_stalling(&self, now: Instant, limits: &WaitLimits) -> bool {
+        let holds = match self.timer.wait() {
             Wait::Send => self.output.as_ref().is_some_and(|output| output.payload_bytes() > 0),
             Wait::Body => true,
             _ => false,
@@ -179,8 +94,8 @@ impl<T> Connection<T> {
     }
 
     /// When the connection began to wait for what it waits for now.
-    pub(super) fn waits_since(&self, limits: &Limits) -> Instant {
-        self.deadline - limits.of(self.wait)
+    pub(super) fn waits_since(&self, limits: &WaitLimits) -> Instant {
+        self.timer.since(limits)
     }
 
     /// Whether an earlier response is still on its way.
@@ -203,21 +118,19 @@ impl<T> Connection<T> {
         slot: &'a mut ReceiveSlot<S::Batch>,
         cx: &mut Context<'_, S>,
     ) -> Input<'a, S::Batch, Parsed<'a, S::Batch>> {
-        let busy = self.output.is_some() || self.stalled || self.wait == Wait::Linger;
-        if busy || !self.readable {
+        let busy = self.output.is_some() || self.stalled || self.timer.wait() == Wait::Linger;
+        if busy || !self.readiness.readable {
             return Input::Untried(slot);
         }
         let ReceiveSlot { bytes, batch } = slot;
         let kept = self.input.len();
         bytes[..kept].copy_from_slice(&self.input);
         let share = if cx.pressed { RECEIVED_BYTES_UNDER_PRESSURE_MAX } else { RECEIVED_BYTES_MAX };
-        let n = match self.socket.receive(&mut bytes[kept..][..share], &mut self.cut) {
+        let n = match self.socket.receive(&mut bytes[kept..][..share], &mut self.readiness.cut) {
             Ok(Transfer::Done(n @ 1..)) => n,
             nothing => return Input::Nothing(nothing),
         };
-        // A short read proves that the socket was drained, and saves the read that would say
-        // so, unless something else may have ended it.
-        self.readable = n == share || self.cut;
+        self.readiness.received(n, share);
         cx.counters.received_bytes.add(n as u64);
         let iteration = self.iteration(cx);
         let received = Received::new(&bytes[..kept + n], batch);
@@ -254,19 +167,19 @@ impl<T> Connection<T> {
             }
             Input::Nothing(Err(error)) => Err(error),
             Input::Nothing(Ok(Transfer::NotReady)) => {
-                (self.readable, self.cut) = (false, false);
+                self.readiness.drained();
                 Ok(self.rest(cx))
             }
             Input::Nothing(Ok(Transfer::Starved)) => {
-                (self.readable, self.starved) = (false, true);
+                self.readiness.starved();
                 Ok(Next::Wait)
             }
             // Complete messages have been answered; the start of one can't be completed.
             Input::Nothing(Ok(Transfer::Done(_))) => Ok(Next::Close),
-            Input::Untried(_) if self.output.is_some() => {
-                self.flush(cx.send_share.min(*cx.send_budget), cx)
+            Input::Untried(_) if self.output.is_some() => self.flush(cx.budget.payload_share(), cx),
+            Input::Untried(slot) if self.timer.wait() == Wait::Linger => {
+                self.linger(&mut slot.bytes)
             }
-            Input::Untried(slot) if self.wait == Wait::Linger => self.linger(&mut slot.bytes),
             Input::Untried(slot) if self.stalled => self.answer_kept(&mut slot.batch, cx),
             Input::Untried(_) => Ok(self.rest(cx)),
         }
@@ -291,11 +204,17 @@ impl<T> Connection<T> {
     }
 
     fn holds_long_head(&self) -> bool {
-        self.wait == Wait::Head && !self.stalled && self.input.len() > HEAD_BYTES_UNDER_PRESSURE_MAX
+        self.timer.wait() == Wait::Head
+            && !self.stalled
+            && self.input.len() > HEAD_BYTES_UNDER_PRESSURE_MAX
     }
 
     fn iteration<S: Service>(&self, cx: &Context<'_, S>) -> Iteration {
-        Iteration { now: cx.now, last: cx.draining && !self.readable, pressed: cx.pressed }
+        Iteration {
+            now: cx.now,
+            last: cx.draining && !self.readiness.readable,
+            pressed: cx.pressed,
+        }
     }
 
     /// Keeps what was not consumed of `bytes`, of which the first `held` are in `input` already.
@@ -335,7 +254,7 @@ impl<T> Connection<T> {
             return Ok(0);
         }
         let large = cx.output.inserts() > 0;
-        let share = if large { cx.send_share.min(*cx.send_budget) } else { cx.send_share };
+        let share = if large { cx.budget.payload_share() } else { cx.budget.share() };
         let (sent, room) = match cx.output.send(&self.socket, share) {
             Ok(result) => result,
             Err(error) => {
@@ -345,10 +264,10 @@ impl<T> Connection<T> {
         };
         cx.counters.sent_bytes.add(sent as u64);
         if large {
-            *cx.send_budget = cx.send_budget.saturating_sub(sent);
+            cx.budget.spend(sent);
         }
         if !cx.output.is_empty() {
-            self.note(room);
+            self.readiness.sent(room);
             self.output = Some(Box::new(cx.output.take_rest()));
         }
         if cx.output.bytes().capacity() > OUTPUT_BYTES_KEPT_MAX {
@@ -363,29 +282,24 @@ impl<T> Connection<T> {
         share: usize,
         cx: &mut Context<'_, S>,
     ) -> io::Result<Next> {
-        let Some(output) = self.output.as_mut().filter(|_| self.writable) else {
+        let Some(output) = self.output.as_mut().filter(|_| self.readiness.writable) else {
             return Ok(Next::Wait);
         };
         let (sent, room) = output.send(&self.socket, share)?;
-        *cx.send_budget = cx.send_budget.saturating_sub(sent);
+        cx.budget.spend(sent);
         cx.counters.sent_bytes.add(sent as u64);
         if output.is_empty() {
             self.output = None;
         }
-        self.note(room);
+        self.readiness.sent(room);
         self.settle(Progress { consumed: 0, answered: 0, flow: Flow::More }, sent, cx);
         Ok(self.next(cx))
-    }
-
-    fn note(&mut self, room: Room) {
-        self.writable = room == Room::Left;
-        self.starved |= room == Room::Starved;
     }
 
     /// What a connection does that has neither input nor output at hand.
     fn rest<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         // Everything has been answered and nothing is unread: there is nobody to linger for.
-        if cx.draining && self.wait == Wait::Idle && self.input.is_empty() {
+        if cx.draining && self.timer.wait() == Wait::Idle && self.input.is_empty() {
             return Next::Close;
         }
         self.next(cx)
@@ -393,29 +307,29 @@ impl<T> Connection<T> {
 
     fn next<S: Service>(&self, cx: &Context<'_, S>) -> Next {
         if self.output.is_some() {
-            return if self.writable { Next::Again } else { Next::Wait };
+            return if self.readiness.writable { Next::Again } else { Next::Wait };
         }
         if self.busy {
             return Next::Later;
         }
-        let idle = cx.draining && self.wait == Wait::Idle;
-        if self.stalled || self.readable || idle { Next::Again } else { Next::Wait }
+        let idle = cx.draining && self.timer.wait() == Wait::Idle;
+        if self.stalled || self.readiness.readable || idle { Next::Again } else { Next::Wait }
     }
 
     /// Reads and drops until the peer closes: closing a socket that has unread bytes would
     /// reset the connection and could take the last response with it (RFC 9112 §9.6). The time for
     /// it does not start again with what the peer sends.
     fn linger(&mut self, buffer: &mut [u8]) -> io::Result<Next> {
-        if !self.readable {
+        if !self.readiness.readable {
             return Ok(Next::Wait);
         }
-        match self.socket.receive(buffer, &mut self.cut)? {
+        match self.socket.receive(buffer, &mut self.readiness.cut)? {
             Transfer::NotReady => {
-                self.readable = false;
+                self.readiness.drained();
                 Ok(Next::Wait)
             }
             Transfer::Starved => {
-                (self.readable, self.starved) = (false, true);
+                self.readiness.starved();
                 Ok(Next::Wait)
             }
             Transfer::Done(0) => Ok(Next::Close),
@@ -444,45 +358,17 @@ impl<T> Connection<T> {
         } else {
             cx.service.waits_for(&self.session, !self.input.is_empty())
         };
-        if wait == Wait::Linger && self.wait != Wait::Linger {
+        if wait == Wait::Linger && self.timer.wait() != Wait::Linger {
             self.socket.finish();
             // What came meanwhile may have no event of its own left.
-            self.readable = true;
+            self.readiness.readable = true;
         }
-        let limit = cx.limits.of(wait);
-        if matches!(wait, Wait::Body | Wait::Send) {
-            self.keep_pace(wait, progress, sent, limit, cx.limits.rate);
-        }
-        if progress.consumed > 0 || sent > 0 || wait != self.wait {
-            self.deadline = cx.now + limit;
-        }
-        self.wait = wait;
-    }
-
-    /// Starts the time of a body or of reading, or adds what the bytes that moved pay for.
-    fn keep_pace(
-        &mut self,
-        wait: Wait,
-        progress: Progress,
-        sent: usize,
-        limit: Duration,
-        rate: MinRate,
-    ) {
-        let goes_on = wait == self.wait;
-        match wait {
-            // A message was answered: this is the next one's body.
-            Wait::Body if goes_on && progress.answered == 0 => {
-                rate.received(&mut self.pace, progress.consumed, limit);
-            }
-            Wait::Body => self.pace = rate.receiving(),
-            _ if goes_on => rate.sent(&mut self.pace, sent, limit),
-            _ => self.pace = rate.sending(),
-        }
+        self.timer.set(wait, progress, sent, cx.now, cx.limits);
     }
 
     /// Ends a wait that took too long, unless it is a peer's that reads again after all.
     pub(super) fn expire<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
-        if self.wait == Wait::Send && self.takes_more(cx) {
+        if self.timer.wait() == Wait::Send && self.takes_more(cx) {
             return self.next(cx);
         }
         self.end_wait(cx)
@@ -491,7 +377,7 @@ impl<T> Connection<T> {
     /// Ends a wait; a message under way gets the service's last words.
     pub(super) fn end_wait<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         cx.counters.timeouts.add(1);
-        match self.wait {
+        match self.timer.wait() {
             Wait::Head => self.reject(Rejection::HeadTimeout, cx),
             Wait::Body => self.reject(Rejection::BodyTimeout, cx),
             Wait::Send => self.give_up_reader(),
@@ -510,7 +396,7 @@ impl<T> Connection<T> {
     /// Gives up what is held for the connection, since others need it.
     pub(super) fn shed<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         cx.counters.shed.add(1);
-        match self.wait {
+        match self.timer.wait() {
             Wait::Head | Wait::Body | Wait::Memory => self.reject(Rejection::MemoryLimit, cx),
             Wait::Send => self.give_up_reader(),
             Wait::Idle | Wait::Linger => Next::Close,
@@ -520,13 +406,13 @@ impl<T> Connection<T> {
     /// Whether a peer that seems not to read has made room, and enough: the event that there is
     /// room comes only when a third of the socket's buffer is free.
     fn takes_more<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> bool {
-        let deadline = self.deadline;
-        self.writable = true;
+        let deadline = self.timer.deadline();
+        self.readiness.writable = true;
         if self.flush(LAST_SHARE_BYTES, cx).is_err() {
             return false;
         }
         // Bytes that went have moved the deadline. Who has taken everything waits for something else.
-        self.wait != Wait::Send || (self.deadline > deadline && !self.is_too_slow())
+        self.timer.wait() != Wait::Send || self.timer.is_read_since(deadline)
     }
 
     /// Sends the service's last words and closes.
@@ -545,18 +431,28 @@ impl<T> Connection<T> {
 mod tests {
     use std::os::unix::net::UnixStream;
 
+    use super::super::pace::MinRate;
     use super::*;
 
     #[test]
-    fn who_waits_for_a_turn_spends_no_time() {
+    fn who_waits_for_the_server_spends_no_time() {
         const HOUR: Duration = Duration::from_secs(3600);
-        let rate = MinRate { bytes_per_second: 1 << 10, grace: Duration::from_secs(10) };
+        let limits = WaitLimits {
+            idle: 2 * HOUR,
+            head: HOUR,
+            body: 2 * HOUR,
+            linger: HOUR,
+            memory: HOUR,
+            rate: MinRate { bytes_per_second: 1 << 10, grace: Duration::from_secs(10) },
+            stall: HOUR,
+        };
         let now = Instant::now();
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let mut connection = Connection::new(Socket::unix(ours.into()), (), now + HOUR);
-        for (wait, pace) in [(Wait::Send, rate.sending()), (Wait::Body, rate.receiving())] {
-            (connection.wait, connection.pace) = (wait, pace);
-            (connection.readable, connection.writable) = (true, true);
+        let mut connection = Connection::new(Socket::unix(ours.into()), (), now, &limits);
+        for wait in [Wait::Send, Wait::Body] {
+            let progress = Progress { consumed: 0, answered: 0, flow: Flow::More };
+            connection.timer.set(wait, progress, 0, now, &limits);
+            connection.readiness = Readiness::new();
             connection.queued = true;
             assert!(!connection.is_overdue(now, HOUR), "{wait:?}: the server is late");
             connection.queued = false;

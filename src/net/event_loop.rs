@@ -1,4 +1,4 @@
-//! The loop of one core: waits for readiness and drives its connections, each in its turn.
+//! The loop of one core: waits for readiness, and serves the connections that are ready.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,78 +9,52 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use slab::Slab;
 
 use super::class::Class;
-use super::connection::{Connection, Context, Limits, Next};
+use super::connection::Connection;
+use super::connection_table::ConnectionTable;
 use super::counters::Counters;
-use super::mailbox::{Mailbox, ShutdownFlags, WAKER};
+use super::held_memory::HeldMemory;
+use super::mailbox::{Mailbox, ShutdownFlags, TICK, WAKER};
 use super::output::Output;
+use super::overdue_check::OverdueCheck;
 use super::receive_slot::{GROUP_CONNECTIONS_MAX, GROUP_MESSAGES_MAX, Input, ReceiveSlot};
+use super::send_budget::SendBudget;
 use super::service::{Rejection, Service};
 use super::socket::Socket;
+use super::step::{Context, Next};
+use super::wait_timer::WaitLimits;
 use crate::explain::explain;
 use crate::logging::Sparing;
 
-/// Readiness events taken per wake.
-const EVENTS_PER_WAKE_MAX: usize = 1024;
+/// Readiness events taken per iteration.
+const EVENTS_PER_ITERATION_MAX: usize = 1024;
 
-/// The loop wakes at least this often: for overdue connections, for transfers that the kernel had no
-/// memory for, for mail of which it was not told, and for the service's housekeeping.
-pub(super) const TICK: Duration = Duration::from_millis(250);
+/// Connections checked for being overdue per iteration, so that the check never becomes a stall.
+const CHECKED_PER_ITERATION_MAX: usize = 1024;
 
-/// Connections checked for being overdue per turn, so that the check never becomes a stall.
-const CHECKED_PER_TURN_MAX: usize = 1024;
+/// How long an iteration ends waits while others have something to do: what a socket holds that
+/// closes is given back page by page.
+const ENDING_TIME_MAX: Duration = Duration::from_millis(1);
 
-/// How long a turn sends large values, or ends waits, while others have something to do. Usually
-/// their number is the limit; but where the kernel must wait for memory, a page takes many times as
-/// long as it does elsewhere.
-const CHORE_MAX: Duration = Duration::from_millis(1);
-
-/// What may be held for the connections of all loops together, in bytes: received and not answered
-/// yet, answered and not sent yet, large values not counted. From half of its share on, a loop keeps
-/// each of its connections short. When all of it but a sixteenth is held, which is for the connections
-/// at hand, those that have waited longest are closed.
-const HELD_BYTES_MAX: usize = 64 << 20;
-
-/// A loop's share at least.
-const HELD_BYTES_PER_LOOP_MIN: usize = 4 << 20;
-
-/// How often those are tried again whose turn has not come.
+/// How often those are tried again that wait for memory.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// How many of them at a time.
-const RETRIES_PER_TURN_MAX: usize = 256;
-
-/// Bytes of large values, and of what sockets had no room for before, that are sent in one turn: so
-/// that a turn stays short when thousands want large values. Small responses come on top.
-const SENT_BYTES_PER_TURN_MAX: usize = 1 << 20;
-
-/// What one connection gets of it at least, when it is its turn.
-const SEND_SHARE_BYTES_MIN: usize = 16 << 10;
+const RETRIES_PER_ITERATION_MAX: usize = 256;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LoopSettings {
-    pub(super) limits: Limits,
+    pub(super) limits: WaitLimits,
     /// Most bytes that the service leaves unconsumed when it asks for more.
     pub(super) input_bytes_max: usize,
     pub(super) busy_poll: bool,
-    /// Bytes that may be held for the connections.
-    pub(super) held_bytes_max: usize,
+    /// How many loops the server has.
+    pub(super) loops: usize,
 }
 
-/// What may be held for the connections of one of so many loops, in bytes.
-pub(super) fn held_bytes_max(loops: usize) -> usize {
-    (HELD_BYTES_MAX / loops).max(HELD_BYTES_PER_LOOP_MIN)
-}
-
-/// A slot's connection and how many connections the slot has had before: part of the token,
-/// so that an event of a closed connection does not reach its successor.
-#[derive(Debug)]
-struct Slot<T> {
-    connection: Connection<T>,
-    generation: u32,
-}
+/// Buffers for the connections that are served together.
+type Slots<B> = [ReceiveSlot<B>; GROUP_CONNECTIONS_MAX];
 
 pub(super) struct EventLoop<'a, S: Service> {
     poll: Poll,
@@ -89,33 +63,20 @@ pub(super) struct EventLoop<'a, S: Service> {
     counters: &'a Counters,
     settings: LoopSettings,
     service: S,
-    connections: Slab<Slot<S::Session>>,
-    generation: u32,
-    /// Connections with something to do, each once, here or in the backlog.
-    queue: Vec<Token>,
-    /// Those of them that have output left from an earlier turn, in the order in which they go on.
+    connections: ConnectionTable<S::Session>,
+    /// Connections with something to do, each once, here or in one of the next two.
+    ready: Vec<Token>,
+    /// Those that have output left from an earlier iteration, in the order in which they go on.
     backlog: VecDeque<Token>,
-    /// Those that are to be tried again a little later, in the order in which they began to wait.
+    /// Those that wait for memory, in the order in which they began to.
     waiting: VecDeque<Token>,
     next_retry: Instant,
+    budget: SendBudget,
+    held: HeldMemory<'a>,
+    overdue: OverdueCheck,
     output: Output,
     now: Instant,
-    next_check: Instant,
-    /// When the check that is under way, or the last one, began, and how long after the one before.
-    checked_at: Instant,
-    elapsed: Duration,
-    /// In the round that is under way, whether messages wait for what others use.
-    others_wait: bool,
-    /// Where the check for overdue connections goes on; none is under way at `usize::MAX`.
-    check_at: usize,
     draining: bool,
-    /// Memory that is held for all connections.
-    held_bytes: usize,
-    /// Connections for which some is, who has waited longest last; made when the limit is passed.
-    holders: Vec<(Instant, Token)>,
-    /// What each connection of the turn at hand may send, and all of them together.
-    send_share: usize,
-    send_budget: usize,
 }
 
 impl<'a, S: Service> EventLoop<'a, S> {
@@ -135,24 +96,17 @@ impl<'a, S: Service> EventLoop<'a, S> {
             counters,
             settings,
             service,
-            connections: Slab::new(),
-            generation: 0,
-            queue: Vec::new(),
+            connections: ConnectionTable::new(),
+            ready: Vec::new(),
             backlog: VecDeque::new(),
             waiting: VecDeque::new(),
             next_retry: now,
-            holders: Vec::new(),
+            budget: SendBudget::new(),
+            held: HeldMemory::new(settings.loops, counters),
+            overdue: OverdueCheck::new(now),
             output: Output::default(),
             now,
-            next_check: now + TICK,
-            checked_at: now,
-            elapsed: Duration::ZERO,
-            others_wait: false,
-            check_at: usize::MAX,
             draining: false,
-            held_bytes: 0,
-            send_share: SENT_BYTES_PER_TURN_MAX,
-            send_budget: SENT_BYTES_PER_TURN_MAX,
         }
     }
 
@@ -161,44 +115,18 @@ impl<'a, S: Service> EventLoop<'a, S> {
     /// # Errors
     /// Only when the operating system refuses to wait for events.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS_PER_WAKE_MAX);
+        let mut events = Events::with_capacity(EVENTS_PER_ITERATION_MAX);
         let mut slots = std::array::from_fn(|_| ReceiveSlot::new(self.settings.input_bytes_max));
         let mut ready = Vec::new();
         let mut more = false;
         loop {
-            let waiting = !self.queue.is_empty() || !self.backlog.is_empty();
-            let busy = more || self.settings.busy_poll || waiting;
-            let idle = if self.waiting.is_empty() { TICK } else { RETRY };
-            let timeout = if busy { Duration::ZERO } else { idle };
-            match self.poll.poll(&mut events, Some(timeout)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(explain("can't wait for events (epoll_wait)")(error));
-                }
-                _ => {}
-            }
-            self.now = Instant::now();
-            self.counters.iterations.add(1);
-            for event in &events {
-                self.note(event);
-            }
+            self.wait(&mut events, more)?;
             if self.flags.abort.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            std::mem::swap(&mut ready, &mut self.queue);
-            let had_backlog = !self.backlog.is_empty();
-            self.allot(ready.len());
-            let mut rest = &ready[..];
-            while !rest.is_empty() {
-                rest = self.serve_group(rest, &mut slots);
-                let has_sent = self.send_budget < SENT_BYTES_PER_TURN_MAX;
-                if has_sent && self.now.elapsed() > CHORE_MAX {
-                    self.send_budget = 0;
-                }
-            }
+            std::mem::swap(&mut ready, &mut self.ready);
+            self.serve(&ready, &mut slots);
             ready.clear();
-            if had_backlog {
-                self.send_budget = SENT_BYTES_PER_TURN_MAX;
-            }
             self.send_backlog(&mut slots[0]);
             self.retry(&mut slots[0]);
             more = self.service.maintain(self.now);
@@ -209,18 +137,37 @@ impl<'a, S: Service> EventLoop<'a, S> {
         }
     }
 
+    /// Waits for events, unless there is something to do at once, and notes which connections are
+    /// ready.
+    fn wait(&mut self, events: &mut Events, more: bool) -> io::Result<()> {
+        let is_busy =
+            more || self.settings.busy_poll || !self.ready.is_empty() || !self.backlog.is_empty();
+        let idle = if self.waiting.is_empty() { TICK } else { RETRY };
+        let timeout = if is_busy { Duration::ZERO } else { idle };
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(explain("can't wait for events (epoll_wait)")(error));
+            }
+            _ => {}
+        }
+        self.now = Instant::now();
+        self.counters.iterations.add(1);
+        for event in events.iter() {
+            self.note(event);
+        }
+        Ok(())
+    }
+
     fn note(&mut self, event: &Event) {
         let token = event.token();
         if token == WAKER {
             return self.take_mail();
         }
-        let Some(key) = self.live(token) else { return };
-        let connection = &mut self.connections[key].connection;
-        connection.readable |= event.is_readable() || event.is_error();
-        connection.cut |= event.is_read_closed() || event.is_error() || event.is_priority();
-        connection.writable |= event.is_writable() || event.is_error();
+        let Some(key) = self.connections.find(token) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.readiness.note(event);
         if !std::mem::replace(&mut connection.queued, true) {
-            self.queue.push(token);
+            self.ready.push(token);
         }
     }
 
@@ -241,130 +188,57 @@ impl<'a, S: Service> EventLoop<'a, S> {
     }
 
     fn admit(&mut self, socket: Socket, class: Class) -> io::Result<()> {
-        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
-        let entry = self.connections.vacant_entry();
-        let token = Token((self.generation as usize) << KEY_BITS | entry.key());
+        let token = self.connections.next_token();
         self.poll.registry().register(
             &mut SourceFd(&socket.as_raw_fd()),
             token,
             Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
         )?;
-        let counter = if class == Class::OverLimit {
-            &self.counters.refused
-        } else {
-            &self.counters.accepted
-        };
+        let is_over_limit = class == Class::OverLimit;
+        let Counters { refused, accepted, .. } = self.counters;
+        let counter = if is_over_limit { refused } else { accepted };
         counter.add(1);
         let session = self.service.open(class);
-        let connection = Connection::new(socket, session, self.now + self.settings.limits.idle);
-        entry.insert(Slot { connection, generation: self.generation });
-        if class == Class::OverLimit {
-            self.step(key_of(token), |connection, cx| {
-                connection.reject(Rejection::ConnectionLimit, cx)
-            });
+        let connection = Connection::new(socket, session, self.now, &self.settings.limits);
+        let key = self.connections.insert(connection);
+        if is_over_limit {
+            self.step(key, |connection, cx| connection.reject(Rejection::ConnectionLimit, cx));
         } else {
             // The request may have come before the registration.
-            self.schedule(key_of(token), Next::Again);
+            self.schedule(key, Next::Again);
         }
         Ok(())
     }
 
     fn drain(&mut self) {
         self.draining = true;
-        for (key, slot) in &mut self.connections {
-            slot.connection.readable = true;
-            if !std::mem::replace(&mut slot.connection.queued, true) {
-                self.queue.push(Token((slot.generation as usize) << KEY_BITS | key));
+        for (token, connection) in self.connections.iter_mut() {
+            connection.readiness.readable = true;
+            if !std::mem::replace(&mut connection.queued, true) {
+                self.ready.push(token);
             }
         }
     }
 
-    /// Shares out what so many connections and the backlog may send in a turn. As long as there is a
-    /// backlog, newcomers' large values wait behind it.
-    fn allot(&mut self, ready: usize) {
-        let senders = ready + self.backlog.len();
-        self.send_share = (SENT_BYTES_PER_TURN_MAX / senders.max(1)).max(SEND_SHARE_BYTES_MIN);
-        self.send_budget = if self.backlog.is_empty() { SENT_BYTES_PER_TURN_MAX } else { 0 };
-    }
-
-    /// Has connections go on sending, those first that have waited longest, until the turn's bytes
-    /// or its time are used up.
-    fn send_backlog(&mut self, slot: &mut ReceiveSlot<S::Batch>) {
-        if self.backlog.is_empty() {
-            return;
+    /// Serves the connections that are ready, in groups.
+    fn serve(&mut self, ready: &[Token], slots: &mut Slots<S::Batch>) {
+        self.budget.start(ready.len(), self.backlog.len());
+        let mut others = ready;
+        while !others.is_empty() {
+            others = self.serve_group(others, slots);
+            self.budget.limit_time(|| self.now.elapsed());
         }
-        let start = Instant::now();
-        for _ in 0..self.backlog.len() {
-            if self.send_budget == 0 || start.elapsed() > CHORE_MAX {
-                return;
-            }
-            let Some(token) = self.backlog.pop_front() else { return };
-            if let Some(key) = self.live(token) {
-                self.connections[key].connection.queued = false;
-                self.step(key, |connection, cx| connection.step(Input::Untried(slot), cx));
-            }
-        }
-    }
-
-    /// Tries those again whose turn had not come.
-    fn retry(&mut self, slot: &mut ReceiveSlot<S::Batch>) {
-        if self.waiting.is_empty() || self.now < self.next_retry {
-            return;
-        }
-        self.next_retry = self.now + RETRY;
-        for _ in 0..self.waiting.len().min(RETRIES_PER_TURN_MAX) {
-            let Some(token) = self.waiting.pop_front() else { return };
-            if let Some(key) = self.live(token) {
-                self.connections[key].connection.queued = false;
-                self.step(key, |connection, cx| connection.step(Input::Untried(slot), cx));
-            }
-        }
-        self.shed();
-    }
-
-    /// Closes connections for which memory is held, those first that have waited longest, until it
-    /// is within its limit. None of them may be at hand.
-    fn shed(&mut self) {
-        let bytes_max = self.settings.held_bytes_max;
-        while self.held_bytes > bytes_max - bytes_max / 16 {
-            if self.holders.is_empty() {
-                self.collect_holders();
-            }
-            let Some((since, token)) = self.holders.pop() else { return };
-            let limits = &self.settings.limits;
-            let waits = |key: &usize| {
-                let connection = &self.connections[*key].connection;
-                connection.held_bytes > 0 && connection.waits_since(limits) == since
-            };
-            if let Some(key) = self.live(token).filter(waits) {
-                self.step(key, Connection::shed);
-            }
-        }
-    }
-
-    fn collect_holders(&mut self) {
-        let limits = &self.settings.limits;
-        let holders = self.connections.iter().filter(|(_, slot)| slot.connection.held_bytes > 0);
-        self.holders.extend(holders.map(|(key, slot)| {
-            let token = Token((slot.generation as usize) << KEY_BITS | key);
-            (slot.connection.waits_since(limits), token)
-        }));
-        self.holders.sort_unstable_by_key(|&(since, _)| std::cmp::Reverse(since));
     }
 
     /// Serves the first few connections together: the input of all of them is parsed, then all is
     /// prefetched, then each is answered. Returns the others.
-    fn serve_group<'t>(
-        &mut self,
-        ready: &'t [Token],
-        slots: &mut [ReceiveSlot<S::Batch>; GROUP_CONNECTIONS_MAX],
-    ) -> &'t [Token] {
+    fn serve_group<'t>(&mut self, ready: &'t [Token], slots: &mut Slots<S::Batch>) -> &'t [Token] {
         let mut parsed = [const { None }; GROUP_CONNECTIONS_MAX];
         let (mut count, mut messages) = (0, 0);
         for ((place, slot), &token) in parsed.iter_mut().zip(slots).zip(ready) {
             count += 1;
-            if let Some(key) = self.live(token)
-                && let Some((connection, mut cx)) = self.connection(key)
+            if let Some(key) = self.connections.find(token)
+                && let Some((connection, mut cx)) = self.context(key)
             {
                 let input = connection.receive(slot, &mut cx);
                 if let Input::Bytes { stage, .. } = &input {
@@ -381,9 +255,11 @@ impl<'a, S: Service> EventLoop<'a, S> {
             *place = input.take().map(|input| input.map(|stage| self.service.prefetch(stage)));
         }
         let (group, others) = ready.split_at(count);
-        for (input, &token) in prefetched.into_iter().zip(group) {
-            let (Some(input), Some(key)) = (input, self.live(token)) else { continue };
-            let connection = &mut self.connections[key].connection;
+        for (input, &token) in prefetched.iter_mut().zip(group) {
+            let (Some(input), Some(key)) = (input.take(), self.connections.find(token)) else {
+                continue;
+            };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
             if connection.is_sending() {
                 self.backlog.push_back(token);
                 continue;
@@ -391,19 +267,113 @@ impl<'a, S: Service> EventLoop<'a, S> {
             connection.queued = false;
             self.step(key, |connection, cx| connection.step(input, cx));
         }
-        self.shed();
+        self.close_holders();
         others
     }
 
-    /// The connection that a token stands for, unless it was closed.
-    fn live(&self, token: Token) -> Option<usize> {
-        let slot = self.connections.get(key_of(token))?;
-        (slot.generation == generation_of(token)).then_some(key_of(token))
+    /// Sends up to a budget for connections that have output left, those first that have waited
+    /// longest.
+    fn send_backlog(&mut self, slot: &mut ReceiveSlot<S::Batch>) {
+        self.budget.start_backlog();
+        if self.backlog.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        for _ in 0..self.backlog.len() {
+            if self.budget.is_used_up(|| start.elapsed()) {
+                return;
+            }
+            let Some(token) = self.backlog.pop_front() else { return };
+            self.step_again(token, slot);
+        }
+    }
+
+    /// Tries those again that wait for memory.
+    fn retry(&mut self, slot: &mut ReceiveSlot<S::Batch>) {
+        if self.waiting.is_empty() || self.now < self.next_retry {
+            return;
+        }
+        self.next_retry = self.now + RETRY;
+        for _ in 0..self.waiting.len().min(RETRIES_PER_ITERATION_MAX) {
+            let Some(token) = self.waiting.pop_front() else { return };
+            self.step_again(token, slot);
+        }
+        self.close_holders();
+    }
+
+    /// Has a connection that waited in a queue go on.
+    fn step_again(&mut self, token: Token, slot: &mut ReceiveSlot<S::Batch>) {
+        let Some(key) = self.connections.find(token) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.queued = false;
+        self.step(key, |connection, cx| connection.step(Input::Untried(slot), cx));
+    }
+
+    /// Closes connections for which memory is held, those first that have waited longest, until it
+    /// is within its limit. None of them may be in a group that is being served.
+    fn close_holders(&mut self) {
+        while self.held.is_over_limit() {
+            let Self { connections, held, settings, .. } = self;
+            let limits = &settings.limits;
+            let holder = held.next_holder(|| {
+                let holders = connections.iter().filter(|(_, holder)| holder.held_bytes > 0);
+                holders.map(|(token, holder)| (holder.waits_since(limits), token))
+            });
+            let Some((since, token)) = holder else { return };
+            let Some(key) = self.connections.find(token) else { continue };
+            let waits = |connection: &Connection<_>| {
+                connection.held_bytes > 0 && connection.waits_since(limits) == since
+            };
+            if self.connections.get(key).is_some_and(waits) {
+                self.step(key, Connection::shed);
+            }
+        }
+    }
+
+    /// Ends waits that took too long, a bounded number of connections per call. Whether the round
+    /// goes on.
+    fn check_overdue(&mut self) -> bool {
+        if self.overdue.is_due(self.now) {
+            self.overdue.begin(self.now, self.service.was_busy());
+            // Waking the loop may have failed.
+            self.take_mail();
+        }
+        if !self.overdue.is_under_way() {
+            return false;
+        }
+        let start = Instant::now();
+        for _ in 0..CHECKED_PER_ITERATION_MAX {
+            let Some(key) = self.overdue.next_key(self.connections.key_max()) else { break };
+            if self.check(key) && start.elapsed() > ENDING_TIME_MAX {
+                break;
+            }
+        }
+        self.overdue.is_under_way()
+    }
+
+    /// Ends a connection's wait if that took too long, or if others wait for what it holds. Whether
+    /// it did.
+    fn check(&mut self, key: usize) -> bool {
+        let OverdueCheck { elapsed, others_wait, .. } = self.overdue;
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let retries = connection.readiness.retry();
+        if connection.is_overdue(self.now, elapsed) {
+            self.step(key, Connection::expire);
+            return true;
+        }
+        if others_wait && connection.is_stalling(self.now, &self.settings.limits) {
+            self.step(key, Connection::end_wait);
+            return true;
+        }
+        if retries {
+            self.schedule(key, Next::Again);
+        }
+        false
     }
 
     /// A connection, and what its steps need.
-    fn connection(&mut self, key: usize) -> Option<(&mut Connection<S::Session>, Context<'_, S>)> {
-        let connection = &mut self.connections.get_mut(key)?.connection;
+    fn context(&mut self, key: usize) -> Option<(&mut Connection<S::Session>, Context<'_, S>)> {
+        let connection = self.connections.get_mut(key)?;
         let cx = Context {
             service: &mut self.service,
             output: &mut self.output,
@@ -411,9 +381,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
             limits: &self.settings.limits,
             now: self.now,
             draining: self.draining,
-            send_share: self.send_share,
-            send_budget: &mut self.send_budget,
-            pressed: self.held_bytes > self.settings.held_bytes_max / 2,
+            budget: &mut self.budget,
+            pressed: self.held.is_pressed(),
         };
         Some((connection, cx))
     }
@@ -424,106 +393,41 @@ impl<'a, S: Service> EventLoop<'a, S> {
         key: usize,
         step: impl FnOnce(&mut Connection<S::Session>, &mut Context<'_, S>) -> Next,
     ) {
-        let Some((connection, mut cx)) = self.connection(key) else { return };
+        let Some((connection, mut cx)) = self.context(key) else { return };
         let next = step(connection, &mut cx);
         let (before, after) = connection.count_held(cx.service);
-        if before != after {
-            self.held_bytes = self.held_bytes + after - before;
-            self.counters.held_bytes.set(self.held_bytes as u64);
-        }
+        self.held.change(before, after);
         self.schedule(key, next);
     }
 
+    /// Puts a connection where it belongs after a step.
     fn schedule(&mut self, key: usize, next: Next) {
         match next {
-            Next::Wait => {}
-            Next::Again => {
-                let slot = &mut self.connections[key];
-                let token = Token((slot.generation as usize) << KEY_BITS | key);
-                if std::mem::replace(&mut slot.connection.queued, true) {
-                    return;
-                }
-                if slot.connection.is_sending() {
-                    self.backlog.push_back(token);
-                } else {
-                    self.queue.push(token);
-                }
-            }
-            Next::Later => {
-                let slot = &mut self.connections[key];
-                let token = Token((slot.generation as usize) << KEY_BITS | key);
-                if !std::mem::replace(&mut slot.connection.queued, true) {
-                    self.waiting.push_back(token);
-                }
-            }
-            Next::Close => {
-                // Closing the descriptor takes it out of the poll.
-                let slot = self.connections.remove(key);
-                self.held_bytes -= slot.connection.held_bytes;
-                self.counters.held_bytes.set(self.held_bytes as u64);
-                // The acceptor first: whoever reads that one has left finds its place free.
-                self.mailbox.close_one();
-                self.counters.closed.add(1);
-            }
+            Next::Wait => return,
+            Next::Close => return self.close(key),
+            Next::Again | Next::Later => {}
+        }
+        let token = self.connections.token(key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if std::mem::replace(&mut connection.queued, true) {
+            return;
+        }
+        if next == Next::Later {
+            self.waiting.push_back(token);
+        } else if connection.is_sending() {
+            self.backlog.push_back(token);
+        } else {
+            self.ready.push(token);
         }
     }
 
-    /// Ends waits that took too long, a bounded number of connections per call. Whether the
-    /// round goes on.
-    fn check_overdue(&mut self) -> bool {
-        if self.check_at == usize::MAX {
-            if self.now < self.next_check {
-                return false;
-            }
-            self.next_check = self.now + TICK;
-            // When the loop itself was held up, that is nobody's fault but its own.
-            self.elapsed = (self.now - self.checked_at).min(2 * TICK);
-            self.checked_at = self.now;
-            self.check_at = 0;
-            self.others_wait = self.service.was_busy();
-            // Waking the loop may have failed.
-            self.take_mail();
-        }
-        let start = Instant::now();
-        let end =
-            self.check_at.saturating_add(CHECKED_PER_TURN_MAX).min(self.connections.capacity());
-        while self.check_at < end {
-            let key = self.check_at;
-            self.check_at += 1;
-            let (now, elapsed) = (self.now, self.elapsed);
-            let Some(slot) = self.connections.get_mut(key) else { continue };
-            let connection = &mut slot.connection;
-            let retries = connection.retry();
-            if connection.is_overdue(now, elapsed) {
-                self.step(key, Connection::expire);
-            } else if self.others_wait && connection.is_stalling(now, &self.settings.limits) {
-                self.step(key, Connection::end_wait);
-            } else {
-                if retries {
-                    self.schedule(key, Next::Again);
-                }
-                continue;
-            }
-            // What a socket holds that closes is given back page by page.
-            if start.elapsed() > CHORE_MAX {
-                break;
-            }
-        }
-        if self.check_at >= self.connections.capacity() {
-            self.check_at = usize::MAX;
-        }
-        self.check_at != usize::MAX
+    fn close(&mut self, key: usize) {
+        // Closing the descriptor takes it out of the poll.
+        let connection = self.connections.remove(key);
+        self.held.change(connection.held_bytes, 0);
+        drop(connection);
+        // The acceptor first: whoever reads that one has left finds its place free.
+        self.mailbox.close_one();
+        self.counters.closed.add(1);
     }
-}
-
-const KEY_BITS: u32 = 32;
-const GENERATION_MASK: u32 = u32::MAX >> 1;
-const _: () = assert!(usize::BITS == 64, "tokens carry a generation in their upper half");
-
-fn key_of(token: Token) -> usize {
-    token.0 & ((1 << KEY_BITS) - 1)
-}
-
-fn generation_of(token: Token) -> u32 {
-    (token.0 >> KEY_BITS) as u32
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mio::{Poll, Token, Waker};
 
@@ -13,6 +14,11 @@ use crate::logging::Sparing;
 
 /// The event by which a loop learns that it has mail or a flag is set.
 pub(super) const WAKER: Token = Token(usize::MAX);
+
+/// The acceptor and the loops wake at least this often: for what they were not told of, and a loop
+/// for overdue connections, for transfers that the kernel had no memory for, and for the service's
+/// housekeeping.
+pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// How the acceptor reaches a loop.
 #[derive(Debug)]

@@ -1,28 +1,29 @@
 //! A server: bound listeners, and the threads that serve them.
 
-use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use mio::{Poll, Waker};
+use mio::Poll;
 
 use super::acceptor::{Acceptor, reserve};
 use super::address::Address;
 use super::affinity::{self, Cores};
 use super::class::Class;
-use super::connection::Limits;
 use super::counters::{Counter, Counters};
-use super::event_loop::{EventLoop, LoopSettings, held_bytes_max};
+use super::event_loop::{EventLoop, LoopSettings};
+use super::hooks::{Phase, Ready, Ticker};
 use super::listener::{Listener, Source};
 use super::mailbox::{self, Mailbox, ShutdownFlags};
 use super::pace::MinRate;
 use super::service::Service;
 use super::signals::Signals;
+use super::stopper::Stopper;
+use super::wait_timer::WaitLimits;
 use crate::explain::explain;
 use crate::invalid::{Invalid, check_number, check_time};
 use crate::logging;
@@ -118,62 +119,6 @@ impl Settings {
         check_number("min_rate", self.min_rate, 0..=MIN_RATE_MAX)?;
         check_time("min_rate_grace", self.min_rate_grace)?;
         check_time("drain_timeout", self.drain_timeout)
-    }
-}
-
-/// Ends a running server from another thread, as a signal would.
-#[derive(Debug, Clone)]
-pub struct Stopper(Arc<Stop>);
-
-#[derive(Debug)]
-struct Stop {
-    stopped: AtomicBool,
-    waker: Waker,
-}
-
-impl Stopper {
-    fn new(poll: &Poll) -> io::Result<Self> {
-        let waker = Waker::new(poll.registry(), Acceptor::STOP)
-            .map_err(explain("can't make a waker (eventfd2, epoll_ctl)"))?;
-        Ok(Self(Arc::new(Stop { stopped: AtomicBool::new(false), waker })))
-    }
-
-    /// Asks the server to drain and return. May be called more than once.
-    pub fn stop(&self) {
-        self.0.stopped.store(true, Ordering::Relaxed);
-        // If it can't be woken the server sees that at its next tick.
-        let _ = self.0.waker.wake();
-    }
-
-    pub(super) fn has_stopped(&self) -> bool {
-        self.0.stopped.load(Ordering::Relaxed)
-    }
-}
-
-/// What is done once every loop runs.
-struct Ready(Box<dyn FnOnce() -> io::Result<()> + Send>);
-
-impl fmt::Debug for Ready {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ready").finish_non_exhaustive()
-    }
-}
-
-/// What a server is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// It accepts connections.
-    Serving,
-    /// It was told to stop, and answers what it has received.
-    Draining,
-}
-
-/// What is done at every tick.
-pub(super) struct Ticker(pub(super) Box<dyn FnMut(Phase) + Send>);
-
-impl fmt::Debug for Ticker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticker").finish_non_exhaustive()
     }
 }
 
@@ -391,7 +336,7 @@ impl Drop for Ending<'_> {
 
 fn loop_settings(settings: &Settings, loops: usize) -> LoopSettings {
     LoopSettings {
-        limits: Limits {
+        limits: WaitLimits {
             idle: settings.idle_timeout,
             head: settings.header_timeout,
             body: settings.body_timeout,
@@ -402,7 +347,7 @@ fn loop_settings(settings: &Settings, loops: usize) -> LoopSettings {
         },
         input_bytes_max: settings.input_bytes_max,
         busy_poll: settings.busy_poll,
-        held_bytes_max: held_bytes_max(loops),
+        loops,
     }
 }
 
