@@ -20,6 +20,7 @@ use super::output::Results;
 use super::report::all_latencies;
 use super::session::Session;
 use super::settings::{Length, Settings};
+use super::start;
 use super::statistics::PAIRS_MIN;
 use super::summary::Summary;
 use super::table::time;
@@ -94,6 +95,7 @@ pub(super) fn run(
     let (turn, lead_in) = turn_length(settings.length, against.rounds)?;
     let mut sessions = [Session::open(settings, stop)?, Session::open(&other, stop)?];
     sessions.iter_mut().try_for_each(Session::prepare)?;
+    start::wait(settings.start_at, stop)?;
     let mut sides: [Option<Summary>; 2] = [None, None];
     let mut turns = Vec::new();
     for round in 0..against.rounds {

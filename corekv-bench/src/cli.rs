@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
@@ -12,9 +13,11 @@ use super::against::Against;
 use super::error::Error;
 use super::preset::Preset;
 use super::settings::{CONNECTIONS_MAX, Length, Outputs, PIPELINING_MAX, Ramp, Settings};
+use super::start;
 use super::sweep::Range;
 use super::target::Target;
 use super::threshold::Threshold;
+use super::trace::{self, Trace};
 use super::units;
 use super::workload::{Distribution, Mix, Values, Workload};
 
@@ -28,7 +31,7 @@ use super::workload::{Distribution, Mix, Values, Workload};
 #[derive(Debug, Parser)]
 #[command(name = "corekv-bench", version, args_override_self = true)]
 #[command(
-    after_help = "`corekv-bench compare A.json B.json` says whether results differ by more than chance."
+    after_help = "`corekv-bench compare A.json B.json` says whether results differ by more than chance.\n`corekv-bench merge A.log B.log` adds up what several processes measured at the same time."
 )]
 struct Arguments {
     /// The server, as --uri names it
@@ -47,8 +50,9 @@ struct Arguments {
     #[arg(long, short, value_name = "N", default_value = "10", value_parser = pipelining)]
     pipelining: usize,
     /// How long to measure, in seconds or with a unit (500ms, 2m)
-    #[arg(long, short, value_name = "TIME", default_value = "10", value_parser = some_time)]
-    duration: Duration,
+    /// [default: 10]
+    #[arg(long, short, value_name = "TIME", value_parser = some_time)]
+    duration: Option<Duration>,
     /// Send this many requests instead of measuring for a time
     #[arg(long, short = 'n', value_name = "N", value_parser = units::count, conflicts_with = "duration")]
     requests: Option<u64>,
@@ -126,6 +130,9 @@ struct Arguments {
     /// Write all latencies in HdrHistogram's percentile format
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
+    /// Write all latencies as HdrHistogram's log, for `corekv-bench merge`
+    #[arg(long, value_name = "FILE")]
+    hdr_log: Option<PathBuf>,
     /// Write a page with plots, over time and by percentile, for a browser
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -138,6 +145,20 @@ struct Arguments {
     #[arg(long, value_name = "RESULT<LIMIT", action = ArgAction::Append, requires = "sweep",
           value_parser = Threshold::parse)]
     slo: Vec<Threshold>,
+    /// Replay a trace: lines of timestamp,key,key size,value size,client id,operation,TTL
+    #[arg(long, value_name = "FILE", conflicts_with_all = TRACE_CONFLICTS)]
+    trace: Option<PathBuf>,
+    /// How much faster than recorded, or max: as fast as the answers come
+    #[arg(long, value_name = "X", default_value = "1", requires = "trace",
+          value_parser = speed)]
+    trace_speed: Speed,
+    /// Measure latency with so many GETs per second over a connection of its own as well
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true,
+          default_missing_value = "1000", value_parser = units::rate)]
+    probe: Option<f64>,
+    /// Begin to measure at this time, in seconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = start::parse)]
+    start_at: Option<SystemTime>,
     /// Take turns between the server and this one, and compare them (unix:PATH is a socket)
     #[arg(long, value_name = "URI", value_parser = other_target)]
     against: Option<Target>,
@@ -147,6 +168,9 @@ struct Arguments {
     /// How often both servers have two turns each
     #[arg(long, value_name = "N", default_value = "12", requires = "against")]
     rounds: usize,
+    /// Serve what goes on at this address, for Prometheus
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<String>,
     /// Fail if the load threads had to wait for a core for more than 3 % of the time
     #[arg(long)]
     strict: bool,
@@ -200,6 +224,21 @@ impl Arguments {
             (None, Some(path)) => Some(Target::unix(path)),
             (None, None) => None,
         };
+        let trace = match &self.trace {
+            None => None,
+            Some(path) => {
+                let trace = Trace::read(path, self.connections, self.trace_speed.0);
+                Some(Arc::new(trace.map_err(|why| Error::usage(format!("--trace {why}")))?))
+            }
+        };
+        let is_traced = trace.is_some();
+        let length = match (self.requests, self.duration, &trace) {
+            (Some(count), ..) => Length::Requests(count),
+            (None, Some(time), _) => Length::Time(time),
+            (None, None, Some(trace)) => Length::Requests(trace.requests()),
+            (None, None, None) => Length::Time(DURATION),
+        };
+        let traced_keys = trace.as_ref().map(|trace| trace.keys());
         let preset = self.workload.unwrap_or(Preset::NEUTRAL);
         let mix = self.method_mix.or(self.write_ratio.map(Mix::write_ratio)).or(preset.mix);
         let rounds = self.rounds;
@@ -210,7 +249,12 @@ impl Arguments {
             against,
             connections: self.connections,
             pipelining: self.pipelining,
-            length: self.requests.map_or(Length::Time(self.duration), Length::Requests),
+            length,
+            trace,
+            probe: self.probe,
+            start_at: self.start_at,
+            metrics: self.metrics,
+            page: None,
             warmup: self.warmup,
             threads: self.threads,
             cores: match self.cores {
@@ -218,7 +262,7 @@ impl Arguments {
                 Some(Cores::List(cores)) => Some(cores),
             },
             workload: Workload {
-                keys: self.keys.or(preset.keys).unwrap_or(KEYS),
+                keys: traced_keys.or(self.keys).or(preset.keys).unwrap_or(KEYS),
                 distribution: self.distribution.unwrap_or(preset.distribution),
                 mix: mix.unwrap_or_else(|| Mix::write_ratio(WRITE_RATIO)),
                 values: self.value_bytes.or(preset.values).unwrap_or(Values::Counter),
@@ -227,7 +271,7 @@ impl Arguments {
             },
             sweep: self.sweep,
             slo: self.slo,
-            preload: !self.no_preload,
+            preload: !self.no_preload && !is_traced,
             rate: self.rate,
             ramp: self.ramp,
             verify: self.verify,
@@ -238,6 +282,7 @@ impl Arguments {
                 json: self.json,
                 csv: self.csv,
                 hgrm: self.hgrm,
+                hdr_log: self.hdr_log,
                 html: self.html,
                 series: self.series,
             },
@@ -256,6 +301,36 @@ impl Arguments {
 /// What is sent unless something else is asked for.
 const KEYS: u64 = 1_000_000;
 const WRITE_RATIO: f64 = 0.2;
+const DURATION: Duration = Duration::from_secs(10);
+
+/// What a trace says itself.
+const TRACE_CONFLICTS: [&str; 16] = [
+    "probe",
+    "against",
+    "requests",
+    "warmup",
+    "keys",
+    "write_ratio",
+    "method_mix",
+    "value_bytes",
+    "distribution",
+    "workload",
+    "read_through",
+    "preload",
+    "rate",
+    "ramp",
+    "verify",
+    "sweep",
+];
+
+/// How much faster than recorded; a type of its own, because to clap an option would mean a flag
+/// that may be absent.
+#[derive(Debug, Clone, Copy)]
+struct Speed(Option<f64>);
+
+fn speed(text: &str) -> Result<Speed, String> {
+    trace::parse_speed(text).map(Speed)
+}
 
 fn other_target(text: &str) -> Result<Target, String> {
     match text.strip_prefix("unix:") {
@@ -368,6 +443,10 @@ mod tests {
             "b --sweep 10..20% --requests 7",
             "b --slo p99<1ms",
             "b --workload nonsense",
+            "b --probe=0",
+            "b --start-at tomorrow",
+            "b --trace-speed 2",
+            "b --trace /nonexistent",
             "b --distribution hotspot:1:2",
             "b --verify --read-through",
             "b --verify --method-mix insert=1",

@@ -24,6 +24,7 @@ use super::preload::Keys;
 use super::rate::Schedule;
 use super::response::{Parser, Step};
 use super::stream::Stream;
+use super::trace::Replay;
 use super::workload::{Draw, Generator, Method, Then, Values, Workload};
 
 /// Rendered bytes that wait for the socket; beyond this no further request is rendered.
@@ -51,6 +52,8 @@ pub(super) enum Source {
     Preload(Keys),
     /// The workload, for so many requests.
     Workload { left: u64, schedule: Option<Schedule> },
+    /// A trace. The key of a request is its number in this connection's share.
+    Trace(Replay),
 }
 
 #[derive(Debug)]
@@ -152,7 +155,7 @@ impl Connection {
 
     fn budget_of(&self, context: &Context) -> u64 {
         match self.source {
-            Source::Workload { .. } => context.common.connection_requests,
+            Source::Workload { .. } | Source::Trace(_) => context.common.connection_requests,
             Source::Preload(_) | Source::Nothing => u64::MAX,
         }
     }
@@ -165,26 +168,28 @@ impl Connection {
                 Source::Nothing => !self.is_opening(),
                 Source::Preload(keys) => keys.size_hint().0 == 0,
                 Source::Workload { left, .. } => *left == 0 || context.now >= context.until,
+                Source::Trace(replay) => replay.is_over() || context.now >= context.until,
             }
     }
 
     /// When the schedule wants the next request sent, if there is one and it can be.
     pub(super) fn next_due(&self, context: &Context) -> Option<u64> {
-        match &self.source {
-            Source::Workload { left: 1.., schedule: Some(schedule) }
-                if self.in_flight.len() < context.depth
-                    && self.budget > 0
-                    && matches!(self.link, Link::Open(_)) =>
-            {
-                Some(schedule.due()).filter(|&due| due < context.until)
-            }
-            _ => None,
-        }
+        let due = match &self.source {
+            Source::Workload { left: 1.., schedule: Some(schedule) } => schedule.due(),
+            Source::Trace(replay) if !replay.is_over() => replay.due,
+            _ => return None,
+        };
+        let has_room = self.in_flight.len() < context.depth && self.budget > 0;
+        let can_send = has_room && matches!(self.link, Link::Open(_));
+        (can_send && due < context.until).then_some(due)
     }
 
     /// Requests of the schedule before `end` that were never sent.
-    pub(super) fn behind(&self, end: u64) -> u64 {
+    pub(super) fn behind(&self, context: &Context, end: u64) -> u64 {
         match &self.source {
+            Source::Trace(replay) => {
+                context.common.trace.as_ref().map_or(0, |trace| replay.behind(trace, end))
+            }
             Source::Workload { left, schedule: Some(schedule) } => schedule.behind(end).min(*left),
             _ => 0,
         }
@@ -545,6 +550,20 @@ impl Connection {
                 let (method, key) = (context.common.store_method, keys.next()?);
                 (UNSTAMPED, Draw { method, key, then: Then::Nothing })
             }
+            Source::Trace(replay) => {
+                let trace = context.common.trace.as_ref()?;
+                if replay.is_over() || context.now >= context.until {
+                    return None;
+                }
+                let due = replay.due;
+                let start = if trace.is_timed() { due } else { UNSTAMPED };
+                if trace.is_timed() && (due > context.now || due >= context.until) {
+                    return None;
+                }
+                let index = replay.advance(trace);
+                let (method, key) = (trace.entry(self.index, index).method, index as u64);
+                (start, Draw { method, key, then: Then::Nothing })
+            }
             Source::Workload { left, schedule } => {
                 if *left == 0 || context.now >= context.until {
                     return None;
@@ -557,7 +576,8 @@ impl Connection {
                             return None;
                         }
                         schedule.advance();
-                        due
+                        // A probe that woke late was not kept waiting by the server.
+                        if context.is_probe && context.last_answer <= due { UNSTAMPED } else { due }
                     }
                 };
                 *left -= 1;
@@ -581,6 +601,12 @@ impl Connection {
         let Request { method, key, version, .. } = request;
         let Context { common, scratch, .. } = context;
         let output = &mut self.output;
+        if let Some(trace) = &common.trace
+            && matches!(self.source, Source::Trace(_))
+        {
+            let entry = trace.entry(self.index, key as usize);
+            return entry.render(output, &common.templates, &common.filler);
+        }
         if !method.is_store() {
             return common.templates.plain(output, method, key);
         }

@@ -10,6 +10,7 @@ use super::recorder::Recorder;
 use super::request::{Filler, Templates};
 use super::settings::Settings;
 use super::target::{Endpoint, Target};
+use super::trace::Trace;
 use super::verify::Ledger;
 use super::workload::{Method, Values};
 
@@ -49,6 +50,8 @@ pub struct Common {
     pub(super) templates: Templates,
     pub(super) filler: Filler,
     pub(super) ledger: Option<Ledger>,
+    /// What is sent instead of the workload.
+    pub(super) trace: Option<Arc<Trace>>,
     pub(super) values: Values,
     /// The method of the preload: what the measurement will write with.
     pub(super) store_method: Method,
@@ -65,7 +68,10 @@ impl Common {
     /// Renders and allocates everything that needs to be there before the threads start.
     pub fn new(settings: &Settings, target: &Target, endpoint: Endpoint) -> Self {
         let workload = &settings.workload;
-        let value_bytes_max = workload.values.bounds().map_or(0, |(_, max)| max);
+        let value_bytes_max = match &settings.trace {
+            Some(trace) => trace.value_bytes_max(),
+            None => workload.values.bounds().map_or(0, |(_, max)| max),
+        };
         let ledger = settings.verify.then(|| Ledger::new(workload, settings.connections));
         let may_miss = workload.mix.sends(Method::Delete) || workload.read_through;
         let must_hit = settings.preload && !may_miss;
@@ -76,6 +82,7 @@ impl Common {
             templates: Templates::new(target, &settings.headers),
             filler: Filler::new(value_bytes_max),
             ledger,
+            trace: settings.trace.clone(),
             values: workload.values,
             store_method: if puts_only { Method::Put } else { Method::Post },
             keys_that_must_hit: if must_hit { workload.keys } else { 0 },
@@ -110,6 +117,8 @@ pub(super) struct Context {
     pub(super) depth: usize,
     /// No request is sent from this time on.
     pub(super) until: u64,
+    /// Whether these connections do not load the server.
+    pub(super) is_probe: bool,
     /// A recent time, good enough for deadlines.
     pub(super) now: u64,
     /// When an answer came last.
@@ -127,6 +136,7 @@ impl Context {
             has_unread: false,
             depth: 0,
             until: 0,
+            is_probe: false,
             now: 0,
             last_answer: 0,
         }

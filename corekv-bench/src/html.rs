@@ -109,6 +109,9 @@ fn tails(out: &mut String, summary: &Summary) {
         row(method.name(), &record.latency);
     }
     row("all", &all_latencies(summary));
+    if let Some(probe) = &summary.probe {
+        row("probe", &probe.latency);
+    }
     out.push_str("</table>\n");
 }
 

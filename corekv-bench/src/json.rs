@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::recorder::MethodRecord;
 use super::report::all_latencies;
 use super::series::{Point, Rates};
-use super::summary::{Limit, LoadThread, Summary};
+use super::summary::{Limit, LoadThread, Probed, Summary};
 use super::workload::Method;
 
 /// The version of the document. It changes when a member goes or gets another meaning.
@@ -41,6 +41,7 @@ struct Document<'a> {
     limit: &'static str,
     littles_law_mean_us: Option<f64>,
     connect: Connect,
+    probe: Option<Probe>,
     all: Latency,
     #[serde(flatten)]
     methods: Object,
@@ -69,6 +70,17 @@ struct Connect {
     p50_us: Option<f64>,
     p99_us: Option<f64>,
     max_us: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Probe {
+    rate: f64,
+    requests: u64,
+    errors: u64,
+    never_sent: u64,
+    waited_seconds: f64,
+    #[serde(flatten)]
+    latency: Latency,
 }
 
 #[derive(Serialize)]
@@ -142,6 +154,8 @@ struct Settings<'a> {
     value_bytes: String,
     verified: bool,
     seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<&'a str>,
     rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ramp: Option<[f64; 2]>,
@@ -195,6 +209,7 @@ fn document(summary: &Summary) -> Document<'_> {
         limit: limit(summary.limit()),
         littles_law_mean_us: summary.mean_by_littles_law().map(us),
         connect: connect(summary),
+        probe: probe(summary),
         all: latency(&all_latencies(summary)),
         methods: methods(summary),
         load_threads: threads.map(|(index, thread)| load_thread(index, thread)).collect(),
@@ -215,6 +230,24 @@ fn connect(summary: &Summary) -> Connect {
         p99_us: percentile(connects, 99.0),
         max_us: (!connects.is_empty()).then(|| us(connects.max() as f64)),
     }
+}
+
+fn probe(summary: &Summary) -> Option<Probe> {
+    let Probed { rate, latency: recorded, errors, behind, waited_ns } = summary.probe.as_ref()?;
+    Some(Probe {
+        rate: *rate,
+        requests: recorded.len(),
+        errors: *errors,
+        never_sent: *behind,
+        waited_seconds: *waited_ns as f64 / 1e9,
+        latency: latency(recorded),
+    })
+}
+
+/// The latencies in a histogram, as a document of another kind has them.
+pub(super) fn latency_value(histogram: &Histogram<u64>) -> serde_json::Value {
+    // Every member is a number.
+    serde_json::to_value(latency(histogram)).expect("plain data")
 }
 
 fn methods(summary: &Summary) -> Object {
@@ -323,6 +356,7 @@ fn settings(summary: &Summary) -> Settings<'_> {
         value_bytes: workload.values.to_string(),
         verified: summary.verified,
         seed: workload.seed,
+        trace: summary.trace.as_deref(),
         rate: summary.constant_rate(),
         ramp: summary.ramp_ends(),
     }

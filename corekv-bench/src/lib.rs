@@ -28,16 +28,20 @@ mod curve;
 pub mod distribution;
 pub mod embedded;
 pub mod error;
+pub mod hdrlog;
 pub mod hgrm;
 pub mod html;
 pub mod json;
 mod limits;
+pub mod merge;
+mod metrics;
 pub mod mix;
 mod output;
 mod plot;
 mod pool;
 pub mod preload;
 pub mod preset;
+mod probe;
 pub mod progress;
 pub mod rate;
 pub mod recorder;
@@ -47,6 +51,7 @@ pub mod response;
 pub mod series;
 pub mod session;
 pub mod settings;
+mod start;
 pub mod statistics;
 mod stream;
 mod subcommand;
@@ -55,6 +60,7 @@ pub mod sweep;
 mod table;
 pub mod target;
 pub mod threshold;
+pub mod trace;
 mod units;
 pub mod values;
 pub mod verify;
@@ -66,6 +72,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use error::Error;
+use metrics::Page;
 use output::{Results, Sinks};
 use settings::Settings;
 
@@ -84,10 +91,17 @@ fn try_main(interrupt: &Interrupt) -> Result<u8, Error> {
     if let Some(result) = subcommand::run(&arguments) {
         return result;
     }
-    let Some(settings) = cli::parse(arguments)? else {
+    let Some(mut settings) = cli::parse(arguments)? else {
         return Ok(0);
     };
     let sinks = Sinks::open(&settings.outputs)?;
+    if let Some(address) = &settings.metrics {
+        let (page, local) = Page::serve(address)?;
+        settings.page = Some(page);
+        if !settings.quiet {
+            eprintln!("corekv-bench: metrics at http://{local}/metrics");
+        }
+    }
     interrupt.listen()?;
     let results = measure(&settings, &interrupt.stop)?;
     sinks.write(&settings, &*results)?;

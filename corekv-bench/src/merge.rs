@@ -127,7 +127,8 @@ impl Merged {
     /// For people.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let mut table = Table::new(&["Run", "Server", "Begin", "Length", "Requests", "Req/Sec", "Errors"]);
+        let mut table =
+            Table::new(&["Run", "Server", "Begin", "Length", "Requests", "Req/Sec", "Errors"]);
         for run in &self.runs {
             let late = run.begin.saturating_sub(self.begin).as_nanos() as f64;
             table.row(vec![
@@ -155,7 +156,8 @@ impl Merged {
         }
         table.render(&mut out, false);
         let Counts { errors, non_2xx, lost, wrong_values, never_sent, .. } = &self.counts;
-        let _ = writeln!(out, "\n{:.0} requests/s of {} runs together.", self.rate(), self.runs.len());
+        let _ =
+            writeln!(out, "\n{:.0} requests/s of {} runs together.", self.rate(), self.runs.len());
         let _ = writeln!(
             out,
             "{errors} errors, {non_2xx} other than 2xx, {lost} lost, {wrong_values} wrong values, \

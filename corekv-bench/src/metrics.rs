@@ -142,7 +142,9 @@ impl Look<'_> {
         let _ = writeln!(out, "corekv_bench_requests_per_second {:.1}", point.rate());
         let Some(Tail { p50, p90, p99, p999, max }) = point.latency else { return };
         family(out, "second_latency_seconds", "gauge", "Latencies of the last second.");
-        for (quantile, ns) in [("0.5", p50), ("0.9", p90), ("0.99", p99), ("0.999", p999), ("1", max)] {
+        for (quantile, ns) in
+            [("0.5", p50), ("0.9", p90), ("0.99", p99), ("0.999", p999), ("1", max)]
+        {
             let seconds = ns as f64 / 1e9;
             let _ = writeln!(
                 out,
@@ -185,7 +187,8 @@ mod tests {
         for ns in [9_000, 15_000, 15_000, 30_000_000_000] {
             latency.record(ns).unwrap();
         }
-        let look = Look { phase: "a \"b\"", counts: &Counts::default(), latency: &latency, last: None };
+        let look =
+            Look { phase: "a \"b\"", counts: &Counts::default(), latency: &latency, last: None };
         let text = look.render();
         for line in [
             "corekv_bench_phase_info{phase=\"a \\\"b\\\"\"} 1",

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::error::Error;
 use super::settings::{Outputs, Settings};
 use super::summary::Summary;
-use super::{csv, hgrm, html, json, report};
+use super::{csv, hdrlog, hgrm, html, json, report};
 
 /// What a run comes to, in the forms that it can be written in. Forms that it does not have are
 /// refused before the run.
@@ -31,6 +31,11 @@ pub(super) trait Results {
 
     /// The latencies in HdrHistogram's percentile format.
     fn hgrm(&self) -> String {
+        String::new()
+    }
+
+    /// The latencies as HdrHistogram's log.
+    fn hdr_log(&self) -> String {
         String::new()
     }
 
@@ -64,6 +69,10 @@ impl Results for Summary {
         hgrm::render(&report::all_latencies(self))
     }
 
+    fn hdr_log(&self) -> String {
+        hdrlog::render(self)
+    }
+
     fn html(&self) -> String {
         html::render(self)
     }
@@ -88,6 +97,7 @@ pub(super) struct Sinks {
     json: Option<Sink>,
     csv: Option<Sink>,
     hgrm: Option<Sink>,
+    hdr_log: Option<Sink>,
     html: Option<Sink>,
     series: Option<Sink>,
 }
@@ -124,6 +134,7 @@ impl Sinks {
             json: open(&outputs.json)?,
             csv: open(&outputs.csv)?,
             hgrm: open(&outputs.hgrm)?,
+            hdr_log: open(&outputs.hdr_log)?,
             html: open(&outputs.html)?,
             series: open(&outputs.series)?,
         })
@@ -144,6 +155,7 @@ impl Sinks {
         write(self.json, &|| results.json());
         write(self.csv, &|| results.csv());
         write(self.hgrm, &|| results.hgrm());
+        write(self.hdr_log, &|| results.hdr_log());
         write(self.html, &|| results.html());
         write(self.series, &|| results.series());
         result

@@ -12,8 +12,9 @@ use super::context::Common;
 use super::cpu;
 use super::embedded::loop_number;
 use super::error::Error;
+use super::metrics::Look;
 use super::progress::{PROGRESS_INTERVAL, Progress};
-use super::recorder::{Latencies, Recorder, no_latencies};
+use super::recorder::{Latencies, Recorder, latency_histogram, no_latencies};
 use super::series::{Counts, Point, Series};
 use super::settings::Settings;
 use super::worker::{Done, Live, Share, Task, Worker};
@@ -21,6 +22,9 @@ use super::workload::Method;
 
 /// What the names of the load threads begin with; the number of the thread follows.
 const THREAD_NAME: &str = "load-";
+
+/// How often the page of metrics is rendered.
+const PAGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The load threads, and what is needed to talk to them.
 pub(super) struct Pool {
@@ -54,8 +58,9 @@ impl Pool {
         for thread in 0..threads {
             let (task_sender, tasks) = channel();
             let live = Arc::new(Live::default());
-            let share = Share { thread, threads, connections: pool.settings.connections };
-            let worker = LoadThreadBody {
+            let connections = pool.settings.connections;
+            let share = Share { thread, threads, connections, is_probe: false };
+            let body = Body {
                 core: cores.get(thread % cores.len().max(1)).copied(),
                 share,
                 settings: pool.settings.clone(),
@@ -65,13 +70,9 @@ impl Pool {
                 tasks,
                 done: sender.clone(),
             };
-            let handle = std::thread::Builder::new()
-                .name(format!("{THREAD_NAME}{thread}"))
-                .spawn(move || worker.run())
-                .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))?;
+            pool.handles.push(body.spawn(format!("{THREAD_NAME}{thread}"))?);
             pool.live.push(live);
             pool.tasks.push(task_sender);
-            pool.handles.push(handle);
         }
         Ok(pool)
     }
@@ -88,6 +89,7 @@ impl Pool {
         let mut latencies = no_latencies();
         let mut done = Vec::new();
         let mut next_show = begin + PROGRESS_INTERVAL;
+        let mut next_page = begin;
         while done.len() < self.tasks.len() {
             let wait = next_show.saturating_duration_since(Instant::now());
             match self.done.recv_timeout(wait) {
@@ -101,6 +103,10 @@ impl Pool {
                     self.take_latencies(&mut latencies, &mut series);
                     series.sample_if_due(|| self.counts());
                     self.show(&mut progress, task, begin.elapsed(), &series);
+                    if next_show >= next_page {
+                        next_page += PAGE_INTERVAL;
+                        self.publish(name, &latencies, &series);
+                    }
                 }
             }
         }
@@ -127,6 +133,18 @@ impl Pool {
                 }
             });
         }
+    }
+
+    /// Renders what is served to those who watch.
+    fn publish(&self, phase: &str, latencies: &Latencies, series: &Series) {
+        let Some(page) = &self.settings.page else { return };
+        let mut all = latency_histogram();
+        for latency in latencies.iter().filter(|latency| !latency.is_empty()) {
+            // All have the same bounds, so the counts always fit.
+            all.add(latency).expect("equal bounds");
+        }
+        let (counts, last) = (self.counts(), series.latest());
+        page.publish(Look { phase, counts: &counts, latency: &all, last }.render());
     }
 
     fn show(&self, progress: &mut Progress, task: Task, elapsed: Duration, series: &Series) {
@@ -193,8 +211,66 @@ impl Drop for Pool {
     }
 }
 
+/// A load thread that is not one of the pool.
+pub(super) struct LoadThread {
+    tasks: Option<Sender<Task>>,
+    done: Receiver<Result<Done, String>>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl LoadThread {
+    pub(super) fn start(
+        name: String,
+        core: Option<usize>,
+        share: Share,
+        settings: &Settings,
+        common: &Arc<Common>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self, Error> {
+        let (done_sender, done) = channel();
+        let (task_sender, tasks) = channel();
+        let body = Body {
+            core,
+            share,
+            settings: settings.clone(),
+            common: Arc::clone(common),
+            live: Arc::default(),
+            stop: Arc::clone(stop),
+            tasks,
+            done: done_sender,
+        };
+        let handle = Some(body.spawn(name)?);
+        Ok(Self { tasks: Some(task_sender), done, handle })
+    }
+
+    /// Has it do a task.
+    pub(super) fn send(&self, task: Task) {
+        if let Some(tasks) = &self.tasks {
+            // A thread that has ended says so when it is waited for.
+            let _ = tasks.send(task);
+        }
+    }
+
+    /// Waits for what it did.
+    pub(super) fn wait(&self) -> Result<Done, Error> {
+        match self.done.recv() {
+            Ok(done) => done.map_err(Error::failed),
+            Err(_) => Err(Error::failed("a load thread ended unexpectedly")),
+        }
+    }
+}
+
+impl Drop for LoadThread {
+    fn drop(&mut self) {
+        self.tasks = None;
+        if let Some(handle) = self.handle.take() {
+            let _ = handle.join();
+        }
+    }
+}
+
 /// What a load thread takes with it.
-struct LoadThreadBody {
+struct Body {
     core: Option<usize>,
     share: Share,
     settings: Settings,
@@ -205,7 +281,14 @@ struct LoadThreadBody {
     done: Sender<Result<Done, String>>,
 }
 
-impl LoadThreadBody {
+impl Body {
+    fn spawn(self, name: String) -> Result<JoinHandle<()>, Error> {
+        std::thread::Builder::new()
+            .name(name)
+            .spawn(move || self.run())
+            .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))
+    }
+
     fn run(self) {
         if let Some(core) = self.core {
             // Where that is not allowed the thread runs where it may.

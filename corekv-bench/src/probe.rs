@@ -69,7 +69,7 @@ impl Probe {
     }
 
     /// Ends the measurement, unless its time is over.
-    pub(super) fn end(&self, elapsed_ns: u64) -> Result<Probed, Error> {
+    pub(super) fn end(&self) -> Result<Probed, Error> {
         self.stop.store(true, Ordering::Relaxed);
         let done = self.thread.wait()?;
         self.stop.store(false, Ordering::Relaxed);
@@ -79,7 +79,14 @@ impl Probe {
             latency: record.latency.clone(),
             errors: done.recorder.errors(),
             behind: done.behind,
-            waited: done.usage.waited_ns as f64 / elapsed_ns.max(1) as f64,
+            waited_ns: done.usage.waited_ns,
         })
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // Where the load failed, its thread may be at work.
+        self.stop.store(true, Ordering::Relaxed);
     }
 }

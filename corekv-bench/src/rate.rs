@@ -21,6 +21,11 @@ pub enum Pace {
         /// The time between, in nanoseconds.
         over: f64,
     },
+    /// That of a trace, which has a schedule of its own.
+    Trace {
+        /// Requests per second on average.
+        mean: f64,
+    },
 }
 
 impl Pace {
@@ -35,7 +40,7 @@ impl Pace {
     /// is solved for t in the form that is exact when both rates are nearly equal.
     fn due(self, number: f64) -> f64 {
         match self {
-            Self::Constant(rate) => number * (1e9 / rate),
+            Self::Constant(rate) | Self::Trace { mean: rate } => number * (1e9 / rate),
             Self::Ramp { from, to, over } => {
                 let (from, slope) = (from / 1e9, (to - from) / 1e9 / over);
                 let root = (from * from + 2.0 * slope * number).max(0.0).sqrt();
@@ -47,7 +52,7 @@ impl Pace {
     /// How many requests are due before so many nanoseconds from the beginning.
     fn count(self, ns: f64) -> f64 {
         match self {
-            Self::Constant(rate) => ns * rate / 1e9,
+            Self::Constant(rate) | Self::Trace { mean: rate } => ns * rate / 1e9,
             Self::Ramp { from, to, over } => (from + (to - from) * ns / (2.0 * over)) * ns / 1e9,
         }
     }
@@ -55,7 +60,7 @@ impl Pace {
     /// Requests per second so long after the beginning.
     pub fn at(self, time: Duration) -> f64 {
         match self {
-            Self::Constant(rate) => rate,
+            Self::Constant(rate) | Self::Trace { mean: rate } => rate,
             Self::Ramp { from, to, over } => from + (to - from) * time.as_nanos() as f64 / over,
         }
     }
@@ -66,6 +71,7 @@ impl std::fmt::Display for Pace {
         match self {
             Self::Constant(rate) => write!(f, "{rate}/s"),
             Self::Ramp { from, to, .. } => write!(f, "{from}/s to {to}/s"),
+            Self::Trace { mean } => write!(f, "that of the trace, {mean:.1}/s on average"),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::embedded::Removed;
 use super::error::Failure;
 use super::recorder::{MethodRecord, latency_histogram};
 use super::series::Rates;
-use super::summary::{Limit, Opening, Summary};
+use super::summary::{Limit, Opening, Probed, Summary};
 use super::table::{Table, big, bytes, paint, time};
 use super::workload::{Method, Workload};
 
@@ -32,6 +32,7 @@ pub fn render(summary: &Summary, color: bool) -> String {
     threads(&mut out, summary);
     limit(&mut out, summary);
     opening(&mut out, summary);
+    probe(&mut out, summary);
     checks(&mut out, summary, color);
     ramp(&mut out, summary);
     out
@@ -42,10 +43,14 @@ fn header(out: &mut String, summary: &Summary) {
     let Workload { keys, distribution, seed, .. } = workload;
     let _ = writeln!(out, "running {planned} test @ {target}");
     let _ = writeln!(out, "{connections} connections with {pipelining} pipelining factor.");
-    let _ = writeln!(
-        out,
-        "Generated random int as needed, with range [0, {keys}), {distribution}, seed {seed}."
-    );
+    if let Some(trace) = &summary.trace {
+        let _ = writeln!(out, "Replayed {trace}.");
+    } else {
+        let _ = writeln!(
+            out,
+            "Generated random int as needed, with range [0, {keys}), {distribution}, seed {seed}."
+        );
+    }
     if let Some((stored, elapsed)) = summary.preload {
         let _ = writeln!(out, "Stored {stored} keys first, in {:.2} s.", elapsed.as_secs_f64());
     }
@@ -307,6 +312,20 @@ fn opening(out: &mut String, summary: &Summary) {
         let _ = write!(out, ", {} (max)", time(connects.max() as f64));
     }
     out.push_str(".\n");
+}
+
+/// What a client saw that did not load the server.
+fn probe(out: &mut String, summary: &Summary) {
+    let Some(Probed { rate, latency, errors, behind, waited_ns }) = &summary.probe else { return };
+    let at = |percentile| time(latency.value_at_percentile(percentile) as f64);
+    let _ = write!(out, "Probe: {rate}/s over a connection of its own: ");
+    let _ = write!(out, "{} (50%), {} (99%), {} (99.9%)", at(50.0), at(99.0), at(99.9));
+    let _ = write!(out, ", {} (max); {} requests, {errors} errors", at(100.0), latency.len());
+    let _ = writeln!(
+        out,
+        ", {behind} never sent; its thread waited for a core for {} in all.",
+        time(*waited_ns as f64)
+    );
 }
 
 /// What says whether the numbers are to be believed.

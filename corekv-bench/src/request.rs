@@ -56,6 +56,34 @@ impl Templates {
         out.extend_from_slice(digits.format(length).as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
     }
+
+    /// Appends a request whose key has zeros in front up to a width: for a value that is to live so
+    /// many seconds, and the head for a body of so many bytes, which is next.
+    pub fn padded(
+        &self,
+        out: &mut Vec<u8>,
+        method: Method,
+        key: u64,
+        width: usize,
+        life: Option<u32>,
+        body: Option<usize>,
+    ) {
+        let mut digits = itoa::Buffer::new();
+        let number = digits.format(key);
+        out.extend_from_slice(&self.starts[method as usize]);
+        out.extend(std::iter::repeat_n(b'0', width.saturating_sub(number.len())));
+        out.extend_from_slice(number.as_bytes());
+        let Some(body) = body else { return out.extend_from_slice(&self.end) };
+        out.extend_from_slice(&self.end[..self.end.len() - b"\r\n".len()]);
+        if let Some(life) = life {
+            out.extend_from_slice(b"Cache-Control: max-age=");
+            out.extend_from_slice(digits.format(life).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"Content-Length: ");
+        out.extend_from_slice(digits.format(body).as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+    }
 }
 
 fn name_of(field: &str) -> &str {

@@ -30,10 +30,12 @@ use super::embedded::{Embedded, loop_number};
 use super::error::{Error, Failure};
 use super::limits;
 use super::pool::{Phase, Pool};
+use super::probe::Probe;
 use super::rate::Pace;
 use super::recorder::{MethodRecord, Recorder};
 use super::series::Rates;
 use super::settings::{Length, Settings};
+use super::start;
 use super::summary::{LoadThread, Opening, ServerUsage, Summary};
 use super::target::Target;
 use super::worker::Task;
@@ -51,6 +53,7 @@ struct Placement {
 pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary, Error> {
     let mut session = Session::open(settings, stop)?;
     session.prepare()?;
+    start::wait(settings.start_at, stop)?;
     session.measure(settings.length, settings.pace(), "measuring")
 }
 
@@ -65,6 +68,17 @@ fn place(settings: &Settings, available: &[usize]) -> Placement {
     Placement { load_cores, server_cores, threads }
 }
 
+impl Placement {
+    /// The cores that neither load threads nor a server inside the process run on; if there are
+    /// none, those of the load threads.
+    fn spare(&self, available: &[usize]) -> Vec<usize> {
+        let is_used =
+            |core: &usize| self.load_cores.contains(core) || self.server_cores.contains(core);
+        let spare: Vec<_> = available.iter().copied().filter(|core| !is_used(core)).collect();
+        if spare.is_empty() { self.load_cores.clone() } else { spare }
+    }
+}
+
 /// A server, and load threads that have connections to it.
 pub(super) struct Session {
     settings: Settings,
@@ -73,6 +87,7 @@ pub(super) struct Session {
     common: Arc<Common>,
     stop: Arc<AtomicBool>,
     pool: Pool,
+    probe: Option<Probe>,
     opening: Opening,
     preload: Option<(u64, Duration)>,
     /// Whether what the load threads have recorded so far is in a summary.
@@ -89,7 +104,10 @@ impl Session {
         if let Some(core) = settings.cores.iter().flatten().find(|core| !available.contains(core)) {
             return Err(Error::usage(format!("--cores: this process may not run on core {core}")));
         }
-        limits::make_room_for(settings.connections, settings.target.is_none())?;
+        limits::make_room_for(
+            settings.connections + usize::from(settings.probe.is_some()),
+            settings.target.is_none(),
+        )?;
         let placement = place(settings, &available);
         let embedded = match &settings.target {
             Some(_) => None,
@@ -109,6 +127,12 @@ impl Session {
         let common = Arc::new(Common::new(settings, &target, endpoint));
         let Placement { load_cores, threads, .. } = &placement;
         let pool = Pool::start(settings, &common, *threads, load_cores, stop)?;
+        let probe = match settings.probe {
+            Some(rate) => {
+                Some(Probe::start(settings, rate, &common, &placement.spare(&available))?)
+            }
+            None => None,
+        };
         Ok(Self {
             settings: settings.clone(),
             target,
@@ -116,6 +140,7 @@ impl Session {
             common,
             stop: Arc::clone(stop),
             pool,
+            probe,
             opening: Opening::default(),
             preload: None,
             is_reported: false,
@@ -131,7 +156,7 @@ impl Session {
             let warmup = Length::Time(self.settings.warmup);
             let pace = self.settings.pace().map(|pace| match pace {
                 Pace::Ramp { from, .. } => Pace::Constant(from.max(1.0)),
-                Pace::Constant(_) => pace,
+                Pace::Constant(_) | Pace::Trace { .. } => pace,
             });
             self.load(warmup, pace, "warming up")?;
         }
@@ -163,13 +188,21 @@ impl Session {
         self.connect()?;
         let before = self.look_at_server();
         let started = SystemTime::now();
+        if let Some(probe) = &self.probe {
+            probe.connect()?;
+        }
         let task = self.load_task(length, pace);
+        if let Some(probe) = &self.probe {
+            probe.begin(task);
+        }
         let phase = self.pool.phase(task, name)?;
+        let probed = self.probe.as_ref().map(Probe::end).transpose()?;
         let after = self.look_at_server();
         self.is_reported = true;
         let Task::Load { begin, until, .. } = task else { unreachable!("a load task was made") };
         let mut summary = self.summary(phase, length, begin, until);
         (summary.pace, summary.started) = (pace, started);
+        summary.probe = probed;
         summary.server = before.zip(after).map(|(before, after)| after.since(&before));
         Ok(summary)
     }
@@ -268,13 +301,18 @@ impl Session {
             elapsed,
             rates: Method::ALL.map(|method| Rates::of(&phase.series, method)),
             series: phase.series,
-            used: Method::ALL.map(|method| workload.sends(method)),
+            used: Method::ALL.map(|method| match &self.common.trace {
+                Some(trace) => trace.sends(method),
+                None => workload.sends(method),
+            }),
             load: load.collect(),
             server: None,
             preload: self.preload,
             loss_checked: self.common.keys_that_must_hit > 0 || settings.verify,
             verified: settings.verify,
             pace: None,
+            probe: None,
+            trace: self.settings.trace.as_ref().map(ToString::to_string),
             behind: phase.done.iter().map(|done| done.behind).sum(),
             stopped_early: match (was_stopped, gave_up) {
                 (true, _) => Some("interrupted"),

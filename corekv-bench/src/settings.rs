@@ -2,15 +2,18 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::against::{Against, ROUNDS_MAX, ROUNDS_MIN};
 use super::error::Error;
+use super::metrics::Page;
 use super::rate::Pace;
 use super::request;
 use super::sweep::Range;
 use super::target::Target;
 use super::threshold::Threshold;
+use super::trace::Trace;
 use super::units;
 use super::verify::Ledger;
 use super::workload::{Method, Workload};
@@ -82,6 +85,16 @@ pub struct Settings {
     pub sweep: Option<Range>,
     /// What the steps of a sweep must keep.
     pub slo: Vec<Threshold>,
+    /// When the measurement begins.
+    pub start_at: Option<SystemTime>,
+    /// Requests per second over a connection beside those that load the server.
+    pub probe: Option<f64>,
+    /// What is sent instead of the workload.
+    pub trace: Option<Arc<Trace>>,
+    /// Where the run can be watched.
+    pub metrics: Option<String>,
+    /// The page there, once it is served.
+    pub(super) page: Option<Page>,
     /// Whether a run that was disturbed is a failure.
     pub strict: bool,
     /// Limits whose violation is a failure.
@@ -107,6 +120,8 @@ pub struct Outputs {
     pub csv: Option<PathBuf>,
     /// All latencies in HdrHistogram's percentile format.
     pub hgrm: Option<PathBuf>,
+    /// All latencies as HdrHistogram's log.
+    pub hdr_log: Option<PathBuf>,
     /// A page with plots.
     pub html: Option<PathBuf>,
     /// A line per second as CSV.
@@ -125,6 +140,7 @@ impl Outputs {
             ("--json", &self.json),
             ("--csv", &self.csv),
             ("--hgrm", &self.hgrm),
+            ("--hdr-log", &self.hdr_log),
             ("--html", &self.html),
             ("--series", &self.series),
         ];
@@ -164,9 +180,15 @@ pub const CONNECTIONS_MAX: usize = 60_000;
 /// Requests in flight per connection beyond this number measure nothing but buffers.
 pub const PIPELINING_MAX: usize = 65_536;
 
+/// A probe that sends more than this per second would load the server itself.
+const PROBE_RATE_MAX: f64 = 100_000.0;
+
 impl Settings {
     /// How fast requests are sent; without it, as fast as the answers come.
     pub fn pace(&self) -> Option<Pace> {
+        if let Some(trace) = &self.trace {
+            return trace.pace();
+        }
         match (self.ramp, self.length) {
             (Some(Ramp { from, to }), Length::Time(time)) => Some(Pace::ramp(from, to, time)),
             _ => self.rate.map(Pace::Constant),
@@ -202,6 +224,13 @@ impl Settings {
             && !(rate.is_finite() && rate > 0.0)
         {
             return Err(Error::usage(format!("--rate {rate}: not a number above 0")));
+        }
+        if let Some(rate) = self.probe
+            && !(rate > 0.0 && rate <= PROBE_RATE_MAX)
+        {
+            return Err(Error::usage(format!(
+                "--probe {rate}: not a number above 0 and up to {PROBE_RATE_MAX}"
+            )));
         }
         self.check_against()?;
         self.check_sweep()?;

@@ -1,4 +1,4 @@
-//! `corekv-bench compare`: what is done with the results of runs.
+//! `corekv-bench compare` and `merge`: what is done with the results of runs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,6 +9,8 @@ use clap::error::ErrorKind;
 use super::cli::first_line;
 use super::compare::{Comparison, Side};
 use super::error::Error;
+use super::hgrm;
+use super::merge::Merged;
 use super::output::Sink;
 
 /// What can be done without a run.
@@ -16,6 +18,27 @@ use super::output::Sink;
 #[command(name = "corekv-bench", disable_help_subcommand = true)]
 enum Subcommand {
     Compare(Compare),
+    Merge(Merge),
+}
+
+/// Adds up the logs that --hdr-log wrote in runs at the same time.
+#[derive(Debug, clap::Args)]
+struct Merge {
+    /// The logs
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Write the sum as JSON (- is standard output)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write all latencies in HdrHistogram's percentile format
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+    /// Write the sum as a log
+    #[arg(long, value_name = "FILE")]
+    hdr_log: Option<PathBuf>,
+    /// Fail if a run had errors, lost values or was disturbed, or they were not at the same time
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Says whether results that --json wrote differ by more than chance.
@@ -41,11 +64,12 @@ struct Compare {
 /// Does what a command line asks for if its first word is the name of a subcommand, and returns
 /// the exit code.
 pub(super) fn run(arguments: &[OsString]) -> Option<Result<u8, Error>> {
-    if arguments.get(1)?.to_str()? != "compare" {
+    if !["compare", "merge"].contains(&arguments.get(1)?.to_str()?) {
         return None;
     }
     Some(match Subcommand::try_parse_from(arguments) {
         Ok(Subcommand::Compare(compare)) => compare.run(),
+        Ok(Subcommand::Merge(merge)) => merge.run(),
         Err(error)
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
         {
@@ -86,6 +110,31 @@ impl Compare {
         }
         let first = Side::read(&[first])?;
         others.iter().map(|other| Ok(Comparison::new(&first, &Side::read(&[other])?))).collect()
+    }
+}
+
+impl Merge {
+    fn run(&self) -> Result<u8, Error> {
+        let open = |path: &Option<PathBuf>| path.as_ref().map(Sink::open).transpose();
+        let (json, hgrm, log) = (open(&self.json)?, open(&self.hgrm)?, open(&self.hdr_log)?);
+        let merged = Merged::read(&self.files)?;
+        let is_stdout = |sink: &&Sink| matches!(sink, Sink::Stdout);
+        say([&json, &hgrm, &log].into_iter().flatten().find(is_stdout), &merged.text())?;
+        if let Some(sink) = json {
+            sink.write(&format!("{:#}\n", merged.json()))?;
+        }
+        if let Some(sink) = hgrm {
+            sink.write(&hgrm::render(&merged.latency()))?;
+        }
+        if let Some(sink) = log {
+            sink.write(&merged.log())?;
+        }
+        let faults = merged.faults();
+        if self.strict && !faults.is_empty() {
+            eprintln!("corekv-bench: {}", faults.join(", "));
+            return Ok(1);
+        }
+        Ok(0)
     }
 }
 

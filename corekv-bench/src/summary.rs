@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use hdrhistogram::Histogram;
+
 use super::cpu::{self, ThreadUsage};
 use super::embedded::{Removed, loop_number};
 use super::rate::Pace;
@@ -80,6 +82,21 @@ impl ServerUsage {
     }
 }
 
+/// What the connection measured that did not load the server.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    /// Its requests per second.
+    pub rate: f64,
+    /// Their latencies.
+    pub latency: Histogram<u64>,
+    /// Requests without answer, and failed attempts to connect.
+    pub errors: u64,
+    /// Requests that were due and not sent.
+    pub behind: u64,
+    /// How long its thread had to wait for a core, in nanoseconds.
+    pub waited_ns: u64,
+}
+
 /// The side whose speed the result is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
@@ -152,6 +169,10 @@ pub struct Summary {
     pub verified: bool,
     /// The rate that was asked for.
     pub pace: Option<Pace>,
+    /// What the probe measured, if there was one.
+    pub probe: Option<Probed>,
+    /// What was replayed instead of the workload.
+    pub trace: Option<String>,
     /// Requests of the constant rate that were never sent, because the server was behind.
     pub behind: u64,
     /// Whether the run ended early: by an interrupt, or because the server did not answer.
@@ -177,6 +198,13 @@ impl Summary {
         self.rates = Method::ALL.map(|method| Rates::of(&self.series, method));
         self.behind += later.behind;
         self.stopped_early = self.stopped_early.or(later.stopped_early);
+        if let (Some(probe), Some(more)) = (&mut self.probe, later.probe) {
+            // Both have the same bounds, so the counts always fit.
+            probe.latency.add(&more.latency).expect("equal bounds");
+            probe.errors += more.errors;
+            probe.behind += more.behind;
+            probe.waited_ns += more.waited_ns;
+        }
         self.server = match (self.server.take(), later.server) {
             (Some(server), Some(more)) => Some(server.plus(&more)),
             (one, other) => one.or(other),
@@ -240,14 +268,14 @@ impl Summary {
     pub fn constant_rate(&self) -> Option<f64> {
         match self.pace? {
             Pace::Constant(rate) => Some(rate),
-            Pace::Ramp { .. } => None,
+            Pace::Ramp { .. } | Pace::Trace { .. } => None,
         }
     }
 
     /// The rates at both ends of a ramp.
     pub fn ramp_ends(&self) -> Option<[f64; 2]> {
         match self.pace? {
-            Pace::Constant(_) => None,
+            Pace::Constant(_) | Pace::Trace { .. } => None,
             Pace::Ramp { from, to, .. } => Some([from, to]),
         }
     }

@@ -17,6 +17,7 @@ use super::error::Error;
 use super::rate::Pace;
 use super::session::Session;
 use super::settings::Settings;
+use super::start;
 use super::summary::Summary;
 use super::threshold::Threshold;
 use super::units;
@@ -150,6 +151,7 @@ pub(super) fn run(
 ) -> Result<Outcome, Error> {
     let mut session = Session::open(settings, stop)?;
     session.prepare()?;
+    start::wait(settings.start_at, stop)?;
     let mut sweep = Sweep { settings, session, steps: Vec::new() };
     let mut saturation = None;
     match range {

@@ -21,7 +21,7 @@ use std::fs;
 use std::path::Path;
 
 use super::rate::Pace;
-use super::request::Templates;
+use super::request::{Filler, Templates};
 use super::values::VALUE_BYTES_MAX;
 use super::workload::Method;
 
@@ -136,6 +136,11 @@ impl Trace {
         Some(Pace::Trace { mean: self.requests as f64 / seconds })
     }
 
+    /// Whether it is replayed with its times.
+    pub(super) fn is_timed(&self) -> bool {
+        self.speed.is_some()
+    }
+
     /// A request of a connection.
     pub(super) fn entry(&self, connection: usize, index: usize) -> Entry {
         self.shares[connection][index]
@@ -160,7 +165,7 @@ impl std::fmt::Display for Trace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} requests for {} keys of {}", self.requests, self.keys, self.name)?;
         match self.speed {
-            Some(speed) if speed == 1.0 => f.write_str(", with its times"),
+            Some(1.0) => f.write_str(", with its times"),
             Some(speed) => write!(f, ", {speed} times as fast as it was recorded"),
             None => f.write_str(", as fast as the answers came"),
         }
@@ -204,12 +209,12 @@ impl Replay {
 
 impl Entry {
     /// Appends the request.
-    pub(super) fn render(&self, out: &mut Vec<u8>, templates: &Templates, filler: &[u8]) {
+    pub(super) fn render(&self, out: &mut Vec<u8>, templates: &Templates, filler: &Filler) {
         let life = (self.ttl > 0).then_some(self.ttl);
         let (key, width) = (u64::from(self.key), usize::from(self.key_bytes));
         let body = if self.method.is_store() { Some(self.value_bytes as usize) } else { None };
         templates.padded(out, self.method, key, width, life, body);
-        out.extend_from_slice(&filler[..body.unwrap_or(0)]);
+        out.extend_from_slice(filler.cut(key, body.unwrap_or(0)));
     }
 }
 
@@ -303,7 +308,9 @@ mod tests {
         let (mut entries, keys) = parse(text).unwrap();
         assert_eq!((entries.len(), keys), (4, 3));
         spread(&mut entries);
-        let of = |entry: &Entry| (entry.at / 500_000_000, entry.key, entry.key_bytes, entry.value_bytes, entry.ttl);
+        let of = |entry: &Entry| {
+            (entry.at / 500_000_000, entry.key, entry.key_bytes, entry.value_bytes, entry.ttl)
+        };
         assert_eq!(of(&entries[0]), (20, 0, 20, 100, 60));
         assert_eq!(of(&entries[1]), (21, 1, 3, 0, 0));
         assert_eq!(of(&entries[2]), (22, 0, 20, 0, 0));

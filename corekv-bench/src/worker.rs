@@ -173,6 +173,15 @@ pub struct Share {
     pub threads: usize,
     /// The connections of the whole run.
     pub connections: usize,
+    /// Whether it is not one of those that load the server.
+    pub is_probe: bool,
+}
+
+impl Share {
+    /// The one connection beside so many others.
+    pub fn probe(connections: usize) -> Self {
+        Self { thread: connections, threads: 1, connections: connections + 1, is_probe: true }
+    }
 }
 
 /// One load thread.
@@ -205,7 +214,8 @@ impl Worker {
         stop: Arc<AtomicBool>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let context = Context::new(common, poll.registry().try_clone()?);
+        let mut context = Context::new(common, poll.registry().try_clone()?);
+        context.is_probe = share.is_probe;
         let connections = (share.thread..share.connections)
             .step_by(share.threads)
             .enumerate()
@@ -256,7 +266,7 @@ impl Worker {
     }
 
     fn begin(&mut self, task: Task) {
-        let Share { connections: total, .. } = self.share;
+        let Share { connections: total, is_probe, .. } = self.share;
         self.opened = self.connections.len();
         match task {
             Task::Connect => {
@@ -275,14 +285,21 @@ impl Worker {
                 self.context.until = until;
             }
         }
+        let trace = self.context.common.trace.clone();
         for connection in &mut self.connections {
             let index = connection.index();
             let source = match task {
                 Task::Connect => Source::Nothing,
                 Task::Preload => Source::Preload(Keys::new(self.workload.keys, total, index)),
-                Task::Load { begin, requests, pace, .. } => Source::Workload {
-                    left: requests.map_or(u64::MAX, |all| share_of(all, total, index)),
-                    schedule: pace.map(|pace| Schedule::new(begin, pace, total, index)),
+                Task::Load { begin, requests, pace, .. } => match &trace {
+                    Some(trace) if !is_probe => Source::Trace(trace.replay(index, begin)),
+                    _ => {
+                        let (turns, turn) = if is_probe { (1, 0) } else { (total, index) };
+                        Source::Workload {
+                            left: requests.map_or(u64::MAX, |all| share_of(all, total, index)),
+                            schedule: pace.map(|pace| Schedule::new(begin, pace, turns, turn)),
+                        }
+                    }
                 },
             };
             connection.begin(&mut self.context, source);
@@ -345,7 +362,7 @@ impl Worker {
     /// Requests that were due by now, or before the end, and were not sent.
     fn behind(&self) -> u64 {
         let end = self.context.until.min(self.context.now);
-        self.connections.iter().map(|connection| connection.behind(end)).sum()
+        self.connections.iter().map(|connection| connection.behind(&self.context, end)).sum()
     }
 
     fn is_done(&self) -> bool {
@@ -416,13 +433,15 @@ impl Worker {
     /// milliseconds, too coarse for that. Returns false if it must not sleep.
     fn arm_timer(&mut self) -> bool {
         let now = self.context.now;
+        // The probe sleeps, so as not to take a core from the load; what it is late does not count.
+        let spin = if self.share.is_probe { 0 } else { SPIN_NS };
         let due = self
             .connections
             .iter()
             .filter_map(|connection| connection.next_due(&self.context))
             .min();
         if let Some(due) = due {
-            let Some(wait) = due.checked_sub(now + SPIN_NS).filter(|&wait| wait > 0) else {
+            let Some(wait) = due.checked_sub(now + spin).filter(|&wait| wait > 0) else {
                 return false;
             };
             if due != self.timer_at {

@@ -64,6 +64,8 @@ fn summary() -> Summary {
         loss_checked: true,
         verified: false,
         pace: None,
+        probe: None,
+        trace: None,
         behind: 0,
         stopped_early: None,
     }
