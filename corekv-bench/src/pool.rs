@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use corekv::net::pin;
+use rustix::process::nice;
 
 use super::context::Common;
 use super::cpu;
@@ -22,6 +23,9 @@ use super::workload::Method;
 
 /// What the names of the load threads begin with; the number of the thread follows.
 const THREAD_NAME: &str = "load-";
+
+/// What is added to the priority of the probe's thread; less is more urgent.
+const PROBE_NICE: i32 = -10;
 
 /// How often the page of metrics is rendered.
 const PAGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -290,6 +294,10 @@ impl Body {
     }
 
     fn run(self) {
+        if self.share.is_probe {
+            // Its wait for a core would be in its latencies. Where that is not allowed it waits.
+            let _ = nice(PROBE_NICE);
+        }
         if let Some(core) = self.core {
             // Where that is not allowed the thread runs where it may.
             let _ = pin(core);

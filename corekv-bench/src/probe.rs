@@ -4,8 +4,8 @@
 //! does not load the server itself.
 //!
 //! It has a thread of its own: on the event loop of a load thread, its answers would wait for that
-//! thread's other work. The thread runs where neither load threads nor a server inside the process do,
-//! if there is such a core.
+//! thread's other work. The thread runs on a core where neither load threads nor a server inside the
+//! process do, if there is one, or else on any core, and before other threads where that is allowed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,19 +31,18 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// Starts the thread on these cores, or anywhere if there are none.
+    /// Starts the thread on this core, or anywhere.
     pub(super) fn start(
         settings: &Settings,
         rate: f64,
         common: &Arc<Common>,
-        cores: &[usize],
+        core: Option<usize>,
     ) -> Result<Self, Error> {
         let mix = Mix::of(&[(Operation::Send(Method::Get), 1.0)]);
         let workload = Workload { mix, read_through: false, ..settings.workload };
         let settings = Settings { workload, ..settings.clone() };
         let share = Share::probe(settings.connections);
         let stop = Arc::new(AtomicBool::new(false));
-        let core = cores.last().copied();
         let thread =
             LoadThread::start(THREAD_NAME.to_owned(), core, share, &settings, common, &stop)?;
         Ok(Self { rate, thread, stop })

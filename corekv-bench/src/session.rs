@@ -69,13 +69,11 @@ fn place(settings: &Settings, available: &[usize]) -> Placement {
 }
 
 impl Placement {
-    /// The cores that neither load threads nor a server inside the process run on; if there are
-    /// none, those of the load threads.
-    fn spare(&self, available: &[usize]) -> Vec<usize> {
+    /// A core that neither load threads nor a server inside the process run on.
+    fn spare(&self, available: &[usize]) -> Option<usize> {
         let is_used =
             |core: &usize| self.load_cores.contains(core) || self.server_cores.contains(core);
-        let spare: Vec<_> = available.iter().copied().filter(|core| !is_used(core)).collect();
-        if spare.is_empty() { self.load_cores.clone() } else { spare }
+        available.iter().copied().rfind(|core| !is_used(core))
     }
 }
 
@@ -128,9 +126,7 @@ impl Session {
         let Placement { load_cores, threads, .. } = &placement;
         let pool = Pool::start(settings, &common, *threads, load_cores, stop)?;
         let probe = match settings.probe {
-            Some(rate) => {
-                Some(Probe::start(settings, rate, &common, &placement.spare(&available))?)
-            }
+            Some(rate) => Some(Probe::start(settings, rate, &common, placement.spare(&available))?),
             None => None,
         };
         Ok(Self {

@@ -340,7 +340,8 @@ impl Worker {
             self.open_more();
             self.live.publish(&self.context.recorder);
             if self.stop.load(Ordering::Relaxed) && give_up_at == u64::MAX {
-                self.context.until = self.context.until.min(self.context.now);
+                let now = self.context.common.clock.now();
+                self.context.until = self.context.until.min(now);
                 give_up_at = self.context.now + INTERRUPT_NS;
             }
             if self.context.now >= self.next_tick {
