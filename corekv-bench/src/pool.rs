@@ -217,6 +217,7 @@ impl Drop for Pool {
 
 /// A load thread that is not one of the pool.
 pub(super) struct LoadThread {
+    live: Arc<Live>,
     tasks: Option<Sender<Task>>,
     done: Receiver<Result<Done, String>>,
     handle: Option<JoinHandle<()>>,
@@ -233,18 +234,19 @@ impl LoadThread {
     ) -> Result<Self, Error> {
         let (done_sender, done) = channel();
         let (task_sender, tasks) = channel();
+        let live = Arc::new(Live::default());
         let body = Body {
             core,
             share,
             settings: settings.clone(),
             common: Arc::clone(common),
-            live: Arc::default(),
+            live: Arc::clone(&live),
             stop: Arc::clone(stop),
             tasks,
             done: done_sender,
         };
         let handle = Some(body.spawn(name)?);
-        Ok(Self { tasks: Some(task_sender), done, handle })
+        Ok(Self { live, tasks: Some(task_sender), done, handle })
     }
 
     /// Has it do a task.
@@ -257,10 +259,13 @@ impl LoadThread {
 
     /// Waits for what it did.
     pub(super) fn wait(&self) -> Result<Done, Error> {
-        match self.done.recv() {
-            Ok(done) => done.map_err(Error::failed),
-            Err(_) => Err(Error::failed("a load thread ended unexpectedly")),
-        }
+        let Ok(done) = self.done.recv() else {
+            return Err(Error::failed("a load thread ended unexpectedly"));
+        };
+        let mut done = done.map_err(Error::failed)?;
+        // What it handed over meanwhile nobody else has taken.
+        self.live.take(|latencies| done.recorder.add_latencies(latencies));
+        Ok(done)
     }
 }
 
