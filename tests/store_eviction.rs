@@ -60,6 +60,72 @@ fn a_full_store_of_large_values_stays_full() {
     }
 }
 
+/// Bytes of the largest value that a store takes that was full before.
+fn longest(store: &Arc<Store>) -> usize {
+    for key in 0..40u64 {
+        let bytes = value(key, 1, 1 << 20);
+        put(store, &key.to_be_bytes(), &bytes, Expiry::NEVER, NOW).expect("room");
+    }
+    for key in 0..40u64 {
+        store.remove(store.key(&key.to_be_bytes()), NOW);
+    }
+    let takes = |len| store.upload(store.key(b"k")).expect(len).is_ok();
+    let (mut low, mut high) = (0, usize::MAX);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if takes(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
+/// What is unused of a full store is less than one value: nothing but that some number of them fits.
+#[test]
+fn as_many_values_of_one_size_stay_as_fit() {
+    const MEMORY: u64 = 8 << 20;
+    for partitions in PARTITIONS {
+        for count in [1, 2, 7, 8, 31] {
+            let store = store(partitions, MEMORY);
+            // Beside them there is what a partition may keep for itself.
+            let slack = if partitions == 1 { 0 } else { slack_bytes(partitions) as usize };
+            let pages = (longest(&store) - slack) / 8192 / count;
+            let bytes = value(1, 1, pages * 8192);
+            for key in 0..3 * count as u64 {
+                put(&store, &key.to_le_bytes(), &bytes, Expiry::NEVER, NOW).expect("room");
+                let keys = statistics(&store).keys;
+                let expected = (key + 1).min(count as u64);
+                assert!(
+                    keys >= expected,
+                    "{partitions} partitions: {keys} of {count} after {}",
+                    key + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn smaller_values_fill_what_larger_ones_leave() {
+    const MEMORY: u64 = 32 << 20;
+    const LARGE: usize = 4_300_000;
+    for partitions in PARTITIONS {
+        let store = store(partitions, MEMORY);
+        for key in 0..30u64 {
+            let bytes = value(key, 1, LARGE);
+            put(&store, &key.to_le_bytes(), &bytes, Expiry::NEVER, NOW).expect("room");
+        }
+        let before = statistics(&store);
+        assert_eq!(before.keys, 7, "{partitions} partitions");
+        let gap = MEMORY - before.bytes - slack_bytes(partitions);
+        for key in 100..100 + gap / (13 * 8232) {
+            let bytes = value(key, 1, 100_000);
+            put(&store, &key.to_le_bytes(), &bytes, Expiry::NEVER, NOW).expect("room");
+        }
+        let after = statistics(&store);
+        assert_eq!(after.evicted, before.evicted, "{partitions} partitions: there was room");
+        assert!(after.bytes + slack_bytes(partitions) + 14 * 8232 > MEMORY);
+    }
+}
+
 #[test]
 fn a_full_store_of_mixed_values_stays_full() {
     const MEMORY: u64 = 64 << 20;

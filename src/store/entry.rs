@@ -83,7 +83,7 @@ impl Header {
 
 /// Whether key and value fit into an entry of the log.
 pub(super) fn is_small(key_len: usize, value_len: usize) -> bool {
-    HEADER_BYTES + key_len + value_len <= ENTRY_BYTES_MAX
+    HEADER_BYTES.saturating_add(key_len).saturating_add(value_len) <= ENTRY_BYTES_MAX
 }
 
 /// Words of an entry with a key and a value of these lengths.

@@ -36,3 +36,82 @@ impl Hasher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const KEYS: usize = 4096;
+
+    /// One of two blocks at each of twelve places, by the bits of a number, and the other one so many
+    /// blocks later.
+    fn blocks(number: usize, distance: Option<usize>) -> Vec<u8> {
+        let mut key = vec![b'-'; 16 * (12 + distance.map_or(0, |distance| distance + 12))];
+        for bit in 0..12 {
+            let (a, b) = if number >> bit & 1 == 0 { (b'a', b'b') } else { (b'b', b'a') };
+            key[16 * bit..][..16].fill(a);
+            if let Some(distance) = distance {
+                key[16 * (bit + distance)..][..16].fill(b);
+            }
+        }
+        key
+    }
+
+    /// Keys that differ as little, or as regularly, as somebody might hope to make them collide.
+    fn families() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+        let family = |name, key: &dyn Fn(usize) -> Vec<u8>| (name, (0..KEYS).map(key).collect());
+        let word = |number: u64| number.to_le_bytes();
+        vec![
+            family("counted", &|n| word(n as u64).to_vec()),
+            family("counted in the highest bits", &|n| word((n as u64) << 52).to_vec()),
+            family("decimal", &|n| n.to_string().into_bytes()),
+            family("lengths", &|n| vec![0; n]),
+            family("two bits of 64 bytes", &|n| {
+                let mut key = vec![0; 64];
+                let (one, two) = (n % 512, n % 512 + 1 + n / 512);
+                key[one / 8] |= 1 << (one % 8);
+                key[two % 512 / 8] ^= 1 << (two % 8);
+                key
+            }),
+            family("both halves alike", &|n| [word(n as u64), word(n as u64)].concat()),
+            family("both halves by turns", &|n| {
+                let (a, b) = (word(n as u64 / 2), word(!(n as u64 / 2)));
+                if n.is_multiple_of(2) { [a, b].concat() } else { [b, a].concat() }
+            }),
+            family("blocks by turns", &|n| blocks(n, None)),
+            // A block's bits come back to the same place after 64 rotations by 23.
+            family("blocks swapped at a distance of 64", &|n| blocks(n, Some(64))),
+        ]
+    }
+
+    /// Nobody knows the seed; what remains is keys that collide whatever it is.
+    #[test]
+    fn regular_keys_spread_as_random_ones_do_whatever_the_seed() {
+        // Of 4,096 keys in as many places, 14 are in the same one once in 10^10 times.
+        const LOAD_MAX: usize = 13;
+        for (name, keys) in families() {
+            for _ in 0..5 {
+                let hasher = Hasher::with_random_seed();
+                let hashes: Vec<u64> = keys.iter().map(|key| hasher.hash(key)).collect();
+                let different: HashSet<u64> = hashes.iter().copied().collect();
+                assert_eq!(different.len(), KEYS, "{name}: some are equal");
+                // What chooses the bucket, what the tag is made of, and what chooses the partition.
+                for shift in [0, 32, 52] {
+                    let mut loads = [0; KEYS];
+                    hashes.iter().for_each(|hash| loads[(hash >> shift) as usize % KEYS] += 1);
+                    let most = loads.into_iter().max().unwrap_or(0);
+                    assert!(most <= LOAD_MAX, "{name}: {most} in one place by the bits at {shift}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_store_has_a_seed_of_its_own() {
+        let hashes: HashSet<u64> =
+            (0..1000).map(|_| Hasher::with_random_seed().hash(b"key")).collect();
+        assert_eq!(hashes.len(), 1000);
+    }
+}

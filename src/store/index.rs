@@ -22,6 +22,9 @@ use super::prefault::Prefaulter;
 /// Buckets of a table that was never written to.
 pub(super) const BUCKETS_MIN: usize = CHUNK_LINES;
 
+/// Buckets that their numbers of 32 bits are enough for.
+const BUCKETS_MAX: usize = 1 << 31;
+
 /// Overflow lines that there is address space for, as a share of the buckets: at the highest load, one
 /// in ten is needed.
 const OVERFLOW_SHARE: usize = 4;
@@ -122,8 +125,11 @@ impl Index {
         let lines =
             usize::try_from(bytes_max / 2).map_err(|_| io::ErrorKind::InvalidInput)? / LINE_BYTES;
         Ok(Self {
-            lines: Region::reserve(lines.max(BUCKETS_MIN), prefaulter)?,
-            overflow: Region::reserve((lines / OVERFLOW_SHARE).max(CHUNK_LINES), None)?,
+            lines: Region::reserve(lines.clamp(BUCKETS_MIN, BUCKETS_MAX), prefaulter)?,
+            overflow: Region::reserve(
+                (lines / OVERFLOW_SHARE).clamp(CHUNK_LINES, BUCKETS_MAX),
+                None,
+            )?,
             shape: AtomicU64::new(Shape::new(BUCKETS_MIN).0),
         })
     }

@@ -22,7 +22,7 @@ pub(super) struct IndexWriter {
     keys: u64,
     /// The highest sequence number of a bucket that was merged with another. Its line may have been
     /// given back, and with it the number, which must not come again.
-    floor: u32,
+    pub(super) floor: u32,
     /// Slots on their way from one bucket to another. Kept for its capacity.
     scratch: Vec<Slot>,
 }

@@ -31,6 +31,8 @@ mod entry;
 mod ghosts;
 mod hasher;
 mod index;
+#[cfg(test)]
+mod index_tests;
 mod index_writer;
 #[cfg(debug_assertions)]
 mod invariants;

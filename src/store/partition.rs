@@ -19,7 +19,7 @@ use super::outcome::{Shortage, Written};
 use super::pages::{Kind, page_of};
 use super::policy::Policy;
 use super::prefault::Prefaulter;
-use super::reclaimer::{Reclaimer, Spared};
+use super::reclaimer::{Effort, Reclaimer, Spared};
 use super::space::Space;
 use super::statistics::Statistics;
 use super::table::Table;
@@ -92,7 +92,7 @@ impl Partition {
         content: Content<'_>,
         expiry: Expiry,
         now: Tick,
-        effort: &mut u32,
+        effort: &mut Effort,
     ) -> Result<Written, Shortage> {
         debug_assert!(key.bytes.len() <= KEY_BYTES_MAX);
         self.write(now, |writer| {
@@ -163,7 +163,7 @@ impl Partition {
         chain: &mut Chain,
         pages: u32,
         spared: Spared,
-        effort: &mut u32,
+        effort: &mut Effort,
     ) -> Result<(), Shortage> {
         // The clock is not at hand; the partition remembers the time of its last write.
         self.write(Tick(0), |writer| {
@@ -185,7 +185,7 @@ impl Partition {
 
     /// Releases up to so many pages for another partition. If there are none to spare, `kind` says in
     /// which queue room is to be made.
-    pub(super) fn release_pages(&self, kind: Kind, count: u32, now: Tick, effort: &mut u32) {
+    pub(super) fn release_pages(&self, kind: Kind, count: u32, now: Tick, effort: &mut Effort) {
         self.write(now, |writer| Reclaimer::new(writer, effort, None).release_pages(kind, count));
     }
 

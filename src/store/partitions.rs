@@ -20,7 +20,7 @@ use super::pages::PAGE_CHARGE;
 use super::partition::Partition;
 use super::policy::{Choice, Policy};
 use super::prefault::{Prefaulter, Requests};
-use super::reclaimer::Spared;
+use super::reclaimer::{Effort, Spared};
 use super::settings::Settings;
 use super::space::{self, Space};
 use super::writer::Content;
@@ -102,13 +102,18 @@ impl Partitions {
     fn retry<R>(
         &self,
         now: Tick,
-        mut write: impl FnMut(&mut u32) -> Result<R, Shortage>,
+        mut write: impl FnMut(&mut Effort) -> Result<R, Shortage>,
     ) -> Result<R, Full> {
-        let mut effort = 0;
+        let mut effort = Effort::default();
         loop {
             match write(&mut effort) {
                 Ok(result) => return Ok(result),
-                Err(Shortage::Full) => return Err(Full),
+                Err(Shortage::Full) => {
+                    let pinned_max = self.claims.pinned_bytes() / PAGE_CHARGE;
+                    if !effort.begin_behind_pinned(pinned_max) {
+                        return Err(Full);
+                    }
+                }
                 Err(Shortage::Elsewhere(choice)) => {
                     self.reclaim_elsewhere(choice, now, &mut effort);
                 }
@@ -117,8 +122,8 @@ impl Partitions {
     }
 
     /// Has the chosen partition release some pages to the account, or do a step towards it.
-    fn reclaim_elsewhere(&self, choice: Choice, now: Tick, effort: &mut u32) {
-        *effort += RELEASE_EFFORT;
+    fn reclaim_elsewhere(&self, choice: Choice, now: Tick, effort: &mut Effort) {
+        effort.entries += RELEASE_EFFORT;
         let partition = &self.list[choice.partition];
         partition.release_pages(choice.kind, PAGES_PER_RELEASE, now, effort);
     }

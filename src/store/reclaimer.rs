@@ -27,6 +27,8 @@ use super::policy::Choice;
 use super::writer::{Cause, Writer};
 
 /// Entries that one write looks at at most before it finds the store full.
+///
+/// Those that readers have pinned come on top, see [`Effort::begin_behind_pinned`].
 const EFFORT_MAX: u32 = 16_384;
 
 /// What emptying a page of its last live entries counts.
@@ -42,12 +44,36 @@ const EVICTIONS_PER_REPORT: u64 = 16;
 /// A key moves from the small queue to the main one when it was hit so often.
 const PROMOTE_FREQUENCY: u8 = 1;
 
+/// What a write has done to make room, in all its tries together.
+#[derive(Debug, Default)]
+pub(super) struct Effort {
+    /// Entries that were looked at.
+    pub(super) entries: u32,
+    /// Those of them that readers have pinned.
+    pinned: u32,
+    /// Pinned ones before the write began anew behind them.
+    passed: u64,
+}
+
+impl Effort {
+    /// A write that has found the store full goes on, with the lock released in between, behind the
+    /// values that readers have pinned and that it has met. Each is met once in either queue, so that
+    /// it is over after twice as many as there can be. False if there is nothing to go on for.
+    pub(super) fn begin_behind_pinned(&mut self, pinned_max: u64) -> bool {
+        let goes_on = self.pinned > 0 && self.passed < 2 * pinned_max;
+        if goes_on {
+            self.passed += u64::from(std::mem::take(&mut self.pinned));
+            self.entries = EFFORT_WITH_FREQUENCY_MAX;
+        }
+        goes_on
+    }
+}
+
 /// Makes room for one write.
 #[derive(Debug)]
 pub(super) struct Reclaimer<'w, 'a> {
     writer: &'w mut Writer<'a>,
-    /// Entries that were looked at to make room, for all tries of this write together.
-    effort: &'w mut u32,
+    effort: &'w mut Effort,
     /// The key whose value is to stay if the write fails.
     spared: Option<Spared>,
     /// The queue in which the last step of eviction met a value that readers have pinned.
@@ -65,7 +91,7 @@ pub(super) struct Spared {
 impl<'w, 'a> Reclaimer<'w, 'a> {
     pub(super) fn new(
         writer: &'w mut Writer<'a>,
-        effort: &'w mut u32,
+        effort: &'w mut Effort,
         spared: Option<Spared>,
     ) -> Self {
         Self { writer, effort, spared, pinned_in: None }
@@ -116,7 +142,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
 
     /// One step towards a free page, here or elsewhere.
     fn reclaim(&mut self) -> Result<(), Shortage> {
-        if *self.effort >= EFFORT_MAX {
+        if self.effort.entries >= EFFORT_MAX {
             return Err(Shortage::Full);
         }
         if self.compact_sparsest() {
@@ -146,7 +172,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         let table = self.writer.table;
         let mut next = (kind != Kind::Free).then_some(kind);
         while !self.writer.state.allocator.has_spare()
-            && *self.effort < EFFORT_MAX
+            && self.effort.entries < EFFORT_MAX
             && let Some(kind) = next
             && (self.compact_sparsest() || self.evict_from(kind))
         {
@@ -171,7 +197,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
             return false;
         }
         let Some(page) = self.writer.state.log.sparsest() else { return false };
-        *self.effort += COMPACTION_EFFORT;
+        self.effort.entries += COMPACTION_EFFORT;
         self.compact(page);
         true
     }
@@ -209,7 +235,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         let (table, state) = (self.writer.table, &mut *self.writer.state);
         let oldest = |kind| Some((kind, state.log.queue(kind).oldest()?));
         let Some((kind, page)) = oldest(kind).or_else(|| oldest(other)) else { return false };
-        *self.effort += 1;
+        self.effort.entries += 1;
         state.log.begin_eviction(&table.pages, page);
         let free_before = state.allocator.free_pages();
         let record = table.pages.record(page);
@@ -221,7 +247,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
                 debug_assert!(false, "a page without live entries is freed by the last one");
                 break;
             }
-            *self.effort += batch.entries().len() as u32;
+            self.effort.entries += batch.entries().len() as u32;
             for &(place, hash) in batch.entries() {
                 self.evict_or_keep(kind, place, hash);
             }
@@ -239,13 +265,14 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         let is_pinned = writer.is_pinned(&entry);
         if is_pinned {
             self.pinned_in = Some(kind);
+            self.effort.pinned += 1;
         }
         if writer.is_expired(&entry) {
             writer.remove(found, &entry, Cause::Expired);
             return;
         }
         let frequency = found.slot.frequency();
-        let is_patient = *self.effort < EFFORT_WITH_FREQUENCY_MAX;
+        let is_patient = self.effort.entries < EFFORT_WITH_FREQUENCY_MAX;
         let is_spared = is_pinned
             || self.spared.is_some_and(|key| key.hash == hash && (is_patient || key.for_good));
         if is_spared && writer.move_to(Kind::Main, found, &entry, hash, frequency) {

@@ -38,6 +38,13 @@ impl Sequence {
         self.0.store(0, Ordering::Relaxed);
     }
 
+    /// Makes it a word under which so much was written.
+    #[cfg(test)]
+    #[allow(dead_code)] // For the index's tests.
+    pub(super) fn set(&self, number: u32) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
     /// Waits until no writer is at work; the number to give to [`unchanged`](Self::unchanged).
     #[inline]
     pub(super) fn begin(&self) -> u32 {

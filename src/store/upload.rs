@@ -78,7 +78,7 @@ impl Upload {
     /// is to ask again later.
     #[must_use]
     pub fn admit(&mut self, bytes: usize) -> bool {
-        let whole = self.expected.max(self.len() + bytes);
+        let whole = self.expected.max(self.len().saturating_add(bytes));
         if is_small(self.key_len, whole) || self.check(whole).is_err() {
             // It needs nothing that others could hold, or will never have it.
             return true;
@@ -100,6 +100,12 @@ impl Upload {
         let claims = self.partitions.claims();
         let others = claims.pinned_bytes() + claims.upload_bytes() - self.claimed_bytes;
         charge(bytes) + others <= self.partitions.value_bytes_max()
+    }
+
+    /// Bytes of the store's memory that it has claimed so far.
+    #[must_use]
+    pub fn claimed_bytes(&self) -> u64 {
+        self.claimed_bytes
     }
 
     /// Bytes on the heap, outside of the store's memory.
