@@ -95,9 +95,15 @@ impl Handler for Table {
         upload.key.len() + upload.value.capacity()
     }
 
-    fn finish(&mut self, upload: Upload, persistence: Persistence, responses: &mut Responses<'_>) {
+    fn finish(
+        &mut self,
+        upload: Upload,
+        persistence: Persistence,
+        responses: &mut Responses<'_>,
+    ) -> Option<Upload> {
         let status = self.put(upload.key, upload.value.into());
         responses.empty(upload.method, persistence, status);
+        None
     }
 }
 

@@ -202,6 +202,88 @@ fn unfinished_uploads_leave_room_for_others() {
     eventually("nothing is held", || metric(&mut witness, "upload_bytes") == 0);
 }
 
+/// Sends a few bytes now and then, until the server has had enough.
+fn drip(mut client: Client) {
+    loop {
+        if client.is_answered() || client.stream.write_all(&[5; 2 << 10]).is_err() {
+            return;
+        }
+        // What makes the rate: 8 KiB/s.
+        thread::sleep(std::time::Duration::from_millis(250));
+    }
+}
+
+#[test]
+fn uploads_at_little_more_than_the_least_rate_do_not_keep_others_out() {
+    let server = Server::start(&["--memory", "64MiB", "--cores", "0"]);
+    let mut witness = server.connect();
+    for n in 0..1_000 {
+        assert_eq!(witness.put(&format!("/small{n}"), [b'v'; 1_000]).status, 201);
+    }
+    let mut crowd: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+    for (n, client) in crowd.iter_mut().enumerate() {
+        let length = 8 * MIB;
+        client.send(format!("PUT /u{n} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n"));
+    }
+    eventually("the share is used up", || metric(&mut witness, "upload_bytes") as usize > 16 * MIB);
+    let threads: Vec<_> =
+        crowd.into_iter().map(|client| thread::spawn(move || drip(client))).collect();
+    // Whoever sends as fast as can be has a turn before its patience is over, and small values
+    // were not in the way.
+    assert_eq!(server.connect().put("/large", vec![4; 8 * MIB]).status, 201);
+    assert_eq!(witness.get("/large").body.len(), 8 * MIB);
+    for n in 0..1_000 {
+        assert_eq!(witness.get(&format!("/small{n}")).status, 200, "small{n} was evicted");
+    }
+    assert!(metric(&mut witness, "timeouts_total") > 0, "they made room");
+    drop((witness, server));
+    threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+}
+
+#[test]
+fn a_slow_upload_goes_on_as_long_as_nobody_waits() {
+    let server = Server::start(&["--memory", "64MiB", "--cores", "0"]);
+    let mut slow = server.connect();
+    slow.send(format!("PUT /slow HTTP/1.1\r\nHost: t\r\nContent-Length: {MIB}\r\n\r\n"));
+    // Longer than it would have if others waited, at a thousandth of the pace.
+    for _ in 0..30 {
+        slow.send([6; 1 << 10]);
+        thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(!slow.is_answered());
+    slow.send(vec![6; MIB - (30 << 10)]);
+    assert_eq!(slow.response().status, 201);
+}
+
+#[test]
+fn a_get_whose_body_comes_in_pieces_waits_for_its_turn() {
+    let server = Server::start(&["--memory", "64MiB", "--cores", "0"]);
+    let mut witness = server.connect();
+    for n in 0..50 {
+        assert_eq!(witness.put(&format!("/large{n}"), vec![n as u8; MIB]).status, 201);
+    }
+    let mut crowd: Vec<Client> = (0..33).map(|_| small_window(&server)).collect();
+    for (n, reader) in crowd.iter_mut().enumerate() {
+        ask_for(reader, "", [n]);
+    }
+    eventually("the share is used up", || metric(&mut witness, "pinned_bytes") as usize > 30 * MIB);
+    let mut late: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    late[0].send("GET /large49 HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n");
+    late[1].send("GET /large48 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n");
+    assert_eq!(witness.get("/healthz").status, 200);
+    // What follows it in the pipeline is answered after it.
+    late[0].send("12345GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    late[1].send("5\r\n12345\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(witness.get("/healthz").status, 200);
+    assert!(late.iter().all(|client| !client.is_answered()), "there is no room for them yet");
+    drop(crowd);
+    for (client, n) in late.iter_mut().zip([49, 48]) {
+        let answer = client.response();
+        assert_eq!((answer.status, answer.body), (200, vec![n; MIB]));
+        assert_eq!(client.response().line(), "ok");
+    }
+}
+
 /// Raises this process's limit on descriptors, which the server inherits. How many connections can
 /// then be open at once.
 fn descriptors_max() -> usize {

@@ -11,7 +11,7 @@ use super::metrics::Metrics;
 use super::pages::Pages;
 use super::pending::Pending;
 use super::refusals::{
-    BUSY, FULL, MALFORMED_MAX_AGE, NOT_IMPLEMENTED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
+    FULL, MALFORMED_MAX_AGE, NOT_IMPLEMENTED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
 };
 use super::route::{Page, Route};
 use super::settings::Settings;
@@ -178,7 +178,7 @@ impl Handler for Cache {
         pending: Pending,
         persistence: Persistence,
         responses: &mut Responses<'_>,
-    ) {
+    ) -> Option<Pending> {
         let now = self.clock.tick(responses.now());
         match pending {
             Pending::Write { key, bytes, max_age, method } => {
@@ -189,14 +189,19 @@ impl Handler for Cache {
                 let request = bodiless.request(persistence);
                 let lookup = Lookup::new(self.route(&request));
                 if self.answer_one(&request, lookup, now, responses).is_break() {
-                    responses.refuse(request.method, persistence, BUSY);
+                    return Some(Pending::Bodiless(bodiless));
                 }
             }
         }
+        None
     }
 
     fn held_bytes(&self, pending: &Pending) -> usize {
         pending.held_bytes()
+    }
+
+    fn claimed_bytes(&self, pending: &Pending) -> u64 {
+        pending.claimed_bytes()
     }
 
     fn was_busy(&mut self) -> bool {

@@ -81,6 +81,13 @@ impl Pending {
         }
     }
 
+    pub(super) fn claimed_bytes(&self) -> u64 {
+        match self {
+            Self::Write { bytes, .. } => bytes.claimed_bytes(),
+            Self::Bodiless(_) => 0,
+        }
+    }
+
     pub(super) fn append(&mut self, more: &[u8]) -> Result<(), Full> {
         match self {
             Self::Write { bytes, .. } => bytes.append(more),

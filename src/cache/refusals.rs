@@ -19,13 +19,6 @@ pub(super) const FULL: Refusal = Refusal::new(
     "the value does not fit into the memory that --memory allows",
 );
 
-/// For the one kind of request that can't come again: its body has been dropped already.
-pub(super) static BUSY: Refusal = Refusal {
-    status: Status::ServiceUnavailable,
-    reason: "slow readers hold the memory that the value needs; try again later",
-    field: Some(("Retry-After", "1")),
-};
-
 /// The methods that keys and reserved names have, for an Allow field.
 pub(super) const ALLOW_KEY: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 pub(super) const ALLOW_PAGE: &str = "GET, HEAD, OPTIONS";

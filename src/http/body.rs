@@ -87,6 +87,11 @@ impl<P> Body<P> {
         matches!(self.destination, Destination::Refused(_))
     }
 
+    /// Notes that nothing of it is to come.
+    pub(super) fn has_ended(&mut self) {
+        self.remainder = Remainder::Bytes(0);
+    }
+
     /// Whether all that is still to come is in `input`.
     pub(super) fn ends_within(&self, input: &[u8]) -> bool {
         self.remainder.ends_within(input)

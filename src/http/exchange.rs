@@ -166,8 +166,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
             } else if body.is_refused() || !body.ends_within(&self.input[self.consumed..]) {
                 // Whether the client sends the body after a final answer can't be known.
                 body.persistence = body.persistence.closing();
-                self.finish_body(body);
-                return Some(Flow::Close);
+                return self.finish_body(Box::new(body));
             }
         }
         self.session.body = Some(Box::new(body));
@@ -186,26 +185,30 @@ impl<'a, H: Handler> Exchange<'a, H> {
                 if self.is_last() {
                     body.persistence = body.persistence.closing();
                 }
-                let closes = body.persistence.closes();
-                self.finish_body(*body);
-                closes.then_some(Flow::Close)
+                self.finish_body(body)
             }
             Err(error) => Some(self.fail(error, Recipient::of(&body))),
         }
     }
 
-    /// Answers a request whose body is complete, or won't be.
-    fn finish_body(&mut self, body: Body<H::Pending>) {
-        self.answered += 1;
+    /// Answers a request whose body is complete, or won't be. `None` if the next request follows.
+    fn finish_body(&mut self, mut body: Box<Body<H::Pending>>) -> Option<Flow> {
         let (handler, mut responses) = self.responses(body.is_browsers);
         match body.destination {
             Destination::Handler(pending) => {
-                handler.finish(pending, body.persistence, &mut responses);
+                if let Some(pending) = handler.finish(pending, body.persistence, &mut responses) {
+                    body.destination = Destination::Handler(pending);
+                    body.has_ended();
+                    self.session.body = Some(body);
+                    return Some(Flow::Busy);
+                }
             }
             Destination::Refused(refusal) => {
                 responses.refuse(body.method, body.persistence, refusal);
             }
         }
+        self.answered += 1;
+        body.persistence.closes().then_some(Flow::Close)
     }
 
     /// The answer to a request that can't be framed. The connection is closed after it.

@@ -56,17 +56,25 @@ pub trait Handler {
     }
 
     /// Appends the response to a request whose body is complete. `persistence` is to be told to
-    /// the client: a server that shuts down may have changed its mind.
+    /// the client: a server that shuts down may have changed its mind. What it returns has no response
+    /// yet, since it needs what others use now, and comes again a little later.
     fn finish(
         &mut self,
         _pending: Self::Pending,
         _persistence: Persistence,
         _responses: &mut Responses<'_>,
-    ) {
+    ) -> Option<Self::Pending> {
+        None
     }
 
     /// Bytes on the heap that a pending request holds.
     fn held_bytes(&self, _pending: &Self::Pending) -> usize {
+        0
+    }
+
+    /// Bytes of the memory that all share which a pending request has claimed, so that others may have
+    /// to wait.
+    fn claimed_bytes(&self, _pending: &Self::Pending) -> u64 {
         0
     }
 

@@ -86,6 +86,12 @@ impl<H: Handler> Service for Protocol<H> {
         self.engine.handler.held_bytes(pending)
     }
 
+    fn claimed_bytes(&self, session: &Self::Session) -> u64 {
+        let Some(body) = &session.body else { return 0 };
+        let Destination::Handler(pending) = &body.destination else { return 0 };
+        self.engine.handler.claimed_bytes(pending)
+    }
+
     fn was_busy(&mut self) -> bool {
         self.engine.handler.was_busy()
     }

@@ -82,15 +82,21 @@ impl<T> Connection<T> {
         !is_late && self.timer.is_overdue(now, elapsed)
     }
 
-    /// Whether the peer has left a large value, or a body, waiting for so long that others who wait
-    /// for memory come first.
-    pub(super) fn is_stalling(&self, now: Instant, limits: &WaitLimits) -> bool {
-        let holds = match self.timer.wait() {
-            Wait::Send => self.output.as_ref().is_some_and(|output| output.payload_bytes() > 0),
-            Wait::Body => true,
-            _ => false,
+    /// Whether the peer has left a large value, or a body that has claimed memory, waiting for so long
+    /// that others who wait for memory come first, or is so slow at it.
+    pub(super) fn is_stalling<S: Service<Session = T>>(
+        &self,
+        now: Instant,
+        limits: &WaitLimits,
+        service: &S,
+    ) -> bool {
+        let left = self.output.as_ref().map_or(0, |output| output.payload_bytes() as u64);
+        let bytes = match self.timer.wait() {
+            Wait::Send if left > 0 => left + self.timer.moved_bytes(),
+            Wait::Body => service.claimed_bytes(&self.session),
+            _ => 0,
         };
-        holds && !self.queued && now >= self.waits_since(limits) + limits.stall
+        bytes > 0 && !self.queued && self.timer.is_stalling(bytes, now, limits)
     }
 
     /// When the connection began to wait for what it waits for now.
@@ -445,6 +451,8 @@ mod tests {
             memory: HOUR,
             rate: MinRate { bytes_per_second: 1 << 10, grace: Duration::from_secs(10) },
             stall: HOUR,
+            whole: HOUR,
+            whole_grace: HOUR,
         };
         let now = Instant::now();
         let (ours, _theirs) = UnixStream::pair().unwrap();

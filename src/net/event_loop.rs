@@ -361,7 +361,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             self.step(key, Connection::expire);
             return true;
         }
-        if others_wait && connection.is_stalling(self.now, &self.settings.limits) {
+        if others_wait && connection.is_stalling(self.now, &self.settings.limits, &self.service) {
             self.step(key, Connection::end_wait);
             return true;
         }

@@ -21,17 +21,24 @@ pub(super) struct MinRate {
     pub(super) grace: Duration,
 }
 
-/// What a connection has left.
+/// What a connection has left, and what it has done.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     nanos: i64,
+    spent: Duration,
+    moved_bytes: u64,
 }
 
 impl Pace {
-    pub(super) const ENDLESS: Self = Self { nanos: i64::MAX };
+    pub(super) const ENDLESS: Self = Self::with(i64::MAX);
+
+    const fn with(nanos: i64) -> Self {
+        Self { nanos, spent: Duration::ZERO, moved_bytes: 0 }
+    }
 
     /// Time passes.
     pub(super) fn spend(&mut self, time: Duration) {
+        self.spent = self.spent.saturating_add(time);
         if self.nanos != i64::MAX {
             self.nanos = self.nanos.saturating_sub(nanos(time));
         }
@@ -39,6 +46,18 @@ impl Pace {
 
     pub(super) fn is_used_up(self) -> bool {
         self.nanos < 0
+    }
+
+    /// Bytes that have moved since it began.
+    pub(super) fn moved_bytes(self) -> u64 {
+        self.moved_bytes
+    }
+
+    /// Whether so many bytes in all take longer than `whole` as they have moved so far. Nobody knows
+    /// before `grace` is over.
+    pub(super) fn is_behind(self, bytes: u64, whole: Duration, grace: Duration) -> bool {
+        let times = |bytes: u64, time: Duration| u128::from(bytes).saturating_mul(time.as_nanos());
+        self.spent >= grace && times(self.moved_bytes, whole) < times(bytes, self.spent)
     }
 }
 
@@ -54,7 +73,7 @@ impl MinRate {
     }
 
     fn pace(self, nanos: i64) -> Pace {
-        if self.bytes_per_second == 0 { Pace::ENDLESS } else { Pace { nanos } }
+        if self.bytes_per_second == 0 { Pace::ENDLESS } else { Pace::with(nanos) }
     }
 
     /// Bytes were received. They pay for a pause of at most `pause`.
@@ -69,6 +88,7 @@ impl MinRate {
     }
 
     fn earn(self, pace: &mut Pace, bytes: usize, max: i64) {
+        pace.moved_bytes = pace.moved_bytes.saturating_add(bytes as u64);
         if self.bytes_per_second > 0 {
             pace.nanos = pace.nanos.saturating_add(self.worth(bytes as u64)).min(max);
         }
@@ -117,14 +137,33 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_too_long_for_the_whole_is_behind_after_the_grace() {
+        let (whole, grace) = (Duration::from_secs(60), Duration::from_secs(5));
+        let mut pace = RATE.receiving();
+        pace.spend(Duration::from_millis(4_999));
+        assert!(!pace.is_behind(60_000, whole, grace));
+        RATE.received(&mut pace, 5_000, PAUSE);
+        pace.spend(Duration::from_millis(1));
+        assert!(!pace.is_behind(60_000, whole, grace) && pace.is_behind(60_001, whole, grace));
+        pace.spend(Duration::from_secs(55));
+        RATE.received(&mut pace, 54_999, PAUSE);
+        assert!(pace.is_behind(60_000, whole, grace) && !pace.is_behind(59_999, whole, grace));
+        assert_eq!(pace.moved_bytes(), 59_999);
+    }
+
+    #[test]
     fn extremes_are_cut_off() {
         let slow = MinRate { bytes_per_second: 1, grace: Duration::MAX };
         let mut pace = slow.sending();
         slow.sent(&mut pace, usize::MAX, Duration::MAX);
         pace.spend(Duration::MAX);
         assert!(!pace.is_used_up());
-        let mut pace = MinRate { bytes_per_second: 0, ..RATE }.receiving();
+        let none = MinRate { bytes_per_second: 0, ..RATE };
+        let mut pace = none.receiving();
+        none.received(&mut pace, usize::MAX, PAUSE);
+        none.received(&mut pace, usize::MAX, PAUSE);
         pace.spend(Duration::MAX);
-        assert!(!pace.is_used_up());
+        pace.spend(Duration::MAX);
+        assert!(!pace.is_used_up() && !pace.is_behind(u64::MAX, Duration::MAX, Duration::ZERO));
     }
 }

@@ -48,6 +48,11 @@ const MEMORY_WAIT: Duration = Duration::from_secs(10);
 /// How long they may stand still meanwhile.
 const STALL: Duration = Duration::from_secs(5);
 
+/// How long one of them may take for all that it holds meanwhile, by the pace that it has kept so far,
+/// and how long nothing is concluded from that.
+const WHOLE: Duration = Duration::from_secs(60);
+const WHOLE_GRACE: Duration = Duration::from_secs(2);
+
 /// How a server runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -344,6 +349,8 @@ fn loop_settings(settings: &Settings, loops: usize) -> LoopSettings {
             rate: MinRate { bytes_per_second: settings.min_rate, grace: settings.min_rate_grace },
             memory: MEMORY_WAIT,
             stall: STALL,
+            whole: WHOLE,
+            whole_grace: WHOLE_GRACE,
         },
         input_bytes_max: settings.input_bytes_max,
         busy_poll: settings.busy_poll,

@@ -129,6 +129,12 @@ pub trait Service {
         0
     }
 
+    /// Bytes of the memory that all share which the message under way has claimed, so that others may
+    /// have to wait.
+    fn claimed_bytes(&self, _session: &Self::Session) -> u64 {
+        0
+    }
+
     /// Whether a message had to wait for others' memory since the last time that this was asked.
     fn was_busy(&mut self) -> bool {
         false

@@ -16,6 +16,9 @@ pub(super) struct WaitLimits {
     pub(super) rate: MinRate,
     /// How long a peer may leave a large value or a body waiting while others wait for memory.
     pub(super) stall: Duration,
+    /// How long it may take for all of it meanwhile, by its pace once the grace is over.
+    pub(super) whole: Duration,
+    pub(super) whole_grace: Duration,
 }
 
 impl WaitLimits {
@@ -68,6 +71,18 @@ impl WaitTimer {
 
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Whether the peer has stood still, or is so slow with what it has to move, `bytes` in all, that
+    /// others who wait for memory come first.
+    pub(super) fn is_stalling(&self, bytes: u64, now: Instant, limits: &WaitLimits) -> bool {
+        let stands_still = now >= self.since(limits) + limits.stall;
+        stands_still || self.pace.is_behind(bytes, limits.whole, limits.whole_grace)
+    }
+
+    /// Bytes that have moved since the wait began.
+    pub(super) fn moved_bytes(&self) -> u64 {
+        self.pace.moved_bytes()
     }
 
     /// When the connection began to wait for what it waits for now.
