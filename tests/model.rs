@@ -1,14 +1,16 @@
 //! Random streams of operations, cut anywhere, over several connections, against a model of the
-//! whole server that is a map and a match.
+//! whole server that is a map and a match; also with readers that don't read and uploads that don't
+//! end meanwhile, and with less memory than the values need.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use testkit::{Client, Server, normalise, show};
+use testkit::{Client, Server, eventually, normalise, show};
 
 const ALLOW: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 const CONNECTIONS: usize = 3;
@@ -150,6 +152,8 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Default)]
 struct Model {
     values: HashMap<u8, Vec<u8>>,
+    /// Any value may have been evicted, but then it stays away.
+    may_evict: bool,
 }
 
 impl Model {
@@ -168,33 +172,32 @@ impl Model {
             return Expected::Error(403);
         }
         match &step.operation {
-            Operation::Get | Operation::GetWithBody { .. } => match self.values.get(&key) {
-                Some(value) => hit(value, true),
-                None => miss(),
-            },
-            Operation::Head => match self.values.get(&key) {
-                Some(value) => hit(value, false),
-                None => miss(),
-            },
+            Operation::Get | Operation::GetWithBody { .. } | Operation::Head => {
+                let with_body = !matches!(step.operation, Operation::Head);
+                match self.values.get(&key) {
+                    Some(value) => self.unless_evicted(hit(value, with_body), miss()),
+                    None => Expected::Bytes(miss()),
+                }
+            }
             Operation::Delete => match self.values.remove(&key) {
-                Some(_) => no_content(),
-                None => miss(),
+                Some(_) => self.unless_evicted(no_content(), miss()),
+                None => Expected::Bytes(miss()),
             },
-            Operation::Propfind => miss(),
+            Operation::Propfind => Expected::Bytes(miss()),
             Operation::Options => Expected::Bytes(
                 format!("HTTP/1.1 204 No Content\r\nDate: -\r\nAllow: {ALLOW}\r\n\r\n").into(),
             ),
             Operation::Patch => Expected::Error(405),
             Operation::Unknown => Expected::Error(501),
             Operation::Store { value, expect, framing, .. } => {
-                let had = self.values.insert(key, value.clone()).is_some();
-                let final_answer = if had { no_content() } else { created() };
                 let has_body = !value.is_empty() || matches!(framing, Framing::Chunked(_));
-                match final_answer {
-                    Expected::Bytes(bytes) if *expect && has_body => {
-                        Expected::Bytes([b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), bytes].concat())
-                    }
-                    other => other,
+                let interim: &[u8] =
+                    if *expect && has_body { b"HTTP/1.1 100 Continue\r\n\r\n" } else { b"" };
+                let [replaced, new] =
+                    [no_content(), created()].map(|answer| [interim, &answer].concat());
+                match self.values.insert(key, value.clone()) {
+                    Some(_) => self.unless_evicted(replaced, new),
+                    None => Expected::Bytes(new),
                 }
             }
             Operation::Healthz => Expected::Healthz,
@@ -203,35 +206,51 @@ impl Model {
             Operation::EmptyLines(_) => Expected::Bytes(Vec::new()),
         }
     }
+
+    fn unless_evicted(&self, kept: Vec<u8>, evicted: Vec<u8>) -> Expected {
+        if self.may_evict { Expected::Either { kept, evicted } } else { Expected::Bytes(kept) }
+    }
+
+    /// Takes over that a step's key was found to be absent.
+    fn note_evicted(&mut self, step: &Step) {
+        if !matches!(step.operation, Operation::Store { .. }) {
+            self.values.remove(&step.key);
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Expected {
     Bytes(Vec<u8>),
+    /// By whether the key was evicted meanwhile.
+    Either {
+        kept: Vec<u8>,
+        evicted: Vec<u8>,
+    },
     Error(u16),
     Healthz,
 }
 
-fn hit(value: &[u8], with_body: bool) -> Expected {
+fn hit(value: &[u8], with_body: bool) -> Vec<u8> {
     let mut bytes =
         format!("HTTP/1.1 200 OK\r\nDate: -\r\nContent-Length: {}\r\n\r\n", value.len())
             .into_bytes();
     if with_body {
         bytes.extend_from_slice(value);
     }
-    Expected::Bytes(bytes)
+    bytes
 }
 
-fn miss() -> Expected {
-    Expected::Bytes(b"HTTP/1.1 404 Not Found\r\nDate: -\r\nContent-Length: 0\r\n\r\n".to_vec())
+fn miss() -> Vec<u8> {
+    b"HTTP/1.1 404 Not Found\r\nDate: -\r\nContent-Length: 0\r\n\r\n".to_vec()
 }
 
-fn created() -> Expected {
-    Expected::Bytes(b"HTTP/1.1 201 Created\r\nDate: -\r\nContent-Length: 0\r\n\r\n".to_vec())
+fn created() -> Vec<u8> {
+    b"HTTP/1.1 201 Created\r\nDate: -\r\nContent-Length: 0\r\n\r\n".to_vec()
 }
 
-fn no_content() -> Expected {
-    Expected::Bytes(b"HTTP/1.1 204 No Content\r\nDate: -\r\n\r\n".to_vec())
+fn no_content() -> Vec<u8> {
+    b"HTTP/1.1 204 No Content\r\nDate: -\r\n\r\n".to_vec()
 }
 
 /// The bytes of a step's request.
@@ -374,37 +393,20 @@ fn without_browser_fields(step: &Step, response: &[u8]) -> Result<Vec<u8>, TestC
     Ok([&response[..at], response.get(at + fields.len()..).unwrap_or_default()].concat())
 }
 
-/// Reads one answer and compares it.
-fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<(), TestCaseError> {
+/// Reads one answer and compares it. Whether it says that the key was evicted.
+fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<bool, TestCaseError> {
     match expected {
         Expected::Bytes(bytes) => {
-            // An interim response comes with a final one; empty lines have no answer at all.
-            let responses = match bytes {
-                bytes if bytes.is_empty() => 0,
-                bytes if bytes.starts_with(b"HTTP/1.1 100 ") => 2,
-                _ => 1,
-            };
-            let mut received = Vec::new();
-            for _ in 0..responses {
-                let response = if matches!(step.operation, Operation::Head) {
-                    client.response_to_head()
-                } else {
-                    client.response()
-                };
-                let bytes = response.normalised();
-                received.extend(if response.status < 200 {
-                    bytes
-                } else {
-                    without_browser_fields(step, &bytes)?
-                });
-            }
-            prop_assert!(
-                received == *bytes,
-                "{:?}\n  expected {}\n  received {}",
-                step,
-                show(bytes),
-                show(&received)
-            );
+            let received = receive(client, step, bytes)?;
+            let matches = received == *bytes;
+            prop_assert!(matches, "{}", difference(step, bytes, &received));
+        }
+        Expected::Either { kept, evicted } => {
+            let received = receive(client, step, kept)?;
+            let is_evicted = received == *evicted;
+            let matches = is_evicted || received == *kept;
+            prop_assert!(matches, "{}", difference(step, kept, &received));
+            return Ok(is_evicted);
         }
         Expected::Error(status) => {
             let to_head = matches!(step.operation, Operation::Head);
@@ -419,30 +421,70 @@ fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<(), Te
             prop_assert_eq!((response.status, response.line()), (200, "ok".to_owned()));
         }
     }
-    Ok(())
+    Ok(false)
+}
+
+/// Reads as many responses as the expected bytes are.
+fn receive(client: &mut Client, step: &Step, expected: &[u8]) -> Result<Vec<u8>, TestCaseError> {
+    // An interim response comes with a final one; empty lines have no answer at all.
+    let responses = match expected {
+        [] => 0,
+        bytes if bytes.starts_with(b"HTTP/1.1 100 ") => 2,
+        _ => 1,
+    };
+    let mut received = Vec::new();
+    for _ in 0..responses {
+        let to_head = matches!(step.operation, Operation::Head);
+        let response = if to_head { client.response_to_head() } else { client.response() };
+        let bytes = response.normalised();
+        let is_interim = response.status < 200;
+        received.extend(if is_interim { bytes } else { without_browser_fields(step, &bytes)? });
+    }
+    Ok(received)
+}
+
+fn difference(step: &Step, expected: &[u8], received: &[u8]) -> String {
+    format!("{step:?}\n  expected {}\n  received {}", show(expected), show(received))
 }
 
 static SERVER: OnceLock<String> = OnceLock::new();
 static CASES: AtomicU64 = AtomicU64::new(0);
 
+/// What no other case's keys begin with.
+fn prefix() -> String {
+    format!("case{}", CASES.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Sends steps as one pipeline, and reads and checks their answers.
+fn pipeline(
+    client: &mut Client,
+    steps: &[Step],
+    cuts: &[u16],
+    prefix: &str,
+    model: &mut Model,
+) -> Result<(), TestCaseError> {
+    let bytes: Vec<u8> = steps.iter().flat_map(|step| request(step, prefix)).collect();
+    let mut writer = Client::from_stream(client.stream.try_clone().expect("a second handle"));
+    std::thread::scope(|scope| {
+        scope.spawn(move || send_split(&mut writer, &bytes, cuts));
+        for step in steps {
+            if check(client, step, &model.answer(step))? {
+                model.note_evicted(step);
+            }
+        }
+        Ok(())
+    })
+}
+
 /// Runs of consecutive steps of one connection go out as one pipeline; before another connection
 /// goes on, its answers are read, so that the model knows the order of everything.
 fn run(steps: &[Step], cuts: &[u16], half_close: bool) -> Result<(), TestCaseError> {
-    let address = SERVER.get().expect("started");
-    let prefix = format!("case{}", CASES.fetch_add(1, Ordering::Relaxed));
+    let (address, prefix) = (SERVER.get().expect("started"), prefix());
     let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(address)).collect();
     let mut model = Model::default();
     for group in steps.chunk_by(|a, b| a.connection == b.connection) {
         let client = &mut clients[group[0].connection];
-        let bytes: Vec<u8> = group.iter().flat_map(|step| request(step, &prefix)).collect();
-        let mut writer = Client::from_stream(client.stream.try_clone().expect("a second handle"));
-        std::thread::scope(|scope| {
-            scope.spawn(move || send_split(&mut writer, &bytes, cuts));
-            for step in group {
-                check(client, step, &model.answer(step))?;
-            }
-            Ok::<(), TestCaseError>(())
-        })?;
+        pipeline(client, group, cuts, &prefix, &mut model)?;
     }
     for client in &mut clients {
         if half_close {
@@ -452,6 +494,189 @@ fn run(steps: &[Step], cuts: &[u16], half_close: bool) -> Result<(), TestCaseErr
         }
     }
     Ok(())
+}
+
+/// What happens while requests come and go.
+#[derive(Debug, Clone)]
+enum Event {
+    /// One connection's requests.
+    Requests(Vec<Step>),
+    /// A large value is stored.
+    Store { key: u8, seed: u8, len: usize },
+    /// A reader asks for a key and does not read.
+    Hold(u8),
+    /// The reader that has waited longest reads.
+    LetGo,
+    /// A value is sent but for its last bytes.
+    Begin { key: u8, seed: u8, len: usize, chunked: bool },
+    /// The upload that began first is finished,
+    Finish,
+    /// or broken off.
+    Abandon,
+}
+
+/// Readers, and uploads, that are under way at a time.
+const UNDER_WAY_MAX: usize = 3;
+
+/// More than the sockets between server and client hold.
+const LARGE_BYTES: std::ops::Range<usize> = 400_000..1_200_000;
+
+/// Bytes of a body that are sent at its end.
+const LAST_BYTES: usize = 100;
+
+fn event() -> impl Strategy<Value = Event> {
+    let large = || (0..6_u8, any::<u8>(), LARGE_BYTES);
+    prop_oneof![
+        4 => vec(step(), 1..8).prop_map(Event::Requests),
+        3 => large().prop_map(|(key, seed, len)| Event::Store { key, seed, len }),
+        3 => (0..6_u8).prop_map(Event::Hold),
+        1 => Just(Event::LetGo),
+        2 => (large(), any::<bool>()).prop_map(|((key, seed, len), chunked)| {
+            Event::Begin { key, seed, len, chunked }
+        }),
+        1 => Just(Event::Finish),
+        1 => Just(Event::Abandon),
+    ]
+}
+
+/// A large value of which each part looks different.
+fn large_value(seed: u8, len: usize) -> Vec<u8> {
+    (0..len).map(|at| seed ^ (at % 251) as u8 ^ (at >> 12) as u8).collect()
+}
+
+struct Reader {
+    client: Client,
+    step: Step,
+    expected: Expected,
+}
+
+struct Unfinished {
+    client: Client,
+    step: Step,
+    rest: Vec<u8>,
+}
+
+/// Everything that is under way in a case.
+struct Scene {
+    address: String,
+    prefix: String,
+    model: Model,
+    readers: VecDeque<Reader>,
+    uploads: VecDeque<Unfinished>,
+}
+
+impl Scene {
+    fn step(key: u8, operation: Operation) -> Step {
+        let (connection, fields) = (0, 0);
+        Step { connection, key, spelling: Spelling::Plain, operation, fields, page: Page::None }
+    }
+
+    fn store(key: u8, seed: u8, len: usize, chunked: bool) -> Step {
+        let framing = if chunked { Framing::Chunked(vec![50_000]) } else { Framing::Length };
+        let (value, expect, max_age) = (large_value(seed, len), false, None);
+        Self::step(key, Operation::Store { post: false, value, framing, expect, max_age })
+    }
+
+    fn happen(&mut self, event: &Event, client: &mut Client) -> Result<(), TestCaseError> {
+        match event {
+            Event::Requests(steps) => {
+                pipeline(client, steps, &[], &self.prefix, &mut self.model)?;
+            }
+            &Event::Store { key, seed, len } => {
+                let steps = [Self::store(key, seed, len, false)];
+                pipeline(client, &steps, &[], &self.prefix, &mut self.model)?;
+            }
+            &Event::Hold(key) => {
+                if self.readers.len() == UNDER_WAY_MAX {
+                    self.let_go()?;
+                }
+                self.hold(key)?;
+            }
+            Event::LetGo => self.let_go()?,
+            &Event::Begin { key, seed, len, chunked } => {
+                if self.uploads.len() == UNDER_WAY_MAX {
+                    self.finish()?;
+                }
+                let step = Self::store(key, seed, len, chunked);
+                let mut bytes = request(&step, &self.prefix);
+                let rest = bytes.split_off(bytes.len() - LAST_BYTES);
+                let mut client = Client::connect(&self.address);
+                client.send(bytes);
+                self.uploads.push_back(Unfinished { client, step, rest });
+            }
+            Event::Finish => self.finish()?,
+            Event::Abandon => drop(self.uploads.pop_front()),
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, key: u8) -> Result<(), TestCaseError> {
+        let step = Self::step(key, Operation::Get);
+        let mut client = small_window(&self.address);
+        client.send(request(&step, &self.prefix));
+        // Whose value it is is decided by when the answer begins.
+        client.stream.peek(&mut [0]).expect("an answer");
+        let expected = self.model.answer(&step);
+        self.readers.push_back(Reader { client, step, expected });
+        Ok(())
+    }
+
+    fn let_go(&mut self) -> Result<(), TestCaseError> {
+        if let Some(Reader { mut client, step, expected }) = self.readers.pop_front() {
+            // It says that the key was absent then; what has become of it since is not known.
+            check(&mut client, &step, &expected)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), TestCaseError> {
+        if let Some(Unfinished { mut client, step, rest }) = self.uploads.pop_front() {
+            client.send(rest);
+            check(&mut client, &step, &self.model.answer(&step))?;
+        }
+        Ok(())
+    }
+}
+
+/// A connection that takes as few bytes as can be while it does not read.
+fn small_window(address: &str) -> Client {
+    let address: std::net::SocketAddr = address.parse().expect("an address");
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
+    socket.connect(&address.into()).expect("a connection");
+    Client::from_stream(TcpStream::from(socket))
+}
+
+fn run_events(server: &Server, events: &[Event], may_evict: bool) -> Result<(), TestCaseError> {
+    let mut scene = Scene {
+        address: server.address().to_owned(),
+        prefix: prefix(),
+        model: Model { may_evict, ..Model::default() },
+        readers: VecDeque::new(),
+        uploads: VecDeque::new(),
+    };
+    let mut client = server.connect();
+    for event in events {
+        scene.happen(event, &mut client)?;
+    }
+    while !scene.readers.is_empty() {
+        scene.let_go()?;
+    }
+    Ok(())
+}
+
+/// Cases with values that readers hold and that are being received all the time.
+fn compare_under_way(memory: &str, cases: u32, may_evict: bool) {
+    // A case that the machine holds up is no slow upload.
+    let server = Server::start(&["--memory", memory, "--min-rate", "0"]);
+    TestRunner::new(config(cases))
+        .run(&vec(event(), 10..60), |events| run_events(&server, &events, may_evict))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let mut client = server.connect();
+    for metric in ["corekv_pinned_bytes 0", "corekv_upload_bytes 0"] {
+        eventually(metric, || client.get("/metrics").line().lines().any(|line| line == metric));
+    }
 }
 
 fn config(cases: u32) -> Config {
@@ -489,4 +714,14 @@ fn the_server_does_what_the_model_does() {
             run(&steps, &cuts, true)
         })
         .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn with_pinned_values_and_uploads_in_flight_it_does_what_the_model_does() {
+    compare_under_way("1GiB", 40, false);
+}
+
+#[test]
+fn in_little_memory_values_go_but_none_is_wrong() {
+    compare_under_way("16MiB", 40, true);
 }

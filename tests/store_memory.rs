@@ -5,14 +5,14 @@
 mod store_util;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corekv::store::{Expiry, Store, Tick};
 use store_util::*;
-use testkit::Numbers;
+use testkit::{Cgroup, Numbers};
 
 const LIMIT: u64 = 64 << 20;
 const SLACK: u64 = 16 << 20;
@@ -143,44 +143,6 @@ fn mixed(driver: &mut Driver) {
     }
 }
 
-/// A memory cgroup of its own for a child.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    /// None if this process may not make one.
-    fn new(name: &str) -> Option<Self> {
-        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let place = |line: &str| {
-            let mut parts = line.splitn(3, ':').skip(1);
-            let (root, path) = match (parts.next()?, parts.next()?) {
-                ("memory", path) => ("/sys/fs/cgroup/memory", path.to_owned()),
-                ("", path) => ("/sys/fs/cgroup", path.to_owned()),
-                _ => return None,
-            };
-            let name = format!("corekv-{name}-{}", std::process::id());
-            let own = Path::new(root).join(path.trim_start_matches('/')).join(name);
-            fs::create_dir(&own).ok()?;
-            let cgroup = Self(own);
-            cgroup.peak().is_some().then_some(cgroup)
-        };
-        own.lines().find_map(place)
-    }
-
-    /// The most that was ever charged: of version 1, or of version 2.
-    fn peak(&self) -> Option<u64> {
-        let files = ["memory.max_usage_in_bytes", "memory.peak"];
-        files
-            .iter()
-            .find_map(|file| fs::read_to_string(self.0.join(file)).ok()?.trim().parse().ok())
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn the_cgroup_is_never_charged_with_more_than_the_limit_and_a_tenth() {
     if let (Ok(sequence), Ok(cgroup)) = (std::env::var(SEQUENCE), std::env::var(CGROUP)) {
@@ -191,7 +153,7 @@ fn the_cgroup_is_never_charged_with_more_than_the_limit_and_a_tenth() {
         let child = Command::new(std::env::current_exe().expect("a path"))
             .args(["--exact", "the_cgroup_is_never_charged_with_more_than_the_limit_and_a_tenth"])
             .env(SEQUENCE, name)
-            .env(CGROUP, &cgroup.0)
+            .env(CGROUP, cgroup.path())
             .stdout(Stdio::null())
             .spawn()
             .expect("the test starts");

@@ -4,6 +4,7 @@
 //! Nothing here shares code with the server, so that a mistake of the server is not made twice.
 //! What a test finds wrong ends it with a panic that shows the bytes.
 
+mod cgroup;
 mod client;
 mod numbers;
 mod process;
@@ -13,6 +14,7 @@ mod server;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use cgroup::Cgroup;
 pub use client::{Client, put_request};
 pub use numbers::{Numbers, Zipf};
 pub use process::{Killed, program};

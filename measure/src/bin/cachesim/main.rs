@@ -10,6 +10,8 @@
 //!   with one, two and eight partitions. 31 values of 256 KiB in 8 MiB are what values of 8 MiB are
 //!   in 256, and 7 of 512 KiB in 4 MiB what values of 32 MiB are in 256. VALUES picks one line of
 //!   the table, by how many values there is room for.
+//! - `… full [PERCENT [VALUES]]`: those 8 and 32 MiB themselves, in 256 MiB, which takes its time:
+//!   every value is written.
 //! - `… mixed [PERCENT]`: values of 8 bytes to 8 MiB in 64 MiB, as 32 MiB are in 256.
 //! - `… replay FILE KEY SIZE MEBIBYTES…`: the columns KEY and SIZE of a CSV file, from 1 on.
 //!
@@ -169,6 +171,12 @@ const EQUAL: [(u64, u64, usize); 5] = [
     (512 << 10, 4 << 20, 384),
 ];
 
+/// The last two at full scale.
+const FULL: [(u64, u64, usize); 2] = [(8 << 20, 256 << 20, 96), (32 << 20, 256 << 20, 96)];
+
+/// Requests per key at least, however many keys there are.
+const ROUNDS_MIN: usize = 3;
+
 const PARTITIONS: [usize; 3] = [1, 2, 8];
 
 /// Store and references on one trace: a line of object miss ratios, and one of bytes if they
@@ -211,14 +219,16 @@ fn heading() {
     );
 }
 
-fn equal(percent: usize, values: Option<u64>) {
+fn equal(table: &[(u64, u64, usize)], percent: usize, values: Option<u64>) {
     heading();
-    for (size, memory, rounds) in EQUAL {
+    for &(size, memory, rounds) in table {
         let held = (memory / cost(size)) as usize;
         if values.is_some_and(|values| values != held as u64) {
             continue;
         }
         let keys = held * 100 / percent;
+        // With more keys, about as many requests.
+        let rounds = (rounds * percent / 10).clamp(ROUNDS_MIN, rounds);
         for popularity in Popularity::ALL {
             let trace = Trace::draw(popularity, Sizes::Equal(size), keys, keys * rounds);
             let name = format!("{held} x {} KiB, {}", size >> 10, popularity.name());
@@ -259,13 +269,16 @@ fn main() {
         None | Some("small") => {
             small(number(1).unwrap_or(500_000), number(2).unwrap_or(3_000_000));
         }
-        Some("equal") => equal(number(1).unwrap_or(10), number(2).map(|values| values as u64)),
+        Some(table @ ("equal" | "full")) => {
+            let table = if table == "equal" { &EQUAL[..] } else { &FULL[..] };
+            equal(table, number(1).unwrap_or(10), number(2).map(|values| values as u64));
+        }
         Some("mixed") => mixed(number(1).unwrap_or(10) as u64),
         Some("replay") if arguments.len() > 4 => {
             let sizes: Vec<f64> =
                 arguments[4..].iter().map(|n| n.parse().expect("a number")).collect();
             replay(&arguments[1], number(2).unwrap_or(1), number(3).unwrap_or(2), &sizes);
         }
-        Some(other) => panic!("unknown table {other}: small, equal, mixed or replay"),
+        Some(other) => panic!("unknown table {other}: small, equal, full, mixed or replay"),
     }
 }
