@@ -12,22 +12,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::error::Error;
 use super::rate::Pace;
 use super::session::Session;
-use super::settings::Settings;
+use super::settings::{Length, Settings};
 use super::start;
 use super::summary::Summary;
 use super::threshold::Threshold;
 use super::units;
 
-/// Of what was due in a step, so much may not have been sent.
+/// Of what was due in a step, so much may not have been sent, besides a request per connection that
+/// was due when the step ended.
 const UNSENT_MAX: f64 = 0.01;
 
-/// Answers per second as a share of the rate. What is in flight at the end of a step takes a little
-/// longer than the step.
-const ANSWERED_MIN: f64 = 0.95;
+/// What is in flight at the end of a step may take this share of the step, or this time if that is
+/// longer: what takes longer was waiting.
+const DRAIN_MAX: f64 = 0.05;
+const DRAIN_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// Steps that can be asked for.
 const STEPS_MAX: usize = 200;
@@ -175,9 +178,13 @@ pub(super) fn run(
     Ok(Outcome { saturation, steps, slo: settings.slo.iter().map(Threshold::to_string).collect() })
 }
 
-fn has_kept(summary: &Summary, rate: f64) -> bool {
+/// Whether what was due was sent, and answered when the step ended.
+fn has_kept(summary: &Summary, length: Length) -> bool {
     let (sent, unsent) = (summary.recorder.answered_total() as f64, summary.behind as f64);
-    unsent <= UNSENT_MAX * (sent + unsent) && summary.requests_per_second() >= ANSWERED_MIN * rate
+    let may_be_unsent = UNSENT_MAX * (sent + unsent) + summary.connections as f64;
+    let Length::Time(time) = length else { return false };
+    let drain = summary.elapsed.saturating_sub(time);
+    unsent <= may_be_unsent && drain <= DRAIN_TIME_MAX.max(time.mul_f64(DRAIN_MAX))
 }
 
 struct Sweep<'a> {
@@ -212,7 +219,7 @@ impl Sweep<'_> {
         let pace = Some(Pace::Constant(rate));
         let summary = self.session.measure(self.settings.length, pace, &name)?;
         let mut faults = summary.own_faults();
-        if !has_kept(&summary, rate) {
+        if !has_kept(&summary, self.settings.length) {
             faults.push("the rate was not kept".to_owned());
         }
         faults.extend(self.settings.slo.iter().filter_map(|slo| slo.violation(&summary)));

@@ -34,7 +34,7 @@ fn a_server_is_swept_up_to_saturation() {
     }
     assert!(run.stderr.contains("Saturation: ") && run.stderr.contains(" LOAD "), "{run:?}");
     let page = std::fs::read_to_string(page).unwrap();
-    for part in ["Latency against load", "<polyline class=\"line d\"", "99.9%", "Highest rate"] {
+    for part in ["Latency against load", "<polyline class=\"line d\"", "99.9%", "All steps"] {
         assert!(page.contains(part), "{part}");
     }
 }

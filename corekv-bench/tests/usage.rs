@@ -24,7 +24,7 @@ fn wrong_input_is_explained_in_one_line() {
         ("--pipelining 0", "not a number from 1 to"),
         ("--duration 0", "must be more than 0"),
         ("--write-ratio 2", "not a number from 0 to 1"),
-        ("--distribution normal", "write uniform or zipf:THETA"),
+        ("--distribution normal", "write uniform, zipf:THETA"),
         ("--cores 1023", "may not run on core 1023"),
         ("--nonsense", "--nonsense"),
         ("--fail-if p99", "write RESULT>LIMIT"),
