@@ -1,8 +1,9 @@
-//! One connection of an event loop: what it holds, and the step that an event drives it by.
+//! One connection of an event loop: what it holds, and the steps that it does.
 
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::kept_input::KeptInput;
 use super::output::Output;
 use super::readiness::Readiness;
 use super::receive_slot::{Input, RECEIVED_BYTES_MAX, ReceiveSlot};
@@ -32,18 +33,12 @@ const LAST_SHARE_BYTES: usize = 16 << 10;
 pub(super) struct Connection<T> {
     socket: Socket,
     session: T,
-    /// Received and not consumed: the start of a message, or all that came while the output was
-    /// full. Without capacity when empty, so that an idle connection holds no buffer.
-    input: Vec<u8>,
+    input: KeptInput,
     /// What the socket did not take. While there is any, nothing is read: backpressure.
     output: Option<Box<Output>>,
     pub(super) readiness: Readiness,
     /// Stands in the loop's queue already.
     pub(super) queued: bool,
-    /// `input` may hold complete messages that had no room in the output.
-    stalled: bool,
-    /// The first of them has to wait for what others use.
-    busy: bool,
     /// Bytes of memory that are held for its input, output and session, as of its last step.
     pub(super) held_bytes: usize,
     /// The service has closed the connection; the rest is sending and lingering.
@@ -57,12 +52,10 @@ impl<T> Connection<T> {
         Self {
             socket,
             session,
-            input: Vec::new(),
+            input: KeptInput::new(),
             output: None,
             readiness: Readiness::new(),
             queued: false,
-            stalled: false,
-            busy: false,
             held_bytes: 0,
             closing: false,
             lingered_bytes: 0,
@@ -124,13 +117,14 @@ impl<T> Connection<T> {
         slot: &'a mut ReceiveSlot<S::Batch>,
         cx: &mut Context<'_, S>,
     ) -> Input<'a, S::Batch, Parsed<'a, S::Batch>> {
-        let busy = self.output.is_some() || self.stalled || self.timer.wait() == Wait::Linger;
+        let busy =
+            self.output.is_some() || self.input.is_stalled() || self.timer.wait() == Wait::Linger;
         if busy || !self.readiness.readable {
             return Input::Untried(slot);
         }
         let ReceiveSlot { bytes, batch } = slot;
-        let kept = self.input.len();
-        bytes[..kept].copy_from_slice(&self.input);
+        let kept = self.input.bytes().len();
+        bytes[..kept].copy_from_slice(self.input.bytes());
         let share = if cx.pressed { RECEIVED_BYTES_UNDER_PRESSURE_MAX } else { RECEIVED_BYTES_MAX };
         let n = match self.socket.receive(&mut bytes[kept..][..share], &mut self.readiness.cut) {
             Ok(Transfer::Done(n @ 1..)) => n,
@@ -168,7 +162,7 @@ impl<T> Connection<T> {
                 let iteration = self.iteration(cx);
                 let bytes = stage.input();
                 let progress = cx.service.answer(&mut self.session, stage, cx.output, &iteration);
-                self.keep(bytes, kept, progress.consumed);
+                self.input.keep(bytes, kept, progress.consumed, progress.flow);
                 self.respond(progress, cx)
             }
             Input::Nothing(Err(error)) => Err(error),
@@ -186,7 +180,9 @@ impl<T> Connection<T> {
             Input::Untried(slot) if self.timer.wait() == Wait::Linger => {
                 self.linger(&mut slot.bytes)
             }
-            Input::Untried(slot) if self.stalled => self.answer_kept(&mut slot.batch, cx),
+            Input::Untried(slot) if self.input.is_stalled() => {
+                self.answer_kept(&mut slot.batch, cx)
+            }
             Input::Untried(_) => Ok(self.rest(cx)),
         }
     }
@@ -198,21 +194,18 @@ impl<T> Connection<T> {
         cx: &mut Context<'_, S>,
     ) -> io::Result<Next> {
         let iteration = self.iteration(cx);
-        let received = Received::new(&self.input, batch);
+        let received = Received::new(self.input.bytes(), batch);
         let parsed = cx.service.parse(&mut self.session, received, &iteration);
         let stage = cx.service.prefetch(parsed);
         let progress = cx.service.answer(&mut self.session, stage, cx.output, &iteration);
-        self.input.drain(..progress.consumed);
-        if !matches!(progress.flow, Flow::Full | Flow::Busy) {
-            self.input.shrink_to_fit();
-        }
+        self.input.consume(progress.consumed, progress.flow);
         self.respond(progress, cx)
     }
 
     fn holds_long_head(&self) -> bool {
         self.timer.wait() == Wait::Head
-            && !self.stalled
-            && self.input.len() > HEAD_BYTES_UNDER_PRESSURE_MAX
+            && !self.input.is_stalled()
+            && self.input.bytes().len() > HEAD_BYTES_UNDER_PRESSURE_MAX
     }
 
     fn iteration<S: Service>(&self, cx: &Context<'_, S>) -> Iteration {
@@ -223,29 +216,15 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Keeps what was not consumed of `bytes`, of which the first `held` are in `input` already.
-    fn keep(&mut self, bytes: &[u8], held: usize, consumed: usize) {
-        if consumed == bytes.len() {
-            self.input = Vec::new();
-        } else if consumed == 0 {
-            self.input.extend_from_slice(&bytes[held..]);
-        } else {
-            self.input.clear();
-            self.input.extend_from_slice(&bytes[consumed..]);
-        }
-    }
-
     /// Sends what the service answered and decides how the connection goes on.
     fn respond<S: Service<Session = T>>(
         &mut self,
         progress: Progress,
         cx: &mut Context<'_, S>,
     ) -> io::Result<Next> {
-        self.busy = progress.flow == Flow::Busy;
-        self.stalled = self.busy || progress.flow == Flow::Full;
         if progress.flow == Flow::Close {
             self.closing = true;
-            self.input = Vec::new();
+            self.input.close();
         }
         let sent = self.send_batch(cx)?;
         if progress.answered > 0 {
@@ -305,7 +284,7 @@ impl<T> Connection<T> {
     /// What a connection does that has neither input nor output at hand.
     fn rest<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         // Everything has been answered and nothing is unread: there is nobody to linger for.
-        if cx.draining && self.timer.wait() == Wait::Idle && self.input.is_empty() {
+        if cx.draining && self.timer.wait() == Wait::Idle && self.input.bytes().is_empty() {
             return Next::Close;
         }
         self.next(cx)
@@ -315,11 +294,15 @@ impl<T> Connection<T> {
         if self.output.is_some() {
             return if self.readiness.writable { Next::Again } else { Next::Wait };
         }
-        if self.busy {
+        if self.input.is_busy() {
             return Next::Later;
         }
         let idle = cx.draining && self.timer.wait() == Wait::Idle;
-        if self.stalled || self.readiness.readable || idle { Next::Again } else { Next::Wait }
+        if self.input.is_stalled() || self.readiness.readable || idle {
+            Next::Again
+        } else {
+            Next::Wait
+        }
     }
 
     /// Reads and drops until the peer closes: closing a socket that has unread bytes would
@@ -355,14 +338,14 @@ impl<T> Connection<T> {
         cx: &Context<'_, S>,
     ) {
         // Whoever has more answers to come than there is room for is still to read.
-        let wait = if self.output.is_some() || (self.stalled && !self.busy) {
+        let wait = if self.output.is_some() || (self.input.is_stalled() && !self.input.is_busy()) {
             Wait::Send
         } else if self.closing {
             Wait::Linger
-        } else if self.busy {
+        } else if self.input.is_busy() {
             Wait::Memory
         } else {
-            cx.service.waits_for(&self.session, !self.input.is_empty())
+            cx.service.waits_for(&self.session, !self.input.bytes().is_empty())
         };
         if wait == Wait::Linger && self.timer.wait() != Wait::Linger {
             self.socket.finish();
@@ -380,7 +363,7 @@ impl<T> Connection<T> {
         self.end_wait(cx)
     }
 
-    /// Ends a wait; a message under way gets the service's last words.
+    /// Ends a wait; a message under way gets the service's last response.
     pub(super) fn end_wait<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         cx.counters.timeouts.add(1);
         match self.timer.wait() {
@@ -421,7 +404,7 @@ impl<T> Connection<T> {
         self.timer.wait() != Wait::Send || self.timer.is_read_since(deadline)
     }
 
-    /// Sends the service's last words and closes.
+    /// Sends the service's last response and closes.
     pub(super) fn reject<S: Service<Session = T>>(
         &mut self,
         why: Rejection,

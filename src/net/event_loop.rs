@@ -1,6 +1,5 @@
 //! The loop of one core: waits for readiness, and serves the connections that are ready.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
@@ -15,9 +14,10 @@ use super::connection::Connection;
 use super::connection_table::ConnectionTable;
 use super::counters::Counters;
 use super::held_memory::HeldMemory;
-use super::mailbox::{Mailbox, ShutdownFlags, TICK, WAKER};
+use super::mailbox::{Mailbox, ShutdownFlags, WAKER};
 use super::output::Output;
 use super::overdue_check::OverdueCheck;
+use super::queues::Queues;
 use super::receive_slot::{GROUP_CONNECTIONS_MAX, GROUP_MESSAGES_MAX, Input, ReceiveSlot};
 use super::send_budget::SendBudget;
 use super::service::{Rejection, Service};
@@ -36,12 +36,6 @@ const CHECKED_PER_ITERATION_MAX: usize = 1024;
 /// How long an iteration ends waits while others have something to do: what a socket holds that
 /// closes is given back page by page.
 const ENDING_TIME_MAX: Duration = Duration::from_millis(1);
-
-/// How often those are tried again that wait for memory.
-const RETRY: Duration = Duration::from_millis(10);
-
-/// How many of them at a time.
-const RETRIES_PER_ITERATION_MAX: usize = 256;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LoopSettings {
@@ -64,13 +58,7 @@ pub(super) struct EventLoop<'a, S: Service> {
     settings: LoopSettings,
     service: S,
     connections: ConnectionTable<S::Session>,
-    /// Connections with something to do, each once, here or in one of the next two.
-    ready: Vec<Token>,
-    /// Those that have output left from an earlier iteration, in the order in which they go on.
-    backlog: VecDeque<Token>,
-    /// Those that wait for memory, in the order in which they began to.
-    waiting: VecDeque<Token>,
-    next_retry: Instant,
+    queues: Queues,
     budget: SendBudget,
     held: HeldMemory<'a>,
     overdue: OverdueCheck,
@@ -97,10 +85,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             settings,
             service,
             connections: ConnectionTable::new(),
-            ready: Vec::new(),
-            backlog: VecDeque::new(),
-            waiting: VecDeque::new(),
-            next_retry: now,
+            queues: Queues::new(now),
             budget: SendBudget::new(),
             held: HeldMemory::new(settings.loops, counters),
             overdue: OverdueCheck::new(now),
@@ -124,7 +109,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             if self.flags.abort.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            std::mem::swap(&mut ready, &mut self.ready);
+            std::mem::swap(&mut ready, &mut self.queues.ready);
             self.serve(&ready, &mut slots);
             ready.clear();
             self.send_backlog(&mut slots[0]);
@@ -140,10 +125,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
     /// Waits for events, unless there is something to do at once, and notes which connections are
     /// ready.
     fn wait(&mut self, events: &mut Events, more: bool) -> io::Result<()> {
-        let is_busy =
-            more || self.settings.busy_poll || !self.ready.is_empty() || !self.backlog.is_empty();
-        let idle = if self.waiting.is_empty() { TICK } else { RETRY };
-        let timeout = if is_busy { Duration::ZERO } else { idle };
+        let is_busy = more || self.settings.busy_poll;
+        let timeout = if is_busy { Duration::ZERO } else { self.queues.wait_max() };
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 return Err(explain("can't wait for events (epoll_wait)")(error));
@@ -167,7 +150,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.readiness.note(event);
         if !std::mem::replace(&mut connection.queued, true) {
-            self.ready.push(token);
+            self.queues.ready.push(token);
         }
     }
 
@@ -215,14 +198,14 @@ impl<'a, S: Service> EventLoop<'a, S> {
         for (token, connection) in self.connections.iter_mut() {
             connection.readiness.readable = true;
             if !std::mem::replace(&mut connection.queued, true) {
-                self.ready.push(token);
+                self.queues.ready.push(token);
             }
         }
     }
 
     /// Serves the connections that are ready, in groups.
     fn serve(&mut self, ready: &[Token], slots: &mut Slots<S::Batch>) {
-        self.budget.start(ready.len(), self.backlog.len());
+        self.budget.start(ready.len(), self.queues.backlog.len());
         let mut others = ready;
         while !others.is_empty() {
             others = self.serve_group(others, slots);
@@ -261,7 +244,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             };
             let Some(connection) = self.connections.get_mut(key) else { continue };
             if connection.is_sending() {
-                self.backlog.push_back(token);
+                self.queues.backlog.push_back(token);
                 continue;
             }
             connection.queued = false;
@@ -275,30 +258,29 @@ impl<'a, S: Service> EventLoop<'a, S> {
     /// longest.
     fn send_backlog(&mut self, slot: &mut ReceiveSlot<S::Batch>) {
         self.budget.start_backlog();
-        if self.backlog.is_empty() {
+        if self.queues.backlog.is_empty() {
             return;
         }
         let start = Instant::now();
-        for _ in 0..self.backlog.len() {
+        for _ in 0..self.queues.backlog.len() {
             if self.budget.is_used_up(|| start.elapsed()) {
                 return;
             }
-            let Some(token) = self.backlog.pop_front() else { return };
+            let Some(token) = self.queues.backlog.pop_front() else { return };
             self.step_again(token, slot);
         }
     }
 
     /// Tries those again that wait for memory.
     fn retry(&mut self, slot: &mut ReceiveSlot<S::Batch>) {
-        if self.waiting.is_empty() || self.now < self.next_retry {
-            return;
-        }
-        self.next_retry = self.now + RETRY;
-        for _ in 0..self.waiting.len().min(RETRIES_PER_ITERATION_MAX) {
-            let Some(token) = self.waiting.pop_front() else { return };
+        let retries = self.queues.retries(self.now);
+        for _ in 0..retries {
+            let Some(token) = self.queues.waiting.pop_front() else { return };
             self.step_again(token, slot);
         }
-        self.close_holders();
+        if retries > 0 {
+            self.close_holders();
+        }
     }
 
     /// Has a connection that waited in a queue go on.
@@ -413,11 +395,11 @@ impl<'a, S: Service> EventLoop<'a, S> {
             return;
         }
         if next == Next::Later {
-            self.waiting.push_back(token);
+            self.queues.waiting.push_back(token);
         } else if connection.is_sending() {
-            self.backlog.push_back(token);
+            self.queues.backlog.push_back(token);
         } else {
-            self.ready.push(token);
+            self.queues.ready.push(token);
         }
     }
 

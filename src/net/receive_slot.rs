@@ -1,4 +1,4 @@
-//! What is at hand of one connection's input while a few connections are served together.
+//! The input of one connection while a few connections are served together.
 //!
 //! A loop receives from a few connections, one after the other, before it answers the first of
 //! them. What their answers need of memory is on its way during the system calls in between.
@@ -13,7 +13,7 @@ pub(super) const RECEIVED_BYTES_MAX: usize = 64 << 10;
 /// Connections that are served together at most, however little each of them has sent.
 pub(super) const GROUP_CONNECTIONS_MAX: usize = 16;
 
-/// No further connection is received from when so many messages are at hand: what was asked for
+/// No further connection is received from when so many messages have come: what was asked for
 /// first would be evicted from the processor's cache before it is needed.
 pub(super) const GROUP_MESSAGES_MAX: usize = 32;
 
