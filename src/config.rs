@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cache::{self, MissStatus, Routes};
+use crate::cache::{self, CacheHeaders, MissStatus, Routes, StoreStatus};
 use crate::cgroup::Groups;
-use crate::http::{self, Host, Hosts};
+use crate::http::{self, FieldRules, Host, Hosts, KeptFields, KeptName};
 use crate::invalid::Invalid;
 use crate::net::{self, Address, Cores};
 use crate::store;
@@ -51,6 +51,16 @@ pub struct Config {
     pub ttl_seconds: Option<u32>,
     /// The answer to a miss.
     pub miss_status: MissStatus,
+    /// The answer to a write.
+    pub store_status: StoreStatus,
+    /// What answers to GET say of how long they may be kept.
+    pub cache_headers: CacheHeaders,
+    /// Whether answers to GET and to all writes tell the entity tag.
+    pub etag: bool,
+    /// Header fields that are stored with a value, sixteen at most.
+    pub keep_fields: Vec<KeptName>,
+    /// Starts of paths, from `/` to `/`, under which the last segment is the SHA-256 of the value.
+    pub cas_prefixes: Vec<String>,
     /// Longest key, in bytes.
     pub key_bytes_max: usize,
     /// Longest value, in bytes.
@@ -92,6 +102,11 @@ impl Default for Config {
             memory_bytes_max: memory,
             ttl_seconds: None,
             miss_status: MissStatus::NotFound,
+            store_status: StoreStatus::Distinct,
+            cache_headers: CacheHeaders::None,
+            etag: false,
+            keep_fields: Vec::new(),
+            cas_prefixes: Vec::new(),
             key_bytes_max: 1 << 10,
             value_bytes_max: value_bytes_default(memory),
             header_bytes_max: 16 << 10,
@@ -125,6 +140,13 @@ impl Config {
         if self.memory_bytes_max < MEMORY_BYTES_MIN {
             return Err(Invalid::new("memory_bytes_max", "must be at least 1MiB"));
         }
+        if KeptFields::new(&self.keep_fields).is_err() {
+            return Err(Invalid::new("keep_fields", "must be sixteen names at most"));
+        }
+        if !self.cas_prefixes.iter().all(|prefix| prefix.starts_with('/') && prefix.ends_with('/'))
+        {
+            return Err(Invalid::new("cas_prefixes", "must begin and end with /"));
+        }
         self.http().validate()?;
         self.cache().validate()?;
         self.net().validate()?;
@@ -156,8 +178,7 @@ impl Config {
             header_bytes_max: self.header_bytes_max,
             body_bytes_max: self.value_bytes_max,
             date: self.date,
-            tokens: None,
-            hosts: Hosts::new(&self.hosts),
+            rules: FieldRules { tokens: None, hosts: Hosts::new(&self.hosts), kept: self.kept() },
         }
     }
 
@@ -168,7 +189,22 @@ impl Config {
             ttl_seconds: self.ttl_seconds,
             miss_status: self.miss_status,
             routes: if self.admin.is_some() { Routes::AdminOnly } else { Routes::Everywhere },
+            store_status: self.store_status,
+            cache_headers: self.cache_headers,
+            etag: self.etag,
+            kept: self.kept(),
+            // A key is what stands behind the path's first slash.
+            cas_prefixes: self
+                .cas_prefixes
+                .iter()
+                .map(|path| path.as_bytes()[1..].into())
+                .collect(),
         }
+    }
+
+    /// The fields that are kept; none if they are too many, which is invalid.
+    fn kept(&self) -> KeptFields {
+        KeptFields::new(&self.keep_fields).unwrap_or_default()
     }
 
     /// What concerns the store of so many event loops.

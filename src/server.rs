@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cache::{self, Cache, History, Metrics, Routes};
+use crate::cache::{self, Cache, History, KeptSets, Metrics, Routes};
 use crate::config::{Config, memory_bytes_min};
 use crate::http::access::Tokens;
 use crate::http::{self, Protocol};
@@ -77,7 +77,8 @@ impl Server {
             ..Metrics::new(store, net.counters())
         };
         let routes = if has_admin { Routes::AdminOnly } else { Routes::Everywhere };
-        let http = http::Settings { tokens, ..config.http() };
+        let mut http = config.http();
+        http.rules.tokens = tokens;
         let cache = cache::Settings { routes, ..config.cache() };
         Ok(Self { net, metrics: Arc::new(metrics), http, cache, data_addresses })
     }
@@ -141,12 +142,14 @@ impl Server {
         let clock = Clock::start();
         let history = Arc::new(History::new(&metrics));
         let _recorder = history.record(Arc::clone(&metrics))?;
+        let sets = Arc::new(KeptSets::default());
         let rejection =
             if http.date { || http::rejection(true) } else { || http::rejection(false) };
         net.reject_with(rejection).run(|index| {
             let counters = Arc::clone(&metrics.http[index]);
-            let (metrics, history) = (Arc::clone(&metrics), Arc::clone(&history));
-            let cache = Cache::new(index, clock, cache, metrics, history);
+            let (sets, metrics, history) =
+                (Arc::clone(&sets), Arc::clone(&metrics), Arc::clone(&history));
+            let cache = Cache::new(index, clock, cache.clone(), sets, metrics, history);
             Protocol::new(cache, http.clone(), counters)
         })
     }

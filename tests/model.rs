@@ -7,10 +7,13 @@ use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::Engine;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use sha2::{Digest as _, Sha256};
 use testkit::{Client, Server, eventually, normalise, show};
+use xxhash_rust::xxh3::xxh3_128;
 
 const ALLOW: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 const CONNECTIONS: usize = 3;
@@ -61,6 +64,80 @@ struct Step {
     /// Bits that add or respell header fields which must make no difference.
     fields: u8,
     page: Page,
+    extras: Extras,
+}
+
+/// Fields that ask for more, or less, than a plain request.
+#[derive(Debug, Clone, Copy)]
+struct Extras {
+    condition: Condition,
+    /// Which lines of fields are to be kept, by their place in [`KEPT`].
+    kept: usize,
+    /// First and last byte that are asked for.
+    range: Option<(usize, usize)>,
+    digest: Digest,
+}
+
+impl Extras {
+    /// A plain request.
+    const NONE: Self =
+        Self { condition: Condition::None, kept: 0, range: None, digest: Digest::None };
+}
+
+const KEPT: [&str; 4] = [
+    "",
+    "Content-Type: text/plain\r\n",
+    "X-Tag: one\r\n",
+    "Content-Type: text/html\r\nX-Tag: two\r\n",
+];
+
+/// A precondition, and whether it names what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    None,
+    MatchAny,
+    MatchOurs,
+    MatchOther,
+    NoneMatchAny,
+    NoneMatchOurs,
+    NoneMatchOther,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Digest {
+    None,
+    Right,
+    Wrong,
+}
+
+const OTHER: &str = "\"0123456789abcdef0123456789abcdef\"";
+
+impl Condition {
+    /// The field, if `ours` is the tag of what is stored.
+    fn line(self, ours: &str) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::MatchAny => "If-Match: *\r\n".to_owned(),
+            Self::MatchOurs => format!("if-match: {OTHER}, {ours}\r\n"),
+            Self::MatchOther => format!("If-Match: W/{ours} ,{OTHER}\r\n"),
+            Self::NoneMatchAny => "If-None-Match: *\r\n".to_owned(),
+            Self::NoneMatchOurs => format!("If-None-Match: W/{ours}\r\n"),
+            Self::NoneMatchOther => format!("If-None-Match: {OTHER}\r\n"),
+        }
+    }
+
+    fn holds(self, is_stored: bool) -> bool {
+        match self {
+            Self::None | Self::NoneMatchOther => true,
+            Self::MatchAny | Self::MatchOurs => is_stored,
+            Self::MatchOther => false,
+            Self::NoneMatchAny | Self::NoneMatchOurs => !is_stored,
+        }
+    }
+
+    fn is_match(self) -> bool {
+        matches!(self, Self::MatchAny | Self::MatchOurs | Self::MatchOther)
+    }
 }
 
 /// Whether a web page sends a request.
@@ -74,9 +151,43 @@ enum Page {
 impl Step {
     /// The line that a browser adds. With Expect it adds none: a refusal would end the connection.
     fn page(&self) -> Page {
-        let expects = matches!(self.operation, Operation::Store { expect: true, .. });
-        if expects { Page::None } else { self.page }
+        if self.expects() { Page::None } else { self.page }
     }
+
+    fn expects(&self) -> bool {
+        matches!(self.operation, Operation::Store { expect: true, .. })
+    }
+
+    /// The digest that is announced. With Expect none is, for the same reason.
+    fn digest(&self) -> Digest {
+        if self.expects() { Digest::None } else { self.extras.digest }
+    }
+}
+
+fn extras() -> impl Strategy<Value = Extras> {
+    let condition = prop_oneof![
+        8 => Just(Condition::None),
+        1 => Just(Condition::MatchAny),
+        2 => Just(Condition::MatchOurs),
+        1 => Just(Condition::MatchOther),
+        1 => Just(Condition::NoneMatchAny),
+        2 => Just(Condition::NoneMatchOurs),
+        1 => Just(Condition::NoneMatchOther),
+    ];
+    let range = prop_oneof![
+        4 => Just(None),
+        1 => (0..60_usize, 0..60_usize).prop_map(|(from, more)| Some((from, from + more))),
+        1 => (0..100_000_usize, 0..20_000_usize).prop_map(|(from, more)| Some((from, from + more))),
+    ];
+    let kept = prop_oneof![2 => Just(0), 1 => 0..KEPT.len()];
+    let digest =
+        prop_oneof![6 => Just(Digest::None), 1 => Just(Digest::Right), 1 => Just(Digest::Wrong)];
+    (condition, kept, range, digest).prop_map(|(condition, kept, range, digest)| Extras {
+        condition,
+        kept,
+        range,
+        digest,
+    })
 }
 
 fn value() -> impl Strategy<Value = Vec<u8>> {
@@ -137,23 +248,43 @@ fn step() -> impl Strategy<Value = Step> {
         operation(),
         any::<u8>(),
         prop_oneof![6 => Just(Page::None), 1 => Just(Page::Own), 1 => Just(Page::OfAnotherSite)],
+        extras(),
     )
-        .prop_map(|(connection, key, spelling, operation, fields, page)| Step {
+        .prop_map(|(connection, key, spelling, operation, fields, page, extras)| Step {
             connection,
             key,
             spelling,
             operation,
             fields,
             page,
+            extras,
         })
 }
 
 /// The server as it ought to be.
 #[derive(Debug, Default)]
 struct Model {
-    values: HashMap<u8, Vec<u8>>,
+    values: HashMap<u8, Stored>,
     /// Any value may have been evicted, but then it stays away.
     may_evict: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Stored {
+    value: Vec<u8>,
+    kept: &'static str,
+    has_life: bool,
+}
+
+impl Stored {
+    /// The entity tag: XXH3 with 128 bits of the value, and if there are fields, of that and them.
+    fn tag(&self) -> String {
+        let mut hash = xxh3_128(&self.value);
+        if !self.kept.is_empty() {
+            hash = xxh3_128(&[&hash.to_le_bytes(), self.kept.as_bytes()].concat());
+        }
+        format!("\"{hash:032x}\"")
+    }
 }
 
 impl Model {
@@ -171,16 +302,23 @@ impl Model {
         if step.page() == Page::OfAnotherSite && !is_harmless {
             return Expected::Error(403);
         }
+        let stored = self.values.get(&key);
+        let condition = step.extras.condition;
         match &step.operation {
             Operation::Get | Operation::GetWithBody { .. } | Operation::Head => {
-                let with_body = !matches!(step.operation, Operation::Head);
-                match self.values.get(&key) {
-                    Some(value) => self.unless_evicted(hit(value, with_body), miss()),
-                    None => Expected::Bytes(miss()),
+                let is_get = !matches!(step.operation, Operation::Head);
+                let Some(stored) = stored else { return Expected::Bytes(miss()) };
+                match read(stored, step, is_get) {
+                    Expected::Bytes(answer) => self.unless_evicted(answer, miss()),
+                    other => other,
                 }
             }
-            Operation::Delete => match self.values.remove(&key) {
-                Some(_) => self.unless_evicted(no_content(), miss()),
+            Operation::Delete => match stored {
+                Some(stored) if !condition.holds(true) => Expected::Bytes(failed(Some(stored))),
+                Some(_) => {
+                    self.values.remove(&key);
+                    self.unless_evicted(no_content(""), miss())
+                }
                 None => Expected::Bytes(miss()),
             },
             Operation::Propfind => Expected::Bytes(miss()),
@@ -189,13 +327,24 @@ impl Model {
             ),
             Operation::Patch => Expected::Error(405),
             Operation::Unknown => Expected::Error(501),
-            Operation::Store { value, expect, framing, .. } => {
+            Operation::Store { .. } if step.digest() == Digest::Wrong => Expected::Error(400),
+            Operation::Store { value, expect, framing, max_age, .. } => {
                 let has_body = !value.is_empty() || matches!(framing, Framing::Chunked(_));
                 let interim: &[u8] =
                     if *expect && has_body { b"HTTP/1.1 100 Continue\r\n\r\n" } else { b"" };
+                if !condition.holds(stored.is_some()) {
+                    return Expected::Bytes([interim, &failed(stored)].concat());
+                }
+                let has_life = max_age.is_some_and(|seconds| seconds > 0);
+                let new = Stored { value: value.clone(), kept: KEPT[step.extras.kept], has_life };
+                let tag = match condition {
+                    Condition::None => String::new(),
+                    _ => format!("ETag: {}\r\n", new.tag()),
+                };
+                let before = self.values.insert(key, new);
                 let [replaced, new] =
-                    [no_content(), created()].map(|answer| [interim, &answer].concat());
-                match self.values.insert(key, value.clone()) {
+                    [no_content(&tag), created(&tag)].map(|answer| [interim, &answer].concat());
+                match before {
                     Some(_) => self.unless_evicted(replaced, new),
                     None => Expected::Bytes(new),
                 }
@@ -231,30 +380,92 @@ enum Expected {
     Healthz,
 }
 
-fn hit(value: &[u8], with_body: bool) -> Vec<u8> {
-    let mut bytes =
-        format!("HTTP/1.1 200 OK\r\nDate: -\r\nContent-Length: {}\r\n\r\n", value.len())
-            .into_bytes();
-    if with_body {
-        bytes.extend_from_slice(value);
+/// The answer to a GET or a HEAD of what is stored.
+fn read(stored: &Stored, step: &Step, is_get: bool) -> Expected {
+    let Extras { condition, range, .. } = step.extras;
+    let Stored { value, kept, has_life } = stored;
+    let tag = format!("ETag: {}\r\n", stored.tag());
+    let life = if !is_get && *has_life { "Cache-Control: max-age=-\r\n" } else { "" };
+    if !condition.holds(true) {
+        if condition.is_match() {
+            return if is_get {
+                Expected::Bytes(failed(Some(stored)))
+            } else {
+                Expected::Error(412)
+            };
+        }
+        let head = format!("HTTP/1.1 304 Not Modified\r\nDate: -\r\n{tag}{life}\r\n");
+        return Expected::Bytes(head.into());
     }
-    bytes
+    let len = value.len();
+    let (status, fields, part) = match range.filter(|_| is_get) {
+        None => ("200 OK", String::new(), 0..len),
+        Some((from, _)) if from >= len => return Expected::Error(416),
+        Some((from, to)) => {
+            let to = to.min(len - 1);
+            (
+                "206 Partial Content",
+                format!("Content-Range: bytes {from}-{to}/{len}\r\n"),
+                from..to + 1,
+            )
+        }
+    };
+    let tag = if is_get && status == "200 OK" { "" } else { &tag };
+    let length = part.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nDate: -\r\n{tag}{life}{fields}{kept}Content-Length: {length}\r\n\r\n"
+    );
+    let body = if is_get { &value[part] } else { &[] };
+    Expected::Bytes([head.as_bytes(), body].concat())
+}
+
+/// The answer to a request whose precondition does not hold.
+fn failed(stored: Option<&Stored>) -> Vec<u8> {
+    const TEXT: &str = "If-Match or If-None-Match does not hold for what is stored\n";
+    let tag = stored.map_or(String::new(), |stored| format!("ETag: {}\r\n", stored.tag()));
+    let length = TEXT.len();
+    format!(
+        "HTTP/1.1 412 Precondition Failed\r\nDate: -\r\n{tag}Content-Type: text/plain\r\n\
+             Content-Length: {length}\r\n\r\n{TEXT}"
+    )
+    .into()
 }
 
 fn miss() -> Vec<u8> {
     b"HTTP/1.1 404 Not Found\r\nDate: -\r\nContent-Length: 0\r\n\r\n".to_vec()
 }
 
-fn created() -> Vec<u8> {
-    b"HTTP/1.1 201 Created\r\nDate: -\r\nContent-Length: 0\r\n\r\n".to_vec()
+fn created(tag: &str) -> Vec<u8> {
+    format!("HTTP/1.1 201 Created\r\nDate: -\r\n{tag}Content-Length: 0\r\n\r\n").into()
 }
 
-fn no_content() -> Vec<u8> {
-    b"HTTP/1.1 204 No Content\r\nDate: -\r\n\r\n".to_vec()
+fn no_content(tag: &str) -> Vec<u8> {
+    format!("HTTP/1.1 204 No Content\r\nDate: -\r\n{tag}\r\n").into()
 }
 
-/// The bytes of a step's request.
-fn request(step: &Step, prefix: &str) -> Vec<u8> {
+/// The lines of the fields that ask for more, or less, than a plain request.
+fn extra_lines(step: &Step, model: &Model) -> String {
+    let ours = model.values.get(&step.key).map_or(OTHER.to_owned(), Stored::tag);
+    let mut lines = step.extras.condition.line(&ours);
+    if let Some((from, to)) = step.extras.range {
+        lines += &format!("Range: bytes={from}-{to}\r\n");
+    }
+    if let Operation::Store { value, .. } = &step.operation {
+        lines += KEPT[step.extras.kept];
+        let digest = match step.digest() {
+            Digest::None => return lines,
+            Digest::Right => Sha256::digest(value),
+            Digest::Wrong => Sha256::digest([&value[..], b"x"].concat()),
+        };
+        let text = base64::engine::general_purpose::STANDARD.encode(digest);
+        lines += &format!("Content-Digest: sha-256=:{text}:\r\n");
+    }
+    lines
+}
+
+/// The bytes of a step's request, if the model is what is stored by then.
+fn request(step: &Step, prefix: &str, model: &Model) -> Vec<u8> {
+    let extra = extra_lines(step, model);
     let key = format!("{prefix}/{}", step.key);
     let target = match step.spelling {
         Spelling::Plain => format!("/{key}"),
@@ -275,15 +486,15 @@ fn request(step: &Step, prefix: &str) -> Vec<u8> {
         bytes
     };
     match &step.operation {
-        Operation::Get => head(step, "GET", &target, "", None),
-        Operation::Head => head(step, "HEAD", &target, "", None),
-        Operation::Delete => head(step, "DELETE", &target, "", None),
+        Operation::Get => head(step, "GET", &target, &extra, None),
+        Operation::Head => head(step, "HEAD", &target, &extra, None),
+        Operation::Delete => head(step, "DELETE", &target, &extra, None),
         Operation::Propfind => head(step, "PROPFIND", &target, "", None),
         Operation::Options => head(step, "OPTIONS", &target, "", None),
         Operation::Patch => with_body("PATCH", &target, "", b"patch", &Framing::Length),
         Operation::Unknown => head(step, "FETCH", &target, "", None),
         Operation::Store { post, value, framing, expect, max_age } => {
-            let mut more = String::new();
+            let mut more = extra;
             if *expect {
                 more.push_str("Expect: 100-continue\r\n");
             }
@@ -292,7 +503,9 @@ fn request(step: &Step, prefix: &str) -> Vec<u8> {
             }
             with_body(if *post { "POST" } else { "PUT" }, &target, &more, value, framing)
         }
-        Operation::GetWithBody { body, framing } => with_body("GET", &target, "", body, framing),
+        Operation::GetWithBody { body, framing } => {
+            with_body("GET", &target, &extra, body, framing)
+        }
         Operation::Healthz => head(step, "GET", "/healthz", "", None),
         Operation::StoreReserved { name, body } => {
             with_body("PUT", name, "", body, &Framing::Length)
@@ -393,6 +606,18 @@ fn without_browser_fields(step: &Step, response: &[u8]) -> Result<Vec<u8>, TestC
     Ok([&response[..at], response.get(at + fields.len()..).unwrap_or_default()].concat())
 }
 
+/// The same bytes with what is left of a life, which goes by, replaced.
+fn without_age(mut response: Vec<u8>) -> Vec<u8> {
+    const FIELD: &[u8] = b"\r\nCache-Control: max-age=";
+    if let Some(at) = response.windows(FIELD.len()).position(|window| window == FIELD) {
+        let digits = at + FIELD.len();
+        let end =
+            digits + response[digits..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        response.splice(digits..end, *b"-");
+    }
+    response
+}
+
 /// Reads one answer and compares it. Whether it says that the key was evicted.
 fn check(client: &mut Client, step: &Step, expected: &Expected) -> Result<bool, TestCaseError> {
     match expected {
@@ -436,7 +661,7 @@ fn receive(client: &mut Client, step: &Step, expected: &[u8]) -> Result<Vec<u8>,
     for _ in 0..responses {
         let to_head = matches!(step.operation, Operation::Head);
         let response = if to_head { client.response_to_head() } else { client.response() };
-        let bytes = response.normalised();
+        let bytes = without_age(response.normalised());
         let is_interim = response.status < 200;
         received.extend(if is_interim { bytes } else { without_browser_fields(step, &bytes)? });
     }
@@ -463,12 +688,16 @@ fn pipeline(
     prefix: &str,
     model: &mut Model,
 ) -> Result<(), TestCaseError> {
-    let bytes: Vec<u8> = steps.iter().flat_map(|step| request(step, prefix)).collect();
+    let (mut bytes, mut answers) = (Vec::new(), Vec::new());
+    for step in steps {
+        bytes.extend(request(step, prefix, model));
+        answers.push(model.answer(step));
+    }
     let mut writer = Client::from_stream(client.stream.try_clone().expect("a second handle"));
     std::thread::scope(|scope| {
         scope.spawn(move || send_split(&mut writer, &bytes, cuts));
-        for step in steps {
-            if check(client, step, &model.answer(step))? {
+        for (step, answer) in steps.iter().zip(&answers) {
+            if check(client, step, answer)? {
                 model.note_evicted(step);
             }
         }
@@ -527,7 +756,9 @@ const LAST_BYTES: usize = 100;
 fn event() -> impl Strategy<Value = Event> {
     let large = || (0..6_u8, any::<u8>(), LARGE_BYTES);
     prop_oneof![
-        4 => vec(step(), 1..8).prop_map(Event::Requests),
+        // Without preconditions, which an eviction could make come out otherwise.
+        4 => vec(step().prop_map(|step| Step { extras: Extras::NONE, ..step }), 1..8)
+            .prop_map(Event::Requests),
         3 => large().prop_map(|(key, seed, len)| Event::Store { key, seed, len }),
         3 => (0..6_u8).prop_map(Event::Hold),
         1 => Just(Event::LetGo),
@@ -567,8 +798,8 @@ struct Scene {
 
 impl Scene {
     fn step(key: u8, operation: Operation) -> Step {
-        let (connection, fields) = (0, 0);
-        Step { connection, key, spelling: Spelling::Plain, operation, fields, page: Page::None }
+        let (connection, fields, page, extras) = (0, 0, Page::None, Extras::NONE);
+        Step { connection, key, spelling: Spelling::Plain, operation, fields, page, extras }
     }
 
     fn store(key: u8, seed: u8, len: usize, chunked: bool) -> Step {
@@ -598,7 +829,7 @@ impl Scene {
                     self.finish()?;
                 }
                 let step = Self::store(key, seed, len, chunked);
-                let mut bytes = request(&step, &self.prefix);
+                let mut bytes = request(&step, &self.prefix, &self.model);
                 let rest = bytes.split_off(bytes.len() - LAST_BYTES);
                 let mut client = Client::connect(&self.address);
                 client.send(bytes);
@@ -613,7 +844,7 @@ impl Scene {
     fn hold(&mut self, key: u8) -> Result<(), TestCaseError> {
         let step = Self::step(key, Operation::Get);
         let mut client = small_window(&self.address);
-        client.send(request(&step, &self.prefix));
+        client.send(request(&step, &self.prefix, &self.model));
         // Whose value it is is decided by when the answer begins.
         client.stream.peek(&mut [0]).expect("an answer");
         let expected = self.model.answer(&step);
@@ -693,7 +924,7 @@ fn config(cases: u32) -> Config {
 
 #[test]
 fn the_server_does_what_the_model_does() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--keep-fields", "content-type,x-tag"]);
     SERVER.set(server.address().to_owned()).expect("one server for all cases");
     let pipelined = (vec(step(), 1..60), vec(any::<u16>(), 0..12), any::<bool>());
     TestRunner::new(config(250))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corekv::http::{
-    Batch, Error, Handler, HeadParser, Hosts, Protocol, Request, Requests, Responses, Settings,
-    Status,
+    Batch, Error, FieldRules, Handler, HeadParser, Protocol, Request, Requests, Responses,
+    Settings, Status,
 };
 use corekv::net::{
     Class, Flow, Iteration, Output, Payload, Reach, Received, Rejection, Room, Service, Sink,
@@ -15,7 +15,7 @@ use corekv::net::{
 
 /// What a parser makes of bytes that arrive in pieces that end at these places.
 fn parse(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Result<bool, Error> {
-    let mut parser = HeadParser::new(16 << 10, None, Hosts::default());
+    let mut parser = HeadParser::new(16 << 10, FieldRules::default());
     let mut scanned = 0;
     for end in ends {
         if parser.parse(&bytes[..end], 0, &mut scanned, &mut Vec::new())?.is_some() {

@@ -12,7 +12,7 @@ const NOW: Tick = Tick(0);
 fn large(store: &Store, key: &[u8]) -> LargeValue {
     let seen = store.get(store.key(key), NOW, |value| match value {
         Value::Large(value) => Some(value),
-        Value::Small(_) => None,
+        _ => None,
     });
     seen.flatten().expect("a large value")
 }

@@ -54,8 +54,6 @@ pub enum Failure {
     ClosedEarly,
     /// The connection was reset.
     Reset,
-    /// The TLS handshake failed, or later a record was not what TLS allows.
-    Tls,
     /// The server sent something that is not the response to a request.
     Garbage,
     /// A request stayed without answer for longer than the timeout.
@@ -66,13 +64,12 @@ pub enum Failure {
 
 impl Failure {
     /// Every kind, in the order of the report.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::Refused,
         Self::NoSocket,
         Self::ConnectTimeout,
         Self::ClosedEarly,
         Self::Reset,
-        Self::Tls,
         Self::Garbage,
         Self::Timeout,
         Self::Other,
@@ -88,9 +85,6 @@ impl Failure {
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
                 Self::Reset
             }
-            // The server closed the connection during the TLS handshake.
-            ErrorKind::UnexpectedEof => Self::ClosedEarly,
-            ErrorKind::InvalidData => Self::Tls,
             _ => Self::Other,
         }
     }
@@ -103,7 +97,6 @@ impl Failure {
             Self::ConnectTimeout => "connect timed out",
             Self::ClosedEarly => "closed early",
             Self::Reset => "connection reset",
-            Self::Tls => "TLS failed",
             Self::Garbage => "invalid response",
             Self::Timeout => "request timed out",
             Self::Other => "other error",
@@ -118,7 +111,6 @@ impl Failure {
             Self::ConnectTimeout => "connect_timeout",
             Self::ClosedEarly => "closed_early",
             Self::Reset => "reset",
-            Self::Tls => "tls",
             Self::Garbage => "invalid_response",
             Self::Timeout => "timeout",
             Self::Other => "other",

@@ -13,9 +13,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use arbitrary::{Arbitrary, Unstructured};
-use corekv::cache::{self, Cache, History, Metrics, MissStatus, Routes};
+use corekv::cache::{self, Cache, History, KeptSets, Metrics, MissStatus, Routes};
 use corekv::http::access::Tokens;
-use corekv::http::{self, Batch, Hosts, Protocol};
+use corekv::http::{self, Batch, FieldRules, Protocol};
 use corekv::net::{
     Class, Flow, Iteration, Output, Reach, Received, Rejection, Room, Service, Sink, Transfer, Wait,
 };
@@ -229,15 +229,23 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
             _ => MissStatus::NotFound,
         },
         routes: if limits.pages { Routes::Everywhere } else { Routes::AdminOnly },
+        store_status: Default::default(),
+        cache_headers: Default::default(),
+        etag: false,
+        kept: Default::default(),
+        cas_prefixes: Vec::new(),
     };
     let http = http::Settings {
         header_bytes_max: limits.header_bytes_max,
         body_bytes_max: limits.body_bytes_max,
         date: false,
-        tokens: limits.tokens.then(|| Arc::clone(&TOKENS)),
-        hosts: Hosts::default(),
+        rules: FieldRules {
+            tokens: limits.tokens.then(|| Arc::clone(&TOKENS)),
+            ..FieldRules::default()
+        },
     };
     let counters = Arc::clone(&metrics.http[0]);
     let history = Arc::new(History::new(&metrics));
-    Protocol::new(Cache::new(0, Clock::start(), settings, metrics, history), http, counters)
+    let sets = Arc::new(KeptSets::default());
+    Protocol::new(Cache::new(0, Clock::start(), settings, sets, metrics, history), http, counters)
 }

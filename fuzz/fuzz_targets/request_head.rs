@@ -7,7 +7,7 @@
 #![no_main]
 
 use corekv::http::{
-    Fields, Framing, HeadParser, Hosts, Method, Origin, ParsedRequest, Persistence, Target,
+    FieldRules, Fields, Framing, HeadParser, Method, Origin, ParsedRequest, Persistence, Target,
     Unstorable,
 };
 use corekv_fuzz::head::{self, Head, Outcome};
@@ -19,13 +19,13 @@ fuzz_target!(|data: &[u8]| {
     let header_bytes_max = [64, 256, 1024, 16 << 10][usize::from(limit % 4)];
     let sizes = pieces(u16::from_le_bytes([*seed_low, *seed_high]), input.len());
     // Cold: it has seen nothing. Warm: it has seen every head of this input.
-    let mut warm = HeadParser::new(header_bytes_max, None, Hosts::default());
+    let mut warm = HeadParser::new(header_bytes_max, FieldRules::default());
     walk(input, &[input.len()], &mut warm, header_bytes_max);
     walk(input, &sizes, &mut warm, header_bytes_max);
     walk(
         input,
         &sizes,
-        &mut HeadParser::new(header_bytes_max, None, Hosts::default()),
+        &mut HeadParser::new(header_bytes_max, FieldRules::default()),
         header_bytes_max,
     );
 });
@@ -80,8 +80,17 @@ fn compare(parsed: &ParsedRequest, head: &Head) {
         head::Target::Authority => Target::Authority,
     };
     assert_eq!(parsed.target, target);
-    let Fields { framing, persistence, expects_continue, max_age, unstorable, sender, .. } =
-        parsed.fields;
+    let Fields {
+        framing, persistence, expects_continue, max_age, unstorable, sender, extras, ..
+    } = parsed.fields;
+    let has_condition = !head.if_match.is_empty() || !head.if_none_match.is_empty();
+    let has_extras = match &head.method[..] {
+        b"GET" => has_condition || !head.ranges.is_empty(),
+        b"HEAD" | b"DELETE" => has_condition,
+        b"PUT" | b"POST" => has_condition || head.digest,
+        _ => false,
+    };
+    assert_eq!(!extras.is_empty(), has_extras);
     let expected = match head.framing {
         head::Framing::Length(n) => Framing::Length(n),
         head::Framing::Chunked => Framing::Chunked,

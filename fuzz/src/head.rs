@@ -52,6 +52,13 @@ pub struct Head {
     pub authorization: Option<Vec<u8>>,
     /// The authority of an absolute target, or else the Host.
     pub host: Option<Vec<u8>>,
+    /// The lines of If-Match, If-None-Match, Range and If-Range.
+    pub if_match: Vec<Vec<u8>>,
+    pub if_none_match: Vec<Vec<u8>>,
+    pub ranges: Vec<Vec<u8>>,
+    pub if_range: Vec<Vec<u8>>,
+    /// It has a Content-Digest or a Repr-Digest.
+    pub digest: bool,
     /// Names in lower case and values of the fields that browsers alone send.
     pub browser_fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -302,10 +309,19 @@ fn whole(lines: &[&[u8]], bytes: usize) -> Outcome {
         expects_continue: (minor > 0 && !expectations.is_empty()) || method == b"CONNECT",
         max_age: max_age(&values("cache-control")),
         part: !values("content-range").is_empty(),
+        if_match: owned(&values("if-match")),
+        if_none_match: owned(&values("if-none-match")),
+        ranges: owned(&values("range")),
+        if_range: owned(&values("if-range")),
+        digest: !values("content-digest").is_empty() || !values("repr-digest").is_empty(),
         authorization: authorizations.first().map(|value| value.to_vec()),
         host: authority(lines[0]).or_else(|| hosts.first().map(|host| host.to_vec())),
         browser_fields: browser_fields(&lines[1..]),
     })
+}
+
+fn owned(values: &[&[u8]]) -> Vec<Vec<u8>> {
+    values.iter().map(|value| value.to_vec()).collect()
 }
 
 /// The authority of an absolute target.

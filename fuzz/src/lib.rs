@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod chunked;
+pub mod conditions;
 pub mod head;
 pub mod model;
 pub mod origin;

@@ -59,6 +59,8 @@ enum Field {
     MaxAge(u8),
     BadMaxAge,
     Part,
+    Condition(u8),
+    Range(u8, u8),
     Host,
     Length(u8),
     Coding(u8),
@@ -114,6 +116,33 @@ const BROWSER_FIELDS: [&str; 12] = [
     "Origin: https://H:443",
     "Origin: http://other.example",
     "origin: null",
+];
+
+/// Preconditions. The tags are those of no value, of the empty one, and of none.
+const CONDITIONS: [&str; 12] = [
+    "If-Match: *",
+    "If-None-Match: *",
+    "if-match: \"x\"",
+    "If-None-Match: W/\"x\", \"y,\"",
+    "If-Match: \"99aa06d3014798d86001c324468d497f\"",
+    "If-None-Match: W/\"99aa06d3014798d86001c324468d497f\"",
+    "If-Range: \"99aa06d3014798d86001c324468d497f\"",
+    "If-Range: Sun, 06 Nov 1994 08:49:37 GMT",
+    "If-Match: x",
+    "If-None-Match: *, \"x\"",
+    "If-Match: \"99aa06d3014798d86001c324468d497f\" , , W/\"\"",
+    "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT",
+];
+
+const RANGES: [&str; 8] = [
+    "Range: bytes=-1",
+    "range: BYTES=0-",
+    "Range: bytes=-0",
+    "Range: bytes=5-2",
+    "Range: bytes=0-1,3-4",
+    "Range: lines=1-2",
+    "Range: bytes=99999999999999999999-",
+    "Range: bytes= 0-0 ",
 ];
 
 impl Script {
@@ -204,6 +233,15 @@ impl Exchange {
                 Field::MaxAge(n) => format!("Cache-Control: max-age={n}"),
                 Field::BadMaxAge => "Cache-Control: public, max-age=-1".to_owned(),
                 Field::Part => "Content-Range: bytes 0-1/2".to_owned(),
+                Field::Condition(n) => CONDITIONS[usize::from(n % 12)].to_owned(),
+                Field::Range(n @ 240.., m) => RANGES[usize::from((n ^ m) % 8)].to_owned(),
+                Field::Range(n, m) => {
+                    format!(
+                        "Range: bytes={}-{}",
+                        u16::from(*n) * 8,
+                        u16::from(*n) * 8 + u16::from(*m)
+                    )
+                }
                 Field::Host => "Host: i".to_owned(),
                 Field::Length(n) => format!("Content-Length: {n}"),
                 Field::Coding(n) => {

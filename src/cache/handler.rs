@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::dashboard::History;
+use super::kept_sets::KeptSets;
 use super::keys::{Keys, Outcome};
 use super::lookup::Lookup;
 use super::metrics::Metrics;
 use super::pages::Pages;
 use super::pending::Pending;
 use super::refusals::{
-    FULL, MALFORMED_MAX_AGE, NOT_IMPLEMENTED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
+    DIGEST_WRONG, FULL, MALFORMED_MAX_AGE, NOT_IMPLEMENTED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
 };
 use super::route::{Page, Route};
 use super::settings::Settings;
@@ -42,11 +43,12 @@ impl Cache {
         partition: usize,
         clock: Clock,
         settings: Settings,
+        sets: Arc<KeptSets>,
         metrics: Arc<Metrics>,
         history: Arc<History>,
     ) -> Self {
         let (store, counters) = (Arc::clone(&metrics.store), Arc::clone(&metrics.cache[partition]));
-        let keys = Keys::new(store, counters, &settings);
+        let keys = Keys::new(store, counters, sets, settings.clone());
         let pages = Pages::new(metrics, history);
         Self { keys, pages, settings, clock, partition, refusals_seen: 0 }
     }
@@ -157,12 +159,19 @@ impl Handler for Cache {
             return Ok(Pending::bodiless(&request));
         }
         let key = Key::new(request.path, hash);
+        let terms = self.keys.terms(&request)?;
         let mut upload = self.keys.store.upload(key);
+        if let Some(terms) = &terms {
+            upload.set_meta(&terms.meta).map_err(|Full| FULL)?;
+            if terms.tells_tag {
+                upload.fingerprint_as_it_arrives();
+            }
+        }
         // Before its first byte: what is evicted for a value that can't fit is evicted in vain.
         if let Framing::Length(bytes) = request.fields.framing {
             upload.expect(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|Full| FULL)?;
         }
-        Ok(Pending::write(&request, key, upload))
+        Ok(Pending::write(&request, key, upload, terms))
     }
 
     fn admit(&mut self, pending: &mut Pending, bytes: usize) -> bool {
@@ -181,9 +190,18 @@ impl Handler for Cache {
     ) -> Option<Pending> {
         let now = self.clock.tick(responses.now());
         match pending {
-            Pending::Write { key, bytes, max_age, method } => {
+            Pending::Write { key, bytes, max_age, method, terms } => {
                 let key = self.keys.store.key(&key);
-                self.keys.write_upload(key, bytes, max_age, now, (method, persistence), responses);
+                let (when, recipient) = ((max_age, now), (method, persistence));
+                match terms {
+                    None => self.keys.write_upload(key, bytes, when, recipient, responses),
+                    Some(terms) if terms.are_met() => {
+                        let terms = &terms.terms;
+                        self.keys
+                            .write_upload_in_full(key, bytes, terms, when, recipient, responses);
+                    }
+                    Some(_) => responses.refuse(method, persistence, DIGEST_WRONG),
+                }
             }
             Pending::Bodiless(mut bodiless) => {
                 let request = bodiless.request(persistence);

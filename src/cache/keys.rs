@@ -4,24 +4,34 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 
 use super::counters::Counters;
-use super::refusals::FULL;
-use super::settings::{MissStatus, Settings};
-use crate::http::{Method, Persistence, Postponed, Request, Responses, Status};
+use super::kept_sets::KeptSets;
+use super::refusals::{DIGEST_WRONG, FULL, PRECONDITION_FAILED};
+use super::representation::{self, ReadRules, Representation};
+use super::settings::{CacheHeaders, MissStatus, Settings};
+use super::terms::{self, Terms};
+use crate::http::{
+    Conditions, Details, EntityTag, Method, Persistence, Postponed, Refusal, Request, Responses,
+    Status,
+};
 use crate::net::Payload;
 use crate::store::{
-    Expiry, Full, Key, LargeValue, SmallValue, Store, Tick, Upload, Value, Written,
+    Expiry, Fingerprint, Full, Key, LargeValue, SmallValue, Store, Stored, Tick, Upload, Value,
+    Written,
 };
 
 /// What is to become of a batch after a request: its rest may have to wait.
 pub(super) type Outcome = ControlFlow<Postponed>;
 
-/// Sends a large value from where the store has it.
+/// Sends a large value, or its part from `start` on, from where the store has it.
 #[derive(Debug)]
-struct LargePayload(LargeValue);
+pub(super) struct LargePayload {
+    pub(super) value: LargeValue,
+    pub(super) start: usize,
+}
 
 impl Payload for LargePayload {
     fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool) {
-        self.0.pieces(from, each);
+        self.value.pieces(self.start + from, each);
     }
 }
 
@@ -30,15 +40,30 @@ impl Payload for LargePayload {
 pub(super) struct Keys {
     pub(super) store: Arc<Store>,
     counters: Arc<Counters>,
-    miss_status: MissStatus,
-    ttl_seconds: Option<u32>,
+    sets: Arc<KeptSets>,
+    settings: Settings,
+    /// Whether every GET, and every PUT and POST, says or asks for more than the value's bytes.
+    reads_in_full: bool,
+    writes_in_full: bool,
+    /// The status of a write to an absent key, and of one that replaces a value.
+    store_statuses: [Status; 2],
 }
+
+/// Who is answered, and how the connection goes on.
+pub(super) type Recipient = (Method, Persistence);
 
 impl Keys {
     /// Keys whose hits and misses are counted in `counters`.
-    pub(super) fn new(store: Arc<Store>, counters: Arc<Counters>, settings: &Settings) -> Self {
-        let Settings { miss_status, ttl_seconds, .. } = *settings;
-        Self { store, counters, miss_status, ttl_seconds }
+    pub(super) fn new(
+        store: Arc<Store>,
+        counters: Arc<Counters>,
+        sets: Arc<KeptSets>,
+        settings: Settings,
+    ) -> Self {
+        let reads_in_full = settings.etag || settings.cache_headers != CacheHeaders::None;
+        let writes_in_full = settings.etag || !settings.cas_prefixes.is_empty();
+        let store_statuses = settings.store_status.statuses();
+        Self { store, counters, sets, settings, reads_in_full, writes_in_full, store_statuses }
     }
 
     /// Answers GET or HEAD.
@@ -50,6 +75,10 @@ impl Keys {
         now: Tick,
         responses: &mut Responses<'_>,
     ) -> Outcome {
+        let is_plain = request.method == Method::Get && request.fields.extras.is_empty();
+        if self.reads_in_full || !is_plain {
+            return self.read_in_full(key, request, now, responses);
+        }
         let start = responses.bytes().len();
         if let Some(read) = self.store.optimistic_read(key, now) {
             render(read.value(), request, responses);
@@ -79,18 +108,24 @@ impl Keys {
             responses.bytes().truncate(start);
             match value {
                 Value::Small(value) => render(&value, request, responses),
+                Value::SmallWithMeta(..) => return false,
+                Value::Large(value) if !value.meta().is_empty() => return false,
                 Value::Large(value) => {
                     responses.ok_head(request.fields.persistence, value.len());
                     large = Some(value);
                 }
             }
+            true
         });
-        if hit.is_none() {
+        let Some(is_plain) = hit else {
             responses.bytes().truncate(start);
             self.miss(request, responses);
             return Continue(());
+        };
+        if !is_plain {
+            responses.bytes().truncate(start);
+            return self.read_in_full(key, request, now, responses);
         }
-        let large = large.filter(|_| request.method != Method::Head);
         if let Some(why) = large.as_ref().and_then(|large| postpones(large, responses)) {
             responses.bytes().truncate(start);
             return Break(why);
@@ -99,19 +134,54 @@ impl Keys {
         responses.count(request.method, Status::Ok);
         if let Some(large) = large {
             let length = large.len();
-            responses.payload(Box::new(LargePayload(large)), length);
+            responses.payload(Box::new(LargePayload { value: large, start: 0 }), length);
         }
+        Continue(())
+    }
+
+    /// Answers a read that asks for, or is to be told, more than the value's bytes.
+    #[inline(never)]
+    fn read_in_full(
+        &self,
+        key: Key<'_>,
+        request: &Request<'_>,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> Outcome {
+        let persistence = request.fields.persistence;
+        let details = match request.details(&self.settings.kept) {
+            Ok(details) => details,
+            Err(refusal) => {
+                responses.refuse(request.method, persistence, refusal);
+                return Continue(());
+            }
+        };
+        let Some(representation) = Representation::load(&self.store, key, now) else {
+            // Whatever the preconditions are: without them the answer were no other (RFC 9110
+            // §13.2.1).
+            self.miss(request, responses);
+            return Continue(());
+        };
+        let Settings { cache_headers, etag, .. } = self.settings;
+        let rules = ReadRules { sets: &self.sets, cache_headers, etag };
+        representation::respond(representation, &details, request, rules, now, responses)?;
+        self.counters.hits.add(1);
         Continue(())
     }
 
     fn miss(&self, request: &Request<'_>, responses: &mut Responses<'_>) {
         self.counters.misses.add(1);
-        let status = match self.miss_status {
+        let status = match self.settings.miss_status {
             MissStatus::NotFound => Status::NotFound,
             MissStatus::NoContent => Status::NoContent,
             MissStatus::Ok => Status::Ok,
         };
-        responses.empty(request.method, request.fields.persistence, status);
+        if self.settings.cache_headers == CacheHeaders::None {
+            return responses.empty(request.method, request.fields.persistence, status);
+        }
+        let head = responses.head(request.method, request.fields.persistence, status);
+        let head = head.field("Cache-Control", b"no-cache");
+        if status.is_bodiless() { head.bodiless() } else { head.body(0) }
     }
 
     /// Stores a body that came as a whole.
@@ -124,8 +194,58 @@ impl Keys {
         responses: &mut Responses<'_>,
     ) {
         let expiry = self.expiry(request.fields.max_age, now);
+        let recipient = (request.method, request.fields.persistence);
+        if self.writes_in_full || !request.fields.extras.is_empty() {
+            return self.write_in_full(key, request, (expiry, now), responses);
+        }
         let result = self.store.put(key, request.body, expiry, now);
-        respond(result, request.method, request.fields.persistence, responses);
+        self.respond(result, recipient, responses);
+    }
+
+    /// The terms of a write; none if it goes without.
+    pub(super) fn terms(&self, request: &Request<'_>) -> Result<Option<Terms>, Refusal> {
+        if !self.writes_in_full && request.fields.extras.is_empty() {
+            return Ok(None);
+        }
+        Terms::of(request, &self.settings, &self.sets).map(Some)
+    }
+
+    /// Stores a body that came as a whole, on the request's terms.
+    #[inline(never)]
+    fn write_in_full(
+        &self,
+        key: Key<'_>,
+        request: &Request<'_>,
+        (expiry, now): (Expiry, Tick),
+        responses: &mut Responses<'_>,
+    ) {
+        let recipient = (request.method, request.fields.persistence);
+        let (method, persistence) = recipient;
+        let terms = match Terms::of(request, &self.settings, &self.sets) {
+            Ok(terms) => terms,
+            Err(refusal) => return responses.refuse(method, persistence, refusal),
+        };
+        if !terms.is_met_by(|| terms::sha256(request.body)) {
+            return responses.refuse(method, persistence, DIGEST_WRONG);
+        }
+        self.settle(key, &terms.conditions, now);
+        let hold = |stored: Option<&Stored<'_>>| terms.hold_for(stored, &self.sets);
+        let result = self.store.put_if(key, &terms.meta, request.body, expiry, now, hold);
+        let tag = terms.tells_tag.then(|| terms.tag(Fingerprint::of(request.body)));
+        self.respond_in_full(result, tag, recipient, (key, now), responses);
+    }
+
+    /// Has the fingerprint of a large value known before it is asked for under a lock, which would be
+    /// held for as long as working it out takes.
+    fn settle(&self, key: Key<'_>, conditions: &Conditions, now: Tick) {
+        if !conditions.name_tags() {
+            return;
+        }
+        self.store.get(key, now, |value| {
+            if let Value::Large(mut value) = value {
+                value.fingerprint(key);
+            }
+        });
     }
 
     /// Stores a body that came in pieces, for a request of this method and persistence.
@@ -133,14 +253,31 @@ impl Keys {
         &self,
         key: Key<'_>,
         upload: Upload,
-        max_age: Option<u32>,
-        now: Tick,
-        (method, persistence): (Method, Persistence),
+        (max_age, now): (Option<u32>, Tick),
+        recipient: Recipient,
         responses: &mut Responses<'_>,
     ) {
+        let result = self.store.put_upload(key, upload, self.expiry(max_age, now), now);
+        self.respond(result, recipient, responses);
+    }
+
+    /// The same, on terms that the digest of the body was found to meet.
+    pub(super) fn write_upload_in_full(
+        &self,
+        key: Key<'_>,
+        upload: Upload,
+        terms: &Terms,
+        (max_age, now): (Option<u32>, Tick),
+        recipient: Recipient,
+        responses: &mut Responses<'_>,
+    ) {
+        self.settle(key, &terms.conditions, now);
+        let fingerprint = upload.fingerprint().filter(|_| terms.tells_tag);
+        let hold = |stored: Option<&Stored<'_>>| terms.hold_for(stored, &self.sets);
         let expiry = self.expiry(max_age, now);
-        let result = self.store.put_upload(key, upload, expiry, now);
-        respond(result, method, persistence, responses);
+        let result = self.store.put_upload_if(key, upload, expiry, now, hold);
+        let tag = fingerprint.map(|fingerprint| terms.tag(fingerprint));
+        self.respond_in_full(result, tag, recipient, (key, now), responses);
     }
 
     /// Removes a key.
@@ -151,15 +288,85 @@ impl Keys {
         now: Tick,
         responses: &mut Responses<'_>,
     ) {
-        let removed = self.store.remove(key, now);
-        let status = if removed { Status::NoContent } else { Status::NotFound };
-        responses.empty(request.method, request.fields.persistence, status);
+        let recipient = (request.method, request.fields.persistence);
+        let removed = if request.fields.extras.is_empty() {
+            Some(self.store.remove(key, now))
+        } else {
+            match request.details(&self.settings.kept) {
+                Err(refusal) => return responses.refuse(recipient.0, recipient.1, refusal),
+                Ok(Details { conditions, .. }) => {
+                    self.settle(key, &conditions, now);
+                    let hold =
+                        |stored: &Stored<'_>| terms::holds(&conditions, Some(stored), &self.sets);
+                    self.store.remove_if(key, now, hold)
+                }
+            }
+        };
+        match removed {
+            Some(true) => responses.empty(recipient.0, recipient.1, Status::NoContent),
+            Some(false) => responses.empty(recipient.0, recipient.1, Status::NotFound),
+            None => self.precondition_failed(recipient, (key, now), responses),
+        }
+    }
+
+    /// Answers a write that was not carried out, and tells what is stored.
+    fn precondition_failed(
+        &self,
+        (method, persistence): Recipient,
+        (key, now): (Key<'_>, Tick),
+        responses: &mut Responses<'_>,
+    ) {
+        let stored = Representation::load(&self.store, key, now);
+        let tag = stored.map(|mut stored| stored.tag(&self.sets).render());
+        let mut head = responses.head(method, persistence, Status::PreconditionFailed);
+        if let Some(tag) = &tag {
+            head = head.field("ETag", tag);
+        }
+        head.text(PRECONDITION_FAILED);
+    }
+
+    /// Answers a write.
+    #[inline]
+    fn respond(
+        &self,
+        result: Result<Written, Full>,
+        (method, persistence): Recipient,
+        responses: &mut Responses<'_>,
+    ) {
+        let [created, replaced] = self.store_statuses;
+        match result {
+            Ok(Written::Created) => responses.empty(method, persistence, created),
+            Ok(Written::Replaced) => responses.empty(method, persistence, replaced),
+            Err(Full) => responses.refuse(method, persistence, FULL),
+        }
+    }
+
+    /// Answers a write that had terms, with the tag of what was stored if it is to be told.
+    fn respond_in_full(
+        &self,
+        result: Result<Option<Written>, Full>,
+        tag: Option<EntityTag>,
+        recipient: Recipient,
+        stored: (Key<'_>, Tick),
+        responses: &mut Responses<'_>,
+    ) {
+        let (method, persistence) = recipient;
+        let [created, replaced] = self.store_statuses;
+        let status = match result {
+            Ok(Some(Written::Created)) => created,
+            Ok(Some(Written::Replaced)) => replaced,
+            Ok(None) => return self.precondition_failed(recipient, stored, responses),
+            Err(Full) => return responses.refuse(method, persistence, FULL),
+        };
+        let Some(tag) = tag else { return responses.empty(method, persistence, status) };
+        let head = responses.head(method, persistence, status).field("ETag", &tag.render());
+        if status.is_bodiless() { head.bodiless() } else { head.body(0) }
     }
 
     /// When a value that is written now ends.
     #[inline]
     fn expiry(&self, max_age: Option<u32>, now: Tick) -> Expiry {
-        match max_age.or(self.ttl_seconds) {
+        match max_age.or(self.settings.ttl_seconds) {
             Some(seconds) => Expiry::after(now, seconds),
             None => Expiry::NEVER,
         }
@@ -176,24 +383,9 @@ fn render(value: &SmallValue<'_>, request: &Request<'_>, responses: &mut Respons
 }
 
 /// Whether a large value has to wait until others have been sent, of this connection or of any.
-fn postpones(value: &LargeValue, responses: &Responses<'_>) -> Option<Postponed> {
+pub(super) fn postpones(value: &LargeValue, responses: &Responses<'_>) -> Option<Postponed> {
     if responses.is_full() {
         return Some(Postponed::Full);
     }
     value.exceeds_share().then_some(Postponed::Busy)
-}
-
-/// Answers a write.
-#[inline]
-fn respond(
-    result: Result<Written, Full>,
-    method: Method,
-    persistence: Persistence,
-    responses: &mut Responses<'_>,
-) {
-    match result {
-        Ok(Written::Created) => responses.empty(method, persistence, Status::Created),
-        Ok(Written::Replaced) => responses.empty(method, persistence, Status::NoContent),
-        Err(Full) => responses.refuse(method, persistence, FULL),
-    }
 }

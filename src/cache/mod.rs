@@ -8,27 +8,32 @@
 //! ```
 //!
 //! - A method is answered in `handler.rs` (`Cache::answer_one`), which `Cache::check` lets it come to.
-//! - A condition on a read or a write is checked in `keys.rs`, where the store is asked.
+//! - What a read says beside the value's bytes is in `representation.rs`, on what terms a write is
+//!   carried out in `terms.rs`; requests without preconditions and the like go past both.
 //! - An error response is a line of `refusals.rs`, a reserved name a page of `route.rs` and
 //!   `pages.rs`, a metric a row of `metrics.rs`.
 
 mod counters;
 mod dashboard;
 mod handler;
+mod kept_sets;
 mod keys;
 mod lookup;
 mod metrics;
 mod pages;
 mod pending;
 mod refusals;
+mod representation;
 mod route;
 mod settings;
+mod terms;
 
 pub use counters::Counters;
 pub use dashboard::{History, Recorder};
 pub use handler::Cache;
+pub use kept_sets::KeptSets;
 pub use lookup::Lookup;
 pub use metrics::Metrics;
 pub use pending::{BodilessRequest, Pending};
 pub use route::Routes;
-pub use settings::{MissStatus, Settings};
+pub use settings::{CacheHeaders, MissStatus, Settings, StoreStatus};

@@ -1,5 +1,8 @@
 //! A request whose body comes in pieces.
 
+use sha2::{Digest, Sha256};
+
+use super::terms::Terms;
 use crate::http::{Fields, Method, Persistence, Request, Target};
 use crate::net::Class;
 use crate::store::{self, Full, Key};
@@ -17,6 +20,8 @@ pub enum Pending {
         max_age: Option<u32>,
         /// PUT or POST.
         method: Method,
+        /// What the write depends on, if it does.
+        terms: Option<Box<PendingTerms>>,
     },
     /// A request that is answered after its body has been read and dropped.
     Bodiless(BodilessRequest),
@@ -30,6 +35,26 @@ pub struct BodilessRequest {
     fields: Fields,
     class: Class,
     path: Box<[u8]>,
+    lines: Box<[u8]>,
+}
+
+/// The terms of a write whose body is arriving.
+#[derive(Debug)]
+pub struct PendingTerms {
+    pub(super) terms: Terms,
+    digester: Option<Sha256>,
+}
+
+impl PendingTerms {
+    pub(super) fn new(terms: Terms) -> Self {
+        let digester = terms.digester();
+        Self { terms, digester }
+    }
+
+    /// Whether the body, which has arrived, is the one that was announced.
+    pub(super) fn are_met(&self) -> bool {
+        self.terms.is_met_by(|| self.digester.clone().unwrap_or_default().finalize().into())
+    }
 }
 
 impl BodilessRequest {
@@ -43,17 +68,24 @@ impl BodilessRequest {
             fields: &self.fields,
             body: &[],
             class: self.class,
+            lines: &self.lines,
         }
     }
 }
 
 impl Pending {
-    pub(super) fn write(request: &Request<'_>, key: Key<'_>, bytes: store::Upload) -> Self {
+    pub(super) fn write(
+        request: &Request<'_>,
+        key: Key<'_>,
+        bytes: store::Upload,
+        terms: Option<Terms>,
+    ) -> Self {
         Self::Write {
             key: key.bytes.into(),
             bytes,
             max_age: request.fields.max_age,
             method: request.method,
+            terms: terms.map(|terms| Box::new(PendingTerms::new(terms))),
         }
     }
 
@@ -64,6 +96,8 @@ impl Pending {
             fields: *request.fields,
             class: request.class,
             path: request.path.into(),
+            // They matter only if something is to be read from them.
+            lines: if request.fields.extras.is_empty() { &[] } else { request.lines }.into(),
         })
     }
 
@@ -76,8 +110,11 @@ impl Pending {
 
     pub(super) fn held_bytes(&self) -> usize {
         match self {
-            Self::Write { key, bytes, .. } => key.len() + bytes.heap_bytes(),
-            Self::Bodiless(request) => request.path.len(),
+            Self::Write { key, bytes, terms, .. } => {
+                let terms = terms.as_ref().map_or(0, |terms| terms.terms.heap_bytes());
+                key.len() + bytes.heap_bytes() + terms
+            }
+            Self::Bodiless(request) => request.path.len() + request.lines.len(),
         }
     }
 
@@ -90,7 +127,12 @@ impl Pending {
 
     pub(super) fn append(&mut self, more: &[u8]) -> Result<(), Full> {
         match self {
-            Self::Write { bytes, .. } => bytes.append(more),
+            Self::Write { bytes, terms, .. } => {
+                if let Some(digester) = terms.as_mut().and_then(|terms| terms.digester.as_mut()) {
+                    digester.update(more);
+                }
+                bytes.append(more)
+            }
             Self::Bodiless(_) => Ok(()),
         }
     }

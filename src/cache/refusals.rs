@@ -19,6 +19,26 @@ pub(super) const FULL: Refusal = Refusal::new(
     "the value does not fit into the memory that --memory allows",
 );
 
+pub(super) const CAS_KEY: Refusal = Refusal::new(
+    Status::BadRequest,
+    "under a --cas-prefix a key ends with the SHA-256 of its value in hexadecimal digits",
+);
+pub(super) const DIGEST_WRONG: Refusal =
+    Refusal::new(Status::BadRequest, "the body does not have the SHA-256 that was announced");
+pub(super) const DIGESTS_DIFFER: Refusal =
+    Refusal::new(Status::BadRequest, "the key and a digest field name different digests");
+pub(super) const KEY_AND_FIELDS_TOO_LONG: Refusal = Refusal::new(
+    Status::HeaderFieldsTooLarge,
+    "the key and the header fields to be kept are too long together",
+);
+
+/// The text of a 412.
+pub(super) const PRECONDITION_FAILED: &str =
+    "If-Match or If-None-Match does not hold for what is stored";
+
+/// The text of a 416.
+pub(super) const RANGE: &str = "no byte of the value is in the range";
+
 /// The methods that keys and reserved names have, for an Allow field.
 pub(super) const ALLOW_KEY: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 pub(super) const ALLOW_PAGE: &str = "GET, HEAD, OPTIONS";

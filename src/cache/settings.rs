@@ -1,6 +1,7 @@
 //! How the cache answers.
 
 use super::route::Routes;
+use crate::http::{KeptFields, Status};
 use crate::invalid::{Invalid, check_number};
 use crate::store::{KEY_BYTES_MAX, TTL_SECONDS_MAX};
 
@@ -16,8 +17,40 @@ pub enum MissStatus {
     Ok,
 }
 
+/// What writes that were carried out are answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreStatus {
+    /// 201 if the key was absent, 204 if a value was replaced.
+    #[default]
+    Distinct,
+    /// 200 either way, for clients that expect it.
+    Ok,
+}
+
+impl StoreStatus {
+    /// The status for a key that was absent, and for one whose value was replaced.
+    pub(super) fn statuses(self) -> [Status; 2] {
+        match self {
+            Self::Distinct => [Status::Created, Status::NoContent],
+            Self::Ok => [Status::Ok; 2],
+        }
+    }
+}
+
+/// What answers to GET say in a Cache-Control field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheHeaders {
+    /// There is none.
+    #[default]
+    None,
+    /// `no-cache`: whoever keeps the answer is to ask again before using it.
+    NoCache,
+    /// `max-age` with what is left of the key's life; `no-cache` if it has no end, or is absent.
+    MaxAge,
+}
+
 /// How the cache answers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Longest key, in bytes after percent-decoding.
     pub key_bytes_max: usize,
@@ -27,6 +60,16 @@ pub struct Settings {
     pub miss_status: MissStatus,
     /// Where the reserved names are.
     pub routes: Routes,
+    /// The answer to a write.
+    pub store_status: StoreStatus,
+    /// What answers to GET say of how long they may be kept.
+    pub cache_headers: CacheHeaders,
+    /// Whether answers to GET and to all writes tell the entity tag.
+    pub etag: bool,
+    /// The fields that are stored with a value.
+    pub kept: KeptFields,
+    /// Starts of keys under which the last segment is the SHA-256 of the value.
+    pub cas_prefixes: Vec<Box<[u8]>>,
 }
 
 impl Settings {

@@ -10,6 +10,8 @@ use clap::{ArgAction, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::values::problem;
+
 /// Longest file, in bytes: more is some other file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -132,7 +134,7 @@ fn check(
     for value in &values {
         // As a flag, which says what is wrong with it in the same words.
         let flag = ["corekv".to_owned(), format!("--{name}={value}")];
-        command.clone().try_get_matches_from(flag).map_err(|error| super::program::line(&error))?;
+        command.clone().try_get_matches_from(flag).map_err(|error| problem(&error))?;
     }
     Ok(values)
 }

@@ -10,17 +10,17 @@ use std::time::Duration;
 use clap::Parser;
 use log::LevelFilter;
 
-use crate::cache::MissStatus;
+use crate::cache::{CacheHeaders, MissStatus, StoreStatus};
 use crate::config::{Config, memory_bytes_default, value_bytes_default};
-use crate::http::Host;
+use crate::http::{Host, KeptName};
 use crate::net::{Address, Cores};
 use crate::store::KEY_BYTES_MAX;
 
 pub use program::{Chosen, Failure, Task, parse, parse_options};
-use values::{count, duration, length, miss_status, mode, size, ttl};
+use values::{cache_headers, count, duration, length, miss_status, mode, size, store_status, ttl};
 
 // The help says so.
-const _: () = assert!(KEY_BYTES_MAX == 4080);
+const _: () = assert!(KEY_BYTES_MAX == 4064);
 
 /// An in-memory key-value cache that speaks HTTP/1.1, with one event loop per core.
 #[derive(Debug, Clone, Parser)]
@@ -92,7 +92,35 @@ pub struct Cli {
           value_parser = miss_status)]
     miss_status: MissStatus,
 
-    /// Longest key, in bytes, up to 4080.
+    /// Status of a PUT or POST that was carried out: 201 for a new key and 204 for one that had a
+    /// value, or 200 for both.
+    #[arg(long, value_name = "201|200", env = "COREKV_STORE_STATUS", default_value = "201",
+          value_parser = store_status)]
+    store_status: StoreStatus,
+
+    /// Header fields that are stored with a value and given back with it: content-type,
+    /// content-encoding and the like
+    /// [default: none]
+    #[arg(long, value_name = "NAMES", env = "COREKV_KEEP_FIELDS", value_delimiter = ',')]
+    keep_fields: Vec<KeptName>,
+
+    /// Tell the entity tag in answers to GET and to all writes; HEAD, 304, 206, 412 and writes with
+    /// preconditions always have it.
+    #[arg(long, env = "COREKV_ETAG")]
+    etag: bool,
+
+    /// Cache-Control in answers to GET: none, no-cache, or max-age with what is left of the key's
+    /// life. For caches in front of the server.
+    #[arg(long, value_name = "none|no-cache|max-age", env = "COREKV_CACHE_HEADERS",
+          default_value = "none", value_parser = cache_headers)]
+    cache_headers: CacheHeaders,
+
+    /// Start of paths, as /cas/, under which the last segment has to be the SHA-256 of the body. May
+    /// be given more than once.
+    #[arg(long, value_name = "PATH", env = "COREKV_CAS_PREFIX", value_delimiter = ',')]
+    cas_prefix: Vec<String>,
+
+    /// Longest key, in bytes, up to 4064.
     #[arg(long, value_name = "SIZE", env = "COREKV_KEY_BYTES_MAX", default_value = "1KiB",
           value_parser = length)]
     key_bytes_max: usize,
@@ -175,6 +203,11 @@ impl Cli {
             memory_bytes_max: memory,
             ttl_seconds: self.ttl,
             miss_status: self.miss_status,
+            store_status: self.store_status,
+            cache_headers: self.cache_headers,
+            etag: self.etag,
+            keep_fields: self.keep_fields,
+            cas_prefixes: self.cas_prefix,
             key_bytes_max: self.key_bytes_max,
             value_bytes_max: self.value_bytes_max.unwrap_or_else(|| value_bytes_default(memory)),
             header_bytes_max: self.header_bytes_max,
@@ -194,6 +227,7 @@ impl Cli {
 fn option(setting: &str) -> String {
     match setting {
         "hosts" => "host".to_owned(),
+        "cas_prefixes" => "cas-prefix".to_owned(),
         "memory_bytes_max" => "memory".to_owned(),
         "ttl_seconds" => "ttl".to_owned(),
         _ => setting.replace('_', "-"),

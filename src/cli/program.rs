@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::file::Settings;
+use super::values::problem;
 use super::{Cli, option};
 use crate::config::Config;
 use crate::invalid::Invalid;
@@ -127,15 +128,8 @@ fn program() -> Command {
 fn failure(error: clap::Error) -> Failure {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::Help(error),
-        _ => Failure::Wrong(format!("error: {}", line(&error))),
+        _ => Failure::Wrong(format!("error: {}", problem(&error))),
     }
-}
-
-/// What is wrong, in one line; the usage behind it is in --help.
-pub(super) fn line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or("wrong arguments");
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 impl Chosen {

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use crate::cache::MissStatus;
+use crate::cache::{CacheHeaders, MissStatus, StoreStatus};
+
+/// What is wrong with an argument, in one line; the usage behind it is in --help.
+pub(super) fn problem(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or("wrong arguments");
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
 
 /// A number of bytes, plain or in a binary unit.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -56,6 +63,23 @@ pub(super) fn miss_status(text: &str) -> Result<MissStatus, String> {
         "204" => Ok(MissStatus::NoContent),
         "200" => Ok(MissStatus::Ok),
         _ => Err("expected 404, 204 or 200".to_owned()),
+    }
+}
+
+pub(super) fn store_status(text: &str) -> Result<StoreStatus, String> {
+    match text {
+        "201" => Ok(StoreStatus::Distinct),
+        "200" => Ok(StoreStatus::Ok),
+        _ => Err("expected 201 or 200".to_owned()),
+    }
+}
+
+pub(super) fn cache_headers(text: &str) -> Result<CacheHeaders, String> {
+    match text {
+        "none" => Ok(CacheHeaders::None),
+        "no-cache" => Ok(CacheHeaders::NoCache),
+        "max-age" => Ok(CacheHeaders::MaxAge),
+        _ => Err("expected none, no-cache or max-age".to_owned()),
     }
 }
 

@@ -27,11 +27,7 @@ impl<H: Handler> Engine<H> {
     pub(super) fn new(handler: H, settings: Settings, counters: Arc<Counters>) -> Self {
         Self {
             handler,
-            parser: HeadParser::new(
-                settings.header_bytes_max,
-                settings.tokens.clone(),
-                settings.hosts.clone(),
-            ),
+            parser: HeadParser::new(settings.header_bytes_max, settings.rules.clone()),
             heads: Heads::new(settings.date),
             settings,
             counters,

@@ -3,11 +3,15 @@
 //! The fields of a head are a pure function of its method and its bytes, which makes it sound to
 //! remember them (see [`HeadParser`](super::HeadParser)).
 
+use std::sync::Arc;
+
 use httparse::Header;
 
 use super::access::{Access, Tokens};
+use super::details::Extras;
 use super::error::Error;
 use super::hosts::Hosts;
+use super::kept::KeptFields;
 use super::origin::{OriginFields, Sender};
 use super::request_line::RequestLine;
 use super::target::is_authority;
@@ -90,6 +94,20 @@ pub struct Fields {
     pub access: Access,
     /// Who sends it and whom it means.
     pub sender: Sender,
+    /// Which of the fields it has that few requests have; [`Details`](super::Details) tells what
+    /// they say.
+    pub extras: Extras,
+}
+
+/// What fields are read by: the server's own settings, the same for all heads.
+#[derive(Debug, Clone, Default)]
+pub struct FieldRules {
+    /// Who may do what; everybody everything if there are no tokens.
+    pub tokens: Option<Arc<Tokens>>,
+    /// The names by which requests may address the server, if there are no tokens.
+    pub hosts: Hosts,
+    /// The fields that are stored with a value.
+    pub kept: KeptFields,
 }
 
 /// The fields while they are being collected.
@@ -108,6 +126,7 @@ struct Collected<'a> {
     unstorable: Option<Unstorable>,
     authorization: Option<&'a [u8]>,
     origin: OriginFields<'a>,
+    extras: Extras,
 }
 
 impl Fields {
@@ -116,12 +135,11 @@ impl Fields {
     pub(super) fn read(
         line: &RequestLine<'_>,
         headers: &[Header<'_>],
-        tokens: Option<&Tokens>,
-        hosts: &Hosts,
+        rules: &FieldRules,
     ) -> Result<Self, Error> {
         let mut collected = Collected::default();
         for header in headers {
-            collected.take(header)?;
+            collected.take(header, &rules.kept)?;
         }
         let minor = line.minor;
         collected.check(minor)?;
@@ -141,17 +159,21 @@ impl Fields {
             expects_continue: collected.expects_continue && minor > 0,
             max_age: collected.max_age.filter(|&seconds| seconds > 0),
             unstorable: collected.unstorable,
-            access: tokens.map_or(Access::Write, |tokens| tokens.check(collected.authorization)),
+            access: match &rules.tokens {
+                Some(tokens) => tokens.check(collected.authorization),
+                None => Access::Write,
+            },
             sender: Sender::new(
                 collected.origin.judge(line.method, host),
-                host.is_some_and(|host| hosts.are_foreign(host)),
+                host.is_some_and(|host| rules.hosts.are_foreign(host)),
             ),
+            extras: collected.extras.of(line.method),
         })
     }
 }
 
 impl<'a> Collected<'a> {
-    fn take(&mut self, header: &Header<'a>) -> Result<(), Error> {
+    fn take(&mut self, header: &Header<'a>, kept: &KeptFields) -> Result<(), Error> {
         let value = header.value.trim_ascii();
         let name = header.name;
         // The length first: most fields are none of these and are told apart by it alone.
@@ -184,6 +206,7 @@ impl<'a> Collected<'a> {
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(value),
             _ => {
                 self.origin.take(name, value);
+                self.extras.note(name, kept);
                 Ok(())
             }
         }

@@ -4,21 +4,17 @@
 //! over, so the parser remembers the last ones (see `memo.rs`): bytes equal to ones that were
 //! accepted before are accepted again, with the same meaning, and only the target is new.
 
-use std::sync::Arc;
-
 use httparse::{EMPTY_HEADER, Status};
 
-use super::access::Tokens;
 use super::error::Error;
-use super::fields::Fields;
-use super::hosts::Hosts;
+use super::fields::{FieldRules, Fields};
 use super::memo::Memos;
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
 use super::request_line;
 
 /// Header fields in one request.
-const HEADERS_MAX: usize = 100;
+pub(super) const HEADERS_MAX: usize = 100;
 
 /// Header fields that most requests do with.
 const HEADERS_COMMON: usize = 16;
@@ -28,17 +24,16 @@ const HEADERS_COMMON: usize = 16;
 pub struct HeadParser {
     memos: Memos,
     header_bytes_max: usize,
-    tokens: Option<Arc<Tokens>>,
-    hosts: Hosts,
+    rules: FieldRules,
 }
 
 impl HeadParser {
-    /// A parser for heads of up to `header_bytes_max` bytes, request line included, that are sent
-    /// to a server of the names `hosts`. With `tokens`, credentials are checked against them.
+    /// A parser for heads of up to `header_bytes_max` bytes, request line included, whose fields are
+    /// read by these rules.
     #[must_use]
-    pub fn new(header_bytes_max: usize, tokens: Option<Arc<Tokens>>, hosts: Hosts) -> Self {
+    pub fn new(header_bytes_max: usize, rules: FieldRules) -> Self {
         let memos = Memos::new(header_bytes_max);
-        Self { memos, header_bytes_max, tokens, hosts }
+        Self { memos, header_bytes_max, rules }
     }
 
     /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
@@ -96,14 +91,15 @@ impl HeadParser {
         let Status::Complete((_, headers)) = result.map_err(explain)? else {
             return Err(Error::HeaderField);
         };
-        let mut fields = Fields::read(&line, headers, self.tokens.as_deref(), &self.hosts)?;
+        let mut fields = Fields::read(&line, headers, &self.rules)?;
         // Who asks for a tunnel sends nothing before the answer (RFC 9110 §9.3.6).
         fields.expects_continue |= line.method == Method::Connect;
         // What an absolute target says counts as well, and is not part of what is remembered.
         if line.authority.is_none() {
             self.memos.remember(line.method, &head[line.target_end..], headers, fields);
         }
-        into.push(ParsedRequest::new(line.method, line.target, line.path, fields, end));
+        let (path, target_end) = (line.path, line.target_end);
+        into.push(ParsedRequest::new(line.method, line.target, path, target_end, fields, end));
         Ok(Some(end))
     }
 

@@ -112,7 +112,7 @@ impl Memos {
             return None;
         }
         let target = Target::Path { escaped };
-        into.push(ParsedRequest::new(method, target, path, memo.fields, head_end));
+        into.push(ParsedRequest::new(method, target, path, end, memo.fields, head_end));
         Some(head_end)
     }
 
@@ -124,7 +124,8 @@ impl Memos {
         headers: &[Header<'_>],
         fields: Fields,
     ) {
-        if block.len() > MEMO_BYTES_MAX || fields.framing == Framing::Chunked {
+        let differs = fields.framing == Framing::Chunked || fields.extras.differ();
+        if block.len() > MEMO_BYTES_MAX || differs {
             return;
         }
         let secret = secret(block, headers);

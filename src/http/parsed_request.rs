@@ -20,6 +20,8 @@ pub struct ParsedRequest {
     pub fields: Fields,
     pub(super) path_at: u32,
     pub(super) path_len: u32,
+    /// Where the target ends: the space before the version.
+    pub(super) target_end: u32,
     pub(super) body_at: u32,
     pub(super) body_len: u32,
 }
@@ -31,6 +33,7 @@ impl ParsedRequest {
         method: Method,
         target: Target,
         path: Range<usize>,
+        target_end: usize,
         fields: Fields,
         body_at: usize,
     ) -> Self {
@@ -40,6 +43,7 @@ impl ParsedRequest {
             fields,
             path_at: path.start as u32,
             path_len: path.len() as u32,
+            target_end: target_end as u32,
             body_at: body_at as u32,
             body_len: 0,
         }

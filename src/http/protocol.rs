@@ -34,8 +34,8 @@ impl<H: Handler> Service for Protocol<H> {
     type Batch = Batch<H::Lookup>;
 
     fn open(&mut self, class: Class) -> Self::Session {
-        let checks_host =
-            self.engine.settings.tokens.is_none() && self.engine.settings.hosts.matter_to(class);
+        let rules = &self.engine.settings.rules;
+        let checks_host = rules.tokens.is_none() && rules.hosts.matter_to(class);
         Session { class, checks_host, scanned: 0, body: None }
     }
 

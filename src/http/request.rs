@@ -1,8 +1,11 @@
 //! Requests as a handler sees them: views into the bytes that were received.
 
+use super::details::Details;
 use super::fields::Fields;
+use super::kept::KeptFields;
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
+use super::refusal::Refusal;
 use super::target::Target;
 use crate::net::Class;
 
@@ -25,7 +28,25 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// Where the connection came in.
     pub class: Class,
+    /// The lines of the header fields, with the blank line; empty if they are not at hand.
+    pub lines: &'a [u8],
 }
+
+impl Request<'_> {
+    /// Reads what the fields say that few requests have ([`Fields::extras`]).
+    ///
+    /// # Errors
+    /// The answer, if one of them is malformed and the request can't go on without it.
+    pub fn details(&self, kept: &KeptFields) -> Result<Details, Refusal> {
+        if self.fields.extras.is_empty() {
+            return Ok(Details::default());
+        }
+        Details::read(self.method, self.lines, kept)
+    }
+}
+
+/// What stands between a target and the first field's line.
+const VERSION_BYTES: u32 = b" HTTP/1.1\r\n".len() as u32;
 
 /// Where the bytes of a connection's requests are.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +66,7 @@ impl<'a> Source<'a> {
         } else {
             part(self.input, parsed.path_at, parsed.path_len)
         };
+        let lines_at = parsed.target_end + VERSION_BYTES;
         Request {
             method: parsed.method,
             target: parsed.target,
@@ -52,6 +74,7 @@ impl<'a> Source<'a> {
             fields: &parsed.fields,
             body: part(self.input, parsed.body_at, parsed.body_len),
             class: self.class,
+            lines: part(self.input, lines_at, parsed.body_at.saturating_sub(lines_at)),
         }
     }
 

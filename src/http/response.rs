@@ -25,6 +25,52 @@ pub enum Postponed {
     Busy,
 }
 
+/// The head of a response, field by field.
+#[derive(Debug)]
+#[must_use = "a head needs an end"]
+pub struct ResponseHead<'r, 'a> {
+    responses: &'r mut Responses<'a>,
+    method: Method,
+}
+
+impl ResponseHead<'_, '_> {
+    /// Appends a field.
+    pub fn field(self, name: &str, value: &[u8]) -> Self {
+        let out = self.responses.output.bytes();
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+        self
+    }
+
+    /// Appends whole lines of fields.
+    pub fn lines(self, lines: &[u8]) -> Self {
+        self.responses.output.bytes().extend_from_slice(lines);
+        self
+    }
+
+    /// Ends the head of a response whose body has so many bytes; they are to follow unless the
+    /// request is a HEAD.
+    pub fn body(self, length: usize) {
+        self.responses.content_length(length);
+    }
+
+    /// Ends a response that has no body, and whose status allows for no length.
+    pub fn bodiless(self) {
+        self.responses.output.bytes().extend_from_slice(b"\r\n");
+    }
+
+    /// Ends a response with one line of text.
+    pub fn text(self, line: &str) {
+        let Self { responses, method } = self.field("Content-Type", b"text/plain");
+        responses.content_length(line.len() + 1);
+        if method != Method::Head {
+            responses.output.bytes().extend_from_slice(line.as_bytes());
+            responses.output.bytes().push(b'\n');
+        }
+    }
+}
+
 /// Appends responses to a connection's output.
 #[derive(Debug)]
 pub struct Responses<'a> {
@@ -95,6 +141,18 @@ impl<'a> Responses<'a> {
         let out = self.output.bytes();
         out.extend_from_slice(digits.format(length).as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
+    }
+
+    /// Counts a response and begins its head.
+    pub fn head(
+        &mut self,
+        method: Method,
+        persistence: Persistence,
+        status: Status,
+    ) -> ResponseHead<'_, 'a> {
+        self.count(method, status);
+        self.start(status, persistence);
+        ResponseHead { responses: self, method }
     }
 
     /// Whether the payloads are so many that requests for more have to wait.

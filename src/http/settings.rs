@@ -1,9 +1,6 @@
 //! How HTTP is spoken.
 
-use std::sync::Arc;
-
-use super::access::Tokens;
-use super::hosts::Hosts;
+use super::fields::FieldRules;
 use crate::invalid::{Invalid, check_number};
 
 /// Longest request head that can be allowed, in bytes: each event loop has a few buffers of that
@@ -19,10 +16,8 @@ pub struct Settings {
     pub body_bytes_max: u64,
     /// Whether responses have a Date field.
     pub date: bool,
-    /// Who may do what; everybody everything if there are no tokens.
-    pub tokens: Option<Arc<Tokens>>,
-    /// The names by which requests may address the server, if there are no tokens.
-    pub hosts: Hosts,
+    /// What header fields are read by.
+    pub rules: FieldRules,
 }
 
 impl Settings {
@@ -41,8 +36,7 @@ impl Default for Settings {
             header_bytes_max: 16 << 10,
             body_bytes_max: 32 << 20,
             date: true,
-            tokens: None,
-            hosts: Hosts::default(),
+            rules: FieldRules::default(),
         }
     }
 }

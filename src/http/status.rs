@@ -26,14 +26,18 @@ statuses! {
     Ok = 200 "OK",
     Created = 201 "Created",
     NoContent = 204 "No Content",
+    PartialContent = 206 "Partial Content",
+    NotModified = 304 "Not Modified",
     BadRequest = 400 "Bad Request",
     Unauthorized = 401 "Unauthorized",
     Forbidden = 403 "Forbidden",
     NotFound = 404 "Not Found",
     MethodNotAllowed = 405 "Method Not Allowed",
     RequestTimeout = 408 "Request Timeout",
+    PreconditionFailed = 412 "Precondition Failed",
     ContentTooLarge = 413 "Content Too Large",
     UriTooLong = 414 "URI Too Long",
+    RangeNotSatisfiable = 416 "Range Not Satisfiable",
     ExpectationFailed = 417 "Expectation Failed",
     MisdirectedRequest = 421 "Misdirected Request",
     HeaderFieldsTooLarge = 431 "Request Header Fields Too Large",
@@ -52,10 +56,10 @@ impl Status {
         self as usize / 100
     }
 
-    /// Whether a response with this status never has a body, nor a Content-Length (RFC 9110
-    /// §8.6).
+    /// Whether a response with this status never has a body, nor here a Content-Length (RFC 9110
+    /// §8.6, §15.4.5).
     #[must_use]
     pub fn is_bodiless(self) -> bool {
-        self == Self::NoContent
+        matches!(self, Self::NoContent | Self::NotModified)
     }
 }

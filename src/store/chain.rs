@@ -7,7 +7,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::memory::write_bytes;
+use super::memory::{bytes_of, write_bytes};
 use super::page_allocator::PageAllocator;
 use super::pages::{Kind, Links, NONE, PAGE_BYTES, PAGE_CHARGE, Pages};
 
@@ -65,11 +65,6 @@ impl Chain {
         record.references().store(STORED, Ordering::Relaxed);
         record.chain_pages().store(self.pages, Ordering::Relaxed);
         record.chain_last().store(self.last, Ordering::Relaxed);
-    }
-
-    /// What the log holds of the value.
-    pub(super) fn to_bytes(self) -> [u8; 8] {
-        (u64::from(self.first) << 32 | u64::from(self.len)).to_le_bytes()
     }
 
     /// Frees the pages of a value that nobody else has seen.
@@ -145,6 +140,21 @@ impl<'a> SharedChain<'a> {
             allocator.free_chain(self.pages, self.first, last, self.len());
         }
         left
+    }
+
+    /// Calls `each` with the value's `len` bytes in order, a page at a time. The caller holds the
+    /// partition's lock, so that the entry keeps the value.
+    #[allow(unsafe_code)] // Shows pages of atomics as bytes.
+    pub(super) fn each_page(self, len: usize, mut each: impl FnMut(&[u8])) {
+        let (mut page, mut left) = (self.first, len);
+        while left > 0 {
+            let part = left.min(PAGE_BYTES);
+            // SAFETY: the page is part of a sealed value, which nobody writes to, and is not freed
+            // while the entry has its reference, which only the lock's holder could drop.
+            each(&unsafe { bytes_of(self.pages.page(page)) }[..part]);
+            left -= part;
+            page = self.pages.next_in_chain(page);
+        }
     }
 
     /// Checks that a value in the log is whole, and gives each of its pages to `each`.

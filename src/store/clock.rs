@@ -52,6 +52,13 @@ impl Expiry {
         self.0 <= now.0 && self != Self::NEVER
     }
 
+    /// Whole seconds that are left at `now` of what was promised; `None` if it never ends.
+    #[must_use]
+    pub fn seconds_left(self, now: Tick) -> Option<u32> {
+        let ticks = self.0.saturating_sub(now.0).saturating_sub(TICKS_OF_GRACE);
+        (self != Self::NEVER).then_some(ticks / TICKS_PER_SECOND)
+    }
+
     /// The tick as a number, for compact storage; [`Expiry::from_bits`] takes it back.
     #[must_use]
     pub fn to_bits(self) -> u32 {
@@ -101,7 +108,10 @@ mod tests {
             let expiry = Expiry::after(clock.tick(written), 1);
             assert!(!expiry.is_due(clock.tick(written + Duration::from_millis(1_000))));
             assert!(expiry.is_due(clock.tick(written + Duration::from_millis(2_000))));
+            assert_eq!(expiry.seconds_left(clock.tick(written)), Some(1));
+            assert_eq!(expiry.seconds_left(clock.tick(written + Duration::from_secs(3))), Some(0));
         }
+        assert_eq!(Expiry::NEVER.seconds_left(Tick(7)), None);
     }
 
     #[test]

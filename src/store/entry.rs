@@ -1,13 +1,17 @@
 //! How a key and its value lie in the log.
 //!
 //! ```text
-//!   8 bytes   key bytes        value bytes            up to 7
-//!   | header | k e y . . . . | v a l u e . . . . . . | unused |     a small entry
-//!   | header | k e y . . . . | first page | length   | unused |     a large one
+//!   8 bytes   key bytes        content bytes                       up to 7
+//!   | header | k e y . . . . | v a l u e . . . . . . . . . . . . . . | unused |   a small entry
+//!   | header | k e y . . . . | first page | length | fingerprint     | unused |   a large one
+//!   | header | k e y . . . . | meta's length | meta | either of these | unused |  one with meta
 //!
-//!   header   63      32   29     28      27          14 13        0
-//!          | expiry   | 0 | dead | large | value bytes | key bytes |
+//!   header   63      32   31  30     29     28      27            14 13        0
+//!          | expiry   | 0 | meta | dead | large | content bytes | key bytes |
 //! ```
+//!
+//! Meta is what the store's user keeps beside a value: a few bytes that mean nothing here. The
+//! fingerprint of a large value is 0 until somebody has asked for it.
 //!
 //! Entries start at multiples of 8 bytes and don't cross pages. A reader may look at an entry
 //! whose memory is just being used for something else: nothing here trusts what it reads further
@@ -16,6 +20,7 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::clock::Expiry;
+use super::fingerprint::Fingerprint;
 use super::pages::PAGE_BYTES;
 
 /// Bytes that an entry takes beside key and value, before rounding up to 8.
@@ -24,8 +29,12 @@ pub(super) const HEADER_BYTES: usize = 8;
 /// Bytes of the largest entry: half of a page, so that pages fill well. Longer values are large.
 pub(super) const ENTRY_BYTES_MAX: usize = PAGE_BYTES / 2;
 
-/// What the log holds of a large value: its first page and its length, 32 bits each.
-pub(super) const LARGE_BYTES: usize = 8;
+/// What the log holds of a large value: its first page and its length, 32 bits each, and its
+/// fingerprint.
+pub(super) const LARGE_BYTES: usize = 24;
+
+/// Bytes of the meta's length.
+const META_LENGTH_BYTES: usize = 2;
 
 /// Longest key in bytes.
 pub const KEY_BYTES_MAX: usize = ENTRY_BYTES_MAX - HEADER_BYTES - LARGE_BYTES;
@@ -34,6 +43,7 @@ const LENGTH_BITS: u32 = 14;
 const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
 const LARGE: u64 = 1 << (2 * LENGTH_BITS);
 const DEAD: u64 = LARGE << 1;
+const META: u64 = DEAD << 1;
 
 const _: () = assert!(ENTRY_BYTES_MAX < 1 << LENGTH_BITS);
 
@@ -43,11 +53,19 @@ pub(super) struct Header(u64);
 
 impl Header {
     #[inline]
-    pub(super) fn new(key_len: usize, value_len: usize, large: bool, expiry: Expiry) -> Self {
-        debug_assert!(HEADER_BYTES + key_len + value_len <= ENTRY_BYTES_MAX);
+    pub(super) fn new(
+        key_len: usize,
+        meta: &[u8],
+        value_len: usize,
+        large: bool,
+        expiry: Expiry,
+    ) -> Self {
+        let content_len = meta_bytes(meta.len()) + value_len;
+        debug_assert!(HEADER_BYTES + key_len + content_len <= ENTRY_BYTES_MAX);
         let large = if large { LARGE } else { 0 };
-        let lengths = (value_len as u64) << LENGTH_BITS | key_len as u64;
-        Self(u64::from(expiry.to_bits()) << 32 | large | lengths)
+        let has_meta = if meta.is_empty() { 0 } else { META };
+        let lengths = (content_len as u64) << LENGTH_BITS | key_len as u64;
+        Self(u64::from(expiry.to_bits()) << 32 | large | has_meta | lengths)
     }
 
     #[inline]
@@ -56,19 +74,30 @@ impl Header {
     }
 
     #[inline]
-    pub(super) fn value_len(self) -> usize {
+    fn content_len(self) -> usize {
         (self.0 >> LENGTH_BITS & LENGTH_MASK) as usize
     }
 
     /// Words of the whole entry.
     #[inline]
     pub(super) fn words(self) -> usize {
-        entry_words(self.key_len(), self.value_len())
+        entry_words(self.key_len(), self.content_len())
     }
 
     #[inline]
     pub(super) fn is_large(self) -> bool {
         self.0 & LARGE != 0
+    }
+
+    #[inline]
+    fn has_meta(self) -> bool {
+        self.0 & META != 0
+    }
+
+    /// Whether all of the content is a small value.
+    #[inline]
+    pub(super) fn is_plain(self) -> bool {
+        self.0 & (LARGE | META) == 0
     }
 
     pub(super) fn is_dead(self) -> bool {
@@ -81,15 +110,27 @@ impl Header {
     }
 }
 
-/// Whether key and value fit into an entry of the log.
-pub(super) fn is_small(key_len: usize, value_len: usize) -> bool {
-    HEADER_BYTES.saturating_add(key_len).saturating_add(value_len) <= ENTRY_BYTES_MAX
+/// Whether key, meta and value fit into an entry of the log.
+pub(super) fn is_small(key_len: usize, meta_len: usize, value_len: usize) -> bool {
+    let beside_value = (HEADER_BYTES + meta_bytes(meta_len)).saturating_add(key_len);
+    beside_value.saturating_add(value_len) <= ENTRY_BYTES_MAX
 }
 
-/// Words of an entry with a key and a value of these lengths.
+/// Whether key and meta can be stored with a value of any length.
+pub(super) fn fits(key_len: usize, meta_len: usize) -> bool {
+    is_small(key_len, meta_len, LARGE_BYTES)
+}
+
+/// Words of an entry with a key and content of these lengths.
 #[inline]
-pub(super) fn entry_words(key_len: usize, value_len: usize) -> usize {
-    (HEADER_BYTES + key_len + value_len).div_ceil(8)
+pub(super) fn entry_words(key_len: usize, content_len: usize) -> usize {
+    (HEADER_BYTES + key_len + content_len).div_ceil(8)
+}
+
+/// What meta of that length takes in an entry, in bytes.
+#[inline]
+pub(super) fn meta_bytes(len: usize) -> usize {
+    if len == 0 { 0 } else { META_LENGTH_BYTES + len }
 }
 
 /// An entry as it lies in its page: all that the header promises is inside of it.
@@ -141,18 +182,70 @@ impl<'a> Entry<'a> {
         &buffer[..len]
     }
 
-    /// The value of a small entry.
+    /// What the entry holds beside its key.
     #[inline]
-    pub(super) fn value(&self) -> SmallValue<'a> {
+    fn content(&self) -> SmallValue<'a> {
         let start = HEADER_BYTES + self.header.key_len();
+        self.part(start, self.header.content_len())
+    }
+
+    #[inline]
+    fn part(&self, start: usize, len: usize) -> SmallValue<'a> {
         let words = &self.words[(start / 8).min(self.words.len())..];
-        SmallValue { words, shift: start as u32 % 8 * 8, len: self.header.value_len() }
+        SmallValue { words, shift: start as u32 % 8 * 8, len, header: self.header }
+    }
+
+    /// Where the meta and the value begin, and their lengths, which don't lead beyond the content.
+    fn parts(&self) -> (SmallValue<'a>, SmallValue<'a>) {
+        let content = self.content();
+        let start = HEADER_BYTES + self.header.key_len();
+        if !self.header.has_meta() {
+            return (self.part(start, 0), content);
+        }
+        let len = usize::from(content.word(0) as u16);
+        let meta_at = META_LENGTH_BYTES.min(content.len);
+        let len = len.min(content.len - meta_at);
+        let value_at = meta_at + len;
+        (self.part(start + meta_at, len), self.part(start + value_at, content.len - value_at))
+    }
+
+    /// The value of a small entry without meta.
+    #[inline]
+    pub(super) fn plain_value(&self) -> SmallValue<'a> {
+        self.content()
+    }
+
+    /// The value of a small entry.
+    pub(super) fn value(&self) -> SmallValue<'a> {
+        self.parts().1
+    }
+
+    /// What is kept beside the value; empty if nothing is.
+    pub(super) fn meta(&self) -> SmallValue<'a> {
+        self.parts().0
     }
 
     /// First page and length of a large entry's value.
     pub(super) fn large(&self) -> (u32, u32) {
         let word = self.value().word(0);
         ((word >> 32) as u32, word as u32)
+    }
+
+    /// The fingerprint of a large entry's value, if somebody has asked for it before.
+    pub(super) fn large_fingerprint(&self) -> Option<Fingerprint> {
+        let value = self.value();
+        Fingerprint::from_words(value.word(1), value.word(2))
+    }
+
+    /// Remembers the fingerprint of a large entry's value. Whoever calls this holds the partition's
+    /// lock, as do all who look at it.
+    pub(super) fn set_large_fingerprint(&self, fingerprint: Fingerprint) {
+        let mut meta = Vec::new();
+        self.meta().append_to(&mut meta);
+        let (first, len) = self.large();
+        let mut key = [0; KEY_BYTES_MAX + 8];
+        let value = large_bytes(first, len, Some(fingerprint));
+        write(self.words, self.header, self.key_to(&mut key), &meta, &value);
     }
 
     /// Says that the index no longer refers to the entry.
@@ -167,6 +260,21 @@ impl<'a> Entry<'a> {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
+}
+
+/// What the log holds of a large value.
+pub(super) fn large_bytes(
+    first: u32,
+    len: u32,
+    fingerprint: Option<Fingerprint>,
+) -> [u8; LARGE_BYTES] {
+    let place = u64::from(first) << 32 | u64::from(len);
+    let [low, high] = fingerprint.map_or([0, 0], Fingerprint::to_words);
+    let mut bytes = [0; LARGE_BYTES];
+    for (to, word) in bytes.as_chunks_mut().0.iter_mut().zip([place, low, high]) {
+        *to = word.to_le_bytes();
+    }
+    bytes
 }
 
 /// Fewer than 8 bytes as the low bytes of a word; without a loop or a call, since every key and
@@ -186,11 +294,15 @@ fn padded(bytes: &[u8]) -> u64 {
 /// Writes an entry. What stood there before may still be read by a reader who holds a reference
 /// that is out of date: the fence makes sure that it then also sees the sequence word of the
 /// bucket that the reference was taken from, which was changed before the memory became free.
-pub(super) fn write(words: &[AtomicU64], header: Header, key: &[u8], value: &[u8]) {
+pub(super) fn write(words: &[AtomicU64], header: Header, key: &[u8], meta: &[u8], value: &[u8]) {
     fence(Ordering::Release);
     words[0].store(header.0, Ordering::Relaxed);
     let mut writer = WordWriter { words: &words[1..], at: 0, carry: 0, carry_bits: 0 };
     writer.push(key);
+    if !meta.is_empty() {
+        writer.push(&(meta.len() as u16).to_le_bytes());
+        writer.push(meta);
+    }
     writer.push(value);
     writer.finish();
 }
@@ -247,6 +359,8 @@ pub struct SmallValue<'a> {
     /// Bits of the first word before the value.
     shift: u32,
     len: usize,
+    /// That of its entry.
+    header: Header,
 }
 
 impl SmallValue<'_> {
@@ -272,6 +386,12 @@ impl SmallValue<'_> {
             return low;
         }
         low | u64::from_le(load(at + 1)) << (64 - self.shift)
+    }
+
+    /// When the entry that it is part of ends.
+    #[must_use]
+    pub fn expiry(&self) -> Expiry {
+        self.header.expiry()
     }
 
     /// Appends the value's bytes to `out`.
@@ -303,17 +423,17 @@ mod tests {
         for key_len in (1..40).chain([1000]) {
             for value_len in (0..40).chain([999, 2000, 3000]) {
                 let (key, value) = (&bytes[..key_len], &bytes[key_len..][..value_len]);
-                let header = Header::new(key_len, value_len, false, Expiry::NEVER);
-                write(&page, header, key, value);
+                let header = Header::new(key_len, b"", value_len, false, Expiry::NEVER);
+                write(&page, header, key, b"", value);
                 let entry = Entry::at(&page).expect("an entry");
                 assert!(entry.key_is(key) && !entry.key_is(&bytes[1..][..key_len]));
                 let mut buffer = [0; KEY_BYTES_MAX + 8];
                 assert_eq!(entry.key_to(&mut buffer), key);
                 let mut out = b"before".to_vec();
-                entry.value().append_to(&mut out);
+                entry.plain_value().append_to(&mut out);
                 assert_eq!(out, [b"before", value].concat());
                 assert_eq!(page[header.words()].load(Ordering::Relaxed), u64::MAX);
-                write(&page, header, &bytes[..1], &[]);
+                write(&page, header, &bytes[..1], &[], &[]);
                 page.iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
             }
         }

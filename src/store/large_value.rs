@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use super::clock::Tick;
+use super::clock::{Expiry, Tick};
+use super::fingerprint::{Fingerprint, Fingerprinter};
 use super::key::Key;
 use super::memory::bytes_of;
 use super::pages::{PAGE_BYTES, Pages};
@@ -20,6 +21,9 @@ pub struct LargeValue {
     first: u32,
     len: u32,
     exceeds: bool,
+    meta: Box<[u8]>,
+    expiry: Expiry,
+    fingerprint: Option<Fingerprint>,
     /// Where the last look at the value began.
     cursor: Cell<Cursor>,
 }
@@ -41,9 +45,46 @@ impl LargeValue {
     ) -> Option<Self> {
         let taken = partitions[partition].take_large(key, now)?;
         let exceeds = taken.claimed.is_some_and(|bytes| partitions.claims().pin(bytes));
-        let (first, len, cursor) = (taken.first, taken.len, Cursor { page: taken.first, at: 0 });
-        let (partitions, cursor) = (Arc::clone(partitions), Cell::new(cursor));
-        Some(Self { partitions, partition, first, len, exceeds, cursor })
+        Some(Self {
+            partitions: Arc::clone(partitions),
+            partition,
+            first: taken.first,
+            len: taken.len,
+            exceeds,
+            meta: taken.meta.into(),
+            expiry: taken.expiry,
+            fingerprint: taken.fingerprint,
+            cursor: Cell::new(Cursor { page: taken.first, at: 0 }),
+        })
+    }
+
+    /// What is kept beside the value; empty if nothing is.
+    #[must_use]
+    pub fn meta(&self) -> &[u8] {
+        &self.meta
+    }
+
+    /// When the key ends that the value was taken from.
+    #[must_use]
+    pub fn expiry(&self) -> Expiry {
+        self.expiry
+    }
+
+    /// The value's fingerprint. Whoever asks first walks over all of the value; `key`, which it was
+    /// taken from, then remembers it.
+    pub fn fingerprint(&mut self, key: Key<'_>) -> Fingerprint {
+        if let Some(fingerprint) = self.fingerprint {
+            return fingerprint;
+        }
+        let mut fingerprinter = Fingerprinter::default();
+        self.pieces(0, |piece| {
+            fingerprinter.push(piece);
+            true
+        });
+        let fingerprint = fingerprinter.fingerprint();
+        self.fingerprint = Some(fingerprint);
+        self.partitions[self.partition].remember_fingerprint(key, self.first, fingerprint);
+        fingerprint
     }
 
     /// Whether readers hold more than their share of the memory since this value was taken. Who can
@@ -121,6 +162,7 @@ impl Clone for LargeValue {
         Self {
             partitions: Arc::clone(&self.partitions),
             exceeds: false,
+            meta: self.meta.clone(),
             cursor: self.cursor.clone(),
             ..*self
         }

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::budget::Budget;
 use super::chain::{Chain, SharedChain};
 use super::clock::{Expiry, Tick};
-use super::entry::KEY_BYTES_MAX;
+use super::entry::fits;
+use super::fingerprint::Fingerprint;
 use super::hasher::Hasher;
 use super::key::Key;
 use super::maintenance;
@@ -22,9 +23,10 @@ use super::prefault::Prefaulter;
 use super::reclaimer::{Effort, Reclaimer, Spared};
 use super::space::Space;
 use super::statistics::Statistics;
+use super::stored::{Judge, Stored};
 use super::table::Table;
 use super::wheel::unit_of;
-use super::writer::{Cause, Content, Writer, WriterState};
+use super::writer::{Cause, Content, ContentValue, Writer, WriterState};
 
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -37,10 +39,13 @@ pub(super) struct Partition {
 }
 
 /// A large value that a reader has taken.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Taken {
     pub(super) first: u32,
     pub(super) len: u32,
+    pub(super) meta: Vec<u8>,
+    pub(super) expiry: Expiry,
+    pub(super) fingerprint: Option<Fingerprint>,
     /// What the value costs if this reader is the only one.
     pub(super) claimed: Option<u64>,
 }
@@ -84,25 +89,32 @@ impl Partition {
         self.write(Tick(0), |writer| writer.statistics())
     }
 
-    /// Stores a value. On success a large value's pages belong to the key from then on. `effort` is
-    /// what was done to make room for it so far.
+    /// Stores a value if `judge` says so of what is stored; `None`: it does not. On success a large
+    /// value's pages belong to the key from then on. `effort` is what was done to make room for it so
+    /// far.
+    #[inline]
     pub(super) fn put(
         &self,
         key: Key<'_>,
         content: Content<'_>,
         expiry: Expiry,
         now: Tick,
+        judge: &mut impl Judge,
         effort: &mut Effort,
-    ) -> Result<Written, Shortage> {
-        debug_assert!(key.bytes.len() <= KEY_BYTES_MAX);
+    ) -> Result<Option<Written>, Shortage> {
+        debug_assert!(fits(key.bytes.len(), content.meta.len()));
         self.write(now, |writer| {
+            if !judge.allows(|| writer.stored(key)) {
+                return Ok(None);
+            }
             let header = content.header(key, expiry);
             let found = writer.find(key);
-            if let (Some((found, entry)), Content::Small(value)) = (&found, content)
+            if let (Some((found, entry)), ContentValue::Small(value)) = (&found, content.value)
                 && !entry.header.is_large()
                 && entry.header.words() == header.words()
             {
-                return Ok(writer.overwrite(*found, entry, header, key, value));
+                let value = (content.meta, value);
+                return Ok(Some(writer.overwrite(*found, entry, header, key, value)));
             }
             let (kind, ghost) = match found {
                 Some((found, _)) => (self.kind_of_page(page_of(found.slot.place())), None),
@@ -114,7 +126,7 @@ impl Partition {
             if let Some(ghost) = ghost {
                 writer.state.tally.count_return(ghost);
             }
-            Ok(writer.store(kind, header, key, content))
+            Ok(Some(writer.store(kind, header, key, content)))
         })
     }
 
@@ -124,13 +136,37 @@ impl Partition {
 
     /// Removes a key. Whether it was live.
     pub(super) fn remove(&self, key: Key<'_>, now: Tick) -> bool {
+        self.remove_if(key, now, |_| true).unwrap_or(false)
+    }
+
+    /// Removes a key if `judge` says so of what is stored. Whether it was live; `None`: `judge` did not.
+    pub(super) fn remove_if(
+        &self,
+        key: Key<'_>,
+        now: Tick,
+        judge: impl FnOnce(&Stored<'_>) -> bool,
+    ) -> Option<bool> {
         self.write(now, |writer| {
-            let Some((found, entry)) = writer.find(key) else { return false };
+            let Some((found, entry)) = writer.find(key) else { return Some(false) };
             let is_live = !writer.is_expired(&entry);
+            if is_live && !judge(&Stored::new(entry, &self.table.pages)) {
+                return None;
+            }
             let cause = if is_live { Cause::Deleted } else { Cause::Expired };
             writer.remove(found, &entry, cause);
-            is_live
+            Some(is_live)
         })
+    }
+
+    /// Remembers the fingerprint of a key's value, if that is still the one with this first page, which a
+    /// reader holds.
+    pub(super) fn remember_fingerprint(&self, key: Key<'_>, first: u32, fingerprint: Fingerprint) {
+        self.write(Tick(0), |writer| {
+            let Some((_, entry)) = writer.find(key) else { return };
+            if entry.header.is_large() && entry.large().0 == first {
+                entry.set_large_fingerprint(fingerprint);
+            }
+        });
     }
 
     /// Takes a reader's reference to a key's value, if it is live, and large.
@@ -140,8 +176,11 @@ impl Partition {
             if !entry.header.is_large() || entry.header.expiry().is_due(now) {
                 return None;
             }
-            let (first, len) = entry.large();
-            Some(Taken { first, len, claimed: writer.value_of(&entry).pin() })
+            let ((first, len), mut meta) = (entry.large(), Vec::new());
+            entry.meta().append_to(&mut meta);
+            let (expiry, fingerprint) = (entry.header.expiry(), entry.large_fingerprint());
+            let claimed = writer.value_of(&entry).pin();
+            Some(Taken { first, len, meta, expiry, fingerprint, claimed })
         })
     }
 

@@ -23,6 +23,7 @@ use super::prefault::{Prefaulter, Requests};
 use super::reclaimer::{Effort, Spared};
 use super::settings::Settings;
 use super::space::{self, Space};
+use super::stored::Judge;
 use super::writer::Content;
 
 /// Pages that another partition releases at a time.
@@ -81,8 +82,10 @@ impl Partitions {
         content: Content<'_>,
         expiry: Expiry,
         now: Tick,
-    ) -> Result<Written, Full> {
-        self.retry(now, |effort| self.list[partition].put(key, content, expiry, now, effort))
+        mut judge: impl Judge,
+    ) -> Result<Option<Written>, Full> {
+        let partition = &self.list[partition];
+        self.retry(now, |effort| partition.put(key, content, expiry, now, &mut judge, effort))
     }
 
     /// Adds pages of a partition to a value that is being received until there are so many.

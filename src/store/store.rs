@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::clock::{Expiry, Tick};
-use super::entry::{KEY_BYTES_MAX, SmallValue, is_small};
+use super::entry::{Entry, KEY_BYTES_MAX, SmallValue, fits, is_small};
 use super::hasher::Hasher;
 use super::index::SlotHint;
 use super::key::{Hash, Key};
@@ -15,17 +15,29 @@ use super::partition::Partition;
 use super::partitions::Partitions;
 use super::settings::Settings;
 use super::statistics::Statistics;
+use super::stored::{Always, Stored};
 use super::table::Seen;
 use super::upload::Upload;
-use super::writer::Content;
+use super::writer::{Content, ContentValue};
 
 /// A value as [`Store::get`] shows it to its reader.
 #[derive(Debug)]
 pub enum Value<'a> {
     /// Small enough to be copied into the response.
     Small(SmallValue<'a>),
+    /// The same, with what is kept beside it in front.
+    SmallWithMeta(SmallValue<'a>, SmallValue<'a>),
     /// Shared memory that stays valid for as long as the handle lives, whatever happens to the key.
     Large(LargeValue),
+}
+
+impl<'a> Value<'a> {
+    fn of(entry: &Entry<'a>) -> Self {
+        if entry.header.is_plain() {
+            return Self::Small(entry.plain_value());
+        }
+        Self::SmallWithMeta(entry.meta(), entry.value())
+    }
 }
 
 /// The keys and values of the whole process, shared by all event loops.
@@ -109,7 +121,7 @@ impl Store {
     ) -> Option<R> {
         let partition = self.partition_of(key);
         loop {
-            match self.partitions[partition].read(key, now, |value| read(Value::Small(value)))? {
+            match self.partitions[partition].read(key, now, |entry| read(Value::of(entry)))? {
                 Seen::Value(result) => return Some(result),
                 Seen::Expired => return None,
                 Seen::Large => {}
@@ -137,14 +149,52 @@ impl Store {
         if key.bytes.len() > KEY_BYTES_MAX {
             return Err(Full);
         }
-        let partition = self.partition_of(key);
-        if is_small(key.bytes.len(), value.len()) {
-            return self.partitions.put(partition, key, Content::Small(value), expiry, now);
+        let written = if is_small(key.bytes.len(), 0, value.len()) {
+            let content = Content { meta: &[], value: ContentValue::Small(value) };
+            self.partitions.put(self.partition_of(key), key, content, expiry, now, Always)?
+        } else {
+            self.upload_of(key, &[], value)?.commit(key, expiry, now, Always)?
+        };
+        Ok(written.unwrap_or(Written::Created))
+    }
+
+    /// Stores a value and a few bytes beside it, if `judge` says so of what is stored under the key
+    /// at that very moment (`None`: nothing). `judge` may be called several times, of which the last
+    /// one counts. `None`: it said no, and nothing was done.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`Full`] if key and meta are [too long](Self::fits) together.
+    pub fn put_if(
+        &self,
+        key: Key<'_>,
+        meta: &[u8],
+        value: &[u8],
+        expiry: Expiry,
+        now: Tick,
+        judge: impl FnMut(Option<&Stored<'_>>) -> bool,
+    ) -> Result<Option<Written>, Full> {
+        if !Self::fits(key.bytes.len(), meta.len()) {
+            return Err(Full);
         }
-        let mut upload = self.upload_to(partition, key);
+        if !is_small(key.bytes.len(), meta.len(), value.len()) {
+            return self.upload_of(key, meta, value)?.commit(key, expiry, now, judge);
+        }
+        let content = Content { meta, value: ContentValue::Small(value) };
+        self.partitions.put(self.partition_of(key), key, content, expiry, now, judge)
+    }
+
+    /// Whether a key and meta of these lengths can be stored together, with a value of any length.
+    #[must_use]
+    pub fn fits(key_len: usize, meta_len: usize) -> bool {
+        fits(key_len, meta_len)
+    }
+
+    fn upload_of(&self, key: Key<'_>, meta: &[u8], value: &[u8]) -> Result<Upload, Full> {
+        let mut upload = self.upload_to(self.partition_of(key), key);
+        upload.set_meta(meta)?;
         upload.expect(value.len())?;
         upload.append(value)?;
-        upload.commit(key, expiry, now)
+        Ok(upload)
     }
 
     fn upload_to(&self, partition: usize, key: Key<'_>) -> Upload {
@@ -168,12 +218,39 @@ impl Store {
         expiry: Expiry,
         now: Tick,
     ) -> Result<Written, Full> {
-        upload.commit(key, expiry, now)
+        Ok(upload.commit(key, expiry, now, Always)?.unwrap_or(Written::Created))
+    }
+
+    /// Stores an upload under the key that it was started for, if `judge` says so, as
+    /// [`put_if`](Self::put_if) does.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_upload_if(
+        &self,
+        key: Key<'_>,
+        upload: Upload,
+        expiry: Expiry,
+        now: Tick,
+        judge: impl FnMut(Option<&Stored<'_>>) -> bool,
+    ) -> Result<Option<Written>, Full> {
+        upload.commit(key, expiry, now, judge)
     }
 
     /// Removes a key. Whether it was live.
     pub fn remove(&self, key: Key<'_>, now: Tick) -> bool {
         self.partitions[self.partition_of(key)].remove(key, now)
+    }
+
+    /// Removes a key if `judge` says so of what is stored at that very moment. Whether it was live;
+    /// `None`: `judge` said no, and nothing was done.
+    pub fn remove_if(
+        &self,
+        key: Key<'_>,
+        now: Tick,
+        judge: impl FnOnce(&Stored<'_>) -> bool,
+    ) -> Option<bool> {
+        self.partitions[self.partition_of(key)].remove_if(key, now, judge)
     }
 
     /// Gives the memory of expired entries of one partition back, a bounded step at a time.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use super::clock::Tick;
-use super::entry::{Entry, SmallValue};
+use super::entry::Entry;
 use super::hasher::Hasher;
 use super::index::{Index, SlotHint};
 use super::key::Key;
@@ -73,8 +73,8 @@ impl Table {
         }
         let entry = Entry::at(self.pages.words_at(hint.slot.place()))?;
         let header = entry.header;
-        let shows = entry.key_is(bytes) && !header.is_large() && !header.expiry().is_due(now);
-        shows.then(|| OptimisticRead::new(entry.value(), &self.index, hint))
+        let shows = entry.key_is(bytes) && header.is_plain() && !header.expiry().is_due(now);
+        shows.then(|| OptimisticRead::new(entry.plain_value(), &self.index, hint))
     }
 
     /// Looks a key up without a lock. `read` may be called several times; the last one counts,
@@ -83,7 +83,7 @@ impl Table {
         &self,
         key: Key<'_>,
         now: Tick,
-        mut read: impl FnMut(SmallValue<'_>) -> R,
+        mut read: impl FnMut(&Entry<'_>) -> R,
     ) -> Option<Seen<R>> {
         self.index.read(key.hash, |slot| {
             let entry = Entry::at(self.pages.words_at(slot.place()))?;
@@ -95,7 +95,7 @@ impl Table {
             } else if entry.header.is_large() {
                 Seen::Large
             } else {
-                Seen::Value(read(entry.value()))
+                Seen::Value(read(&entry))
             })
         })
     }

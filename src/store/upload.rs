@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use super::chain::{Chain, charge};
 use super::clock::{Expiry, Tick};
-use super::entry::{KEY_BYTES_MAX, is_small};
+use super::entry::{fits, is_small};
+use super::fingerprint::{Fingerprint, Fingerprinter};
 use super::key::Key;
 use super::outcome::{Full, Written};
 use super::pages::{NONE, PAGE_BYTES};
 use super::partitions::Partitions;
 use super::reclaimer::Spared;
-use super::writer::Content;
+use super::stored::Judge;
+use super::writer::{Content, ContentValue};
 
 /// Pages that an upload asks for under one lock.
 const PAGES_PER_LOCK_MAX: usize = 8;
@@ -22,6 +24,10 @@ pub struct Upload {
     partition: usize,
     key_len: usize,
     key_hash: u64,
+    /// What is to be kept beside the value.
+    meta: Box<[u8]>,
+    /// What works the value's fingerprint out while it arrives, if anything does.
+    fingerprinter: Option<Fingerprinter>,
     /// Its number among the uploads that there were.
     number: u64,
     /// Bytes that the value will have at least.
@@ -41,12 +47,42 @@ impl Upload {
             partition,
             key_len: key.bytes.len(),
             key_hash: key.hash,
+            meta: Box::default(),
+            fingerprinter: None,
             number: partitions.claims().begin_upload(),
             expected: 0,
             claimed_bytes: 0,
             buffer: Vec::new(),
             chain: Chain::EMPTY,
         }
+    }
+
+    /// Keeps a few bytes beside the value. To be called before anything else.
+    ///
+    /// # Errors
+    /// [`Full`] if they are too many for a key of that length.
+    pub fn set_meta(&mut self, meta: &[u8]) -> Result<(), Full> {
+        if !fits(self.key_len, meta.len()) {
+            return Err(Full);
+        }
+        self.meta = meta.into();
+        Ok(())
+    }
+
+    /// Has the value's fingerprint worked out while it arrives. To be called before the first byte.
+    pub fn fingerprint_as_it_arrives(&mut self) {
+        debug_assert!(self.is_empty());
+        self.fingerprinter = Some(Fingerprinter::default());
+    }
+
+    /// The fingerprint of what has arrived, if it is [worked out](Self::fingerprint_as_it_arrives).
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprinter.as_ref().map(Fingerprinter::fingerprint)
+    }
+
+    fn is_small(&self, bytes: usize) -> bool {
+        is_small(self.key_len, self.meta.len(), bytes)
     }
 
     /// Refuses a value of so many bytes in advance if the store can't hold it, so that nothing
@@ -61,10 +97,10 @@ impl Upload {
     }
 
     fn check(&self, bytes: usize) -> Result<(), Full> {
-        if self.key_len > KEY_BYTES_MAX {
+        if !fits(self.key_len, self.meta.len()) {
             return Err(Full);
         }
-        if is_small(self.key_len, bytes) {
+        if self.is_small(bytes) {
             return Ok(());
         }
         if u32::try_from(bytes).is_err() || charge(bytes) > self.partitions.value_bytes_max() {
@@ -79,7 +115,7 @@ impl Upload {
     #[must_use]
     pub fn admit(&mut self, bytes: usize) -> bool {
         let whole = self.expected.max(self.len().saturating_add(bytes));
-        if is_small(self.key_len, whole) || self.check(whole).is_err() {
+        if self.is_small(whole) || self.check(whole).is_err() {
             // It needs nothing that others could hold, or will never have it.
             return true;
         }
@@ -111,7 +147,7 @@ impl Upload {
     /// Bytes on the heap, outside of the store's memory.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.buffer.capacity()
+        self.buffer.capacity() + self.meta.len()
     }
 
     /// Appends bytes to the value.
@@ -120,7 +156,10 @@ impl Upload {
     /// [`Full`] if the store has no memory left for them even after evicting.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Full> {
         let len = self.len() + bytes.len();
-        if self.chain.pages == 0 && is_small(self.key_len, len) {
+        if let Some(fingerprinter) = &mut self.fingerprinter {
+            fingerprinter.push(bytes);
+        }
+        if self.chain.pages == 0 && self.is_small(len) {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
         }
@@ -172,21 +211,25 @@ impl Upload {
         self.len() == 0
     }
 
-    /// Makes the upload a key's value.
+    /// Makes the upload a key's value if `judge` says so of what is stored; `None`: it does not.
     pub(super) fn commit(
         mut self,
         key: Key<'_>,
         expiry: Expiry,
         now: Tick,
-    ) -> Result<Written, Full> {
+        judge: impl Judge,
+    ) -> Result<Option<Written>, Full> {
         debug_assert_eq!(self.key_len, key.bytes.len(), "an upload is for one key");
         self.check(self.len())?;
-        let content = match self.chain.pages {
-            0 => Content::Small(&self.buffer),
-            _ => Content::Large(self.chain),
+        let value = match self.chain.pages {
+            0 => ContentValue::Small(&self.buffer),
+            _ => ContentValue::Large(self.chain, self.fingerprint()),
         };
-        let written = self.partitions.put(self.partition, key, content, expiry, now)?;
-        self.chain = Chain::EMPTY;
+        let content = Content { meta: &self.meta, value };
+        let written = self.partitions.put(self.partition, key, content, expiry, now, judge)?;
+        if written.is_some() {
+            self.chain = Chain::EMPTY;
+        }
         Ok(written)
     }
 }

@@ -9,6 +9,7 @@ use super::bucket::Slot;
 use super::chain::{Chain, SharedChain};
 use super::clock::{Expiry, Tick};
 use super::entry::{self, Entry, Header, LARGE_BYTES};
+use super::fingerprint::Fingerprint;
 use super::index::{Found, SlotHint, tag_of};
 use super::index_writer::IndexWriter;
 use super::key::Key;
@@ -18,6 +19,7 @@ use super::page_allocator::PageAllocator;
 use super::pages::{Kind, page_of};
 use super::queue_sizer::Tally;
 use super::statistics::Statistics;
+use super::stored::Stored;
 use super::table::Table;
 use super::wheel::Wheel;
 
@@ -42,11 +44,20 @@ pub(super) struct Writer<'a> {
     pub(super) now: Tick,
 }
 
+/// What is to be stored under a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Content<'a> {
+    /// What is kept beside the value.
+    pub(super) meta: &'a [u8],
+    pub(super) value: ContentValue<'a>,
+}
+
 /// What a key's value is made of.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Content<'a> {
+pub(super) enum ContentValue<'a> {
     Small(&'a [u8]),
-    Large(Chain),
+    /// Its pages, and its fingerprint if that is known.
+    Large(Chain, Option<Fingerprint>),
 }
 
 /// Why a key goes.
@@ -60,10 +71,11 @@ pub(super) enum Cause {
 impl Content<'_> {
     /// The header of the entry for it.
     pub(super) fn header(self, key: Key<'_>, expiry: Expiry) -> Header {
-        match self {
-            Self::Small(value) => Header::new(key.bytes.len(), value.len(), false, expiry),
-            Self::Large(_) => Header::new(key.bytes.len(), LARGE_BYTES, true, expiry),
-        }
+        let (len, is_large) = match self.value {
+            ContentValue::Small(value) => (value.len(), false),
+            ContentValue::Large(..) => (LARGE_BYTES, true),
+        };
+        Header::new(key.bytes.len(), self.meta, len, is_large, expiry)
     }
 }
 
@@ -124,6 +136,12 @@ impl<'a> Writer<'a> {
         Some((found, at(found.slot)?))
     }
 
+    /// What is stored under a key, if it has not expired.
+    pub(super) fn stored(&self, key: Key<'_>) -> Option<Stored<'a>> {
+        let (_, entry) = self.find(key)?;
+        (!self.is_expired(&entry)).then(|| Stored::new(entry, &self.table.pages))
+    }
+
     /// An entry by its place and its key's hash, with the slot that refers to it.
     pub(super) fn resident(&self, place: u64, hash: u64) -> Option<(Found<'a>, Entry<'a>)> {
         let table = self.table;
@@ -176,11 +194,11 @@ impl<'a> Writer<'a> {
         entry: &Entry<'_>,
         header: Header,
         key: Key<'_>,
-        value: &[u8],
+        (meta, value): (&[u8], &[u8]),
     ) -> Written {
         let (pages, place) = (&self.table.pages, found.slot.place());
         let words = &pages.words_at(place)[..entry.header.words()];
-        found.change(|| entry::write(words, header, key.bytes, value));
+        found.change(|| entry::write(words, header, key.bytes, meta, value));
         found.record_hit();
         self.state.wheel.watch(pages, page_of(place), header.expiry());
         self.count_replaced(entry)
@@ -198,11 +216,14 @@ impl<'a> Writer<'a> {
         let place = self.append(kind, header);
         let pages = &self.table.pages;
         let words = pages.words_at(place);
-        match content {
-            Content::Small(value) => entry::write(words, header, key.bytes, value),
-            Content::Large(chain) => {
+        match content.value {
+            ContentValue::Small(value) => {
+                entry::write(words, header, key.bytes, content.meta, value);
+            }
+            ContentValue::Large(chain, fingerprint) => {
                 chain.seal(pages);
-                entry::write(words, header, key.bytes, &chain.to_bytes());
+                let value = entry::large_bytes(chain.first, chain.len, fingerprint);
+                entry::write(words, header, key.bytes, content.meta, &value);
                 self.count_large(kind, SharedChain::new(pages, chain.first));
             }
         }

@@ -160,7 +160,7 @@ impl Response {
         assert_eq!(String::from_utf8_lossy(&self.head), head);
         assert!(self.field("Transfer-Encoding").is_none(), "corekv knows every length");
         let length = self.field("Content-Length");
-        if status < 200 || status == 204 {
+        if status < 200 || matches!(status, 204 | 304) {
             assert!(length.is_none(), "RFC 9110 8.6 forbids Content-Length in {status}");
         } else {
             assert!(length.is_some(), "no Content-Length in {}", show(&self.head));
@@ -361,14 +361,18 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         201 => "Created",
         204 => "No Content",
+        206 => "Partial Content",
+        304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::markdown::{files, is_test, quoted, read, rows};
 
 /// Options that have no limit, and so no row.
-const WITHOUT_LIMIT: [&str; 12] = [
+const WITHOUT_LIMIT: [&str; 17] = [
     "--config",
     "--listen",
     "--admin",
@@ -18,6 +18,11 @@ const WITHOUT_LIMIT: [&str; 12] = [
     "--no-pin",
     "--busy-poll",
     "--miss-status",
+    "--store-status",
+    "--keep-fields",
+    "--etag",
+    "--cache-headers",
+    "--cas-prefix",
     "--no-date",
     "--log-level",
 ];

@@ -6,7 +6,9 @@ pub(crate) mod streams;
 
 use std::sync::Arc;
 
-use corekv::store::{Expiry, Full, Key, Settings, Statistics, Store, Tick, Value, Written};
+use corekv::store::{
+    Expiry, Fingerprint, Full, Key, Settings, Statistics, Store, Tick, Upload, Value, Written,
+};
 use testkit::Numbers;
 
 /// A store without anything in it.
@@ -43,7 +45,7 @@ pub(crate) fn get_key(store: &Store, key: Key<'_>, now: Tick) -> Option<Vec<u8>>
         }
     }
     store.get(key, now, |value| match value {
-        Value::Small(value) => {
+        Value::Small(value) | Value::SmallWithMeta(_, value) => {
             let mut out = Vec::new();
             value.append_to(&mut out);
             assert_eq!(out.len(), value.len());
@@ -71,6 +73,42 @@ pub(crate) fn put(
     store.put(store.key(key), value, expiry, now)
 }
 
+/// What is kept beside a key's value.
+pub(crate) fn get_meta(store: &Store, key: Key<'_>, now: Tick) -> Option<Vec<u8>> {
+    store.get(key, now, |value| match value {
+        Value::Small(_) => Vec::new(),
+        Value::SmallWithMeta(meta, _) => {
+            let mut out = Vec::new();
+            meta.append_to(&mut out);
+            out
+        }
+        Value::Large(value) => value.meta().to_vec(),
+    })
+}
+
+/// Receives a value in pieces.
+pub(crate) fn upload_in_pieces(
+    store: &Arc<Store>,
+    key: &[u8],
+    meta: &[u8],
+    value: &[u8],
+    piece: usize,
+) -> Result<Upload, Full> {
+    let mut upload = store.upload(store.key(key));
+    upload.set_meta(meta)?;
+    if piece.is_multiple_of(2) {
+        upload.fingerprint_as_it_arrives();
+    }
+    for piece in value.chunks(piece.max(1)) {
+        upload.append(piece)?;
+    }
+    assert_eq!(upload.len(), value.len());
+    if let Some(fingerprint) = upload.fingerprint() {
+        assert_eq!(fingerprint, Fingerprint::of(value));
+    }
+    Ok(upload)
+}
+
 /// Stores a value in pieces.
 pub(crate) fn put_in_pieces(
     store: &Arc<Store>,
@@ -80,11 +118,7 @@ pub(crate) fn put_in_pieces(
     expiry: Expiry,
     now: Tick,
 ) -> Result<Written, Full> {
-    let mut upload = store.upload(store.key(key));
-    for piece in value.chunks(piece.max(1)) {
-        upload.append(piece)?;
-    }
-    assert_eq!(upload.len(), value.len());
+    let upload = upload_in_pieces(store, key, &[], value, piece)?;
     store.put_upload(store.key(key), upload, expiry, now)
 }
 

@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use corekv::store::{Expiry, Key, LargeValue, SlotHint, Tick, Upload, Written};
+use corekv::store::{
+    Expiry, Fingerprint, Key, LargeValue, SlotHint, Stored, Tick, Upload, Written,
+};
 
 use super::*;
 
@@ -81,6 +83,28 @@ struct Kept {
     version: u64,
     len: usize,
     expiry: Expiry,
+    meta: Vec<u8>,
+}
+
+impl Kept {
+    fn new(version: u64, len: usize, expiry: Expiry) -> Self {
+        Self { version, len, expiry, meta: Vec::new() }
+    }
+
+    /// Whether this is what is stored under a key.
+    fn is(&self, key: u64, stored: &Stored<'_>) -> bool {
+        let fingerprint = Fingerprint::of(&value(key, self.version, self.len));
+        stored.fingerprint() == fingerprint && stored.meta() == self.meta
+    }
+}
+
+/// What some values have kept beside them.
+fn meta(key: u64, version: u64) -> Vec<u8> {
+    if version.is_multiple_of(4) {
+        value(!key, version, version as usize * 7 % 60)
+    } else {
+        Vec::new()
+    }
 }
 
 /// Keys of different lengths, so that entries begin at all kinds of places.
@@ -157,27 +181,58 @@ pub(crate) fn compare(
         };
         match *operation {
             Operation::Get(key) => {
-                let found = get_key(&store, hinted(key, &name(key)), now);
+                let name = name(key);
+                let hinted = hinted(key, &name);
+                let found = get_key(&store, hinted, now);
                 let kept = model.get(&key).filter(|kept| !kept.expiry.is_due(now));
                 let expected = kept.map(|kept| value(key, kept.version, kept.len));
                 if found.is_none() && may_evict {
                     model.remove(&key);
                 } else {
                     assert_eq!(found, expected);
+                    let beside = get_meta(&store, hinted, now);
+                    assert_eq!(beside, kept.map(|kept| kept.meta.clone()));
                 }
             }
             Operation::Put { key, len, seconds } | Operation::Upload { key, len, seconds, .. } => {
                 let expiry = expiry(now, seconds);
-                let bytes = value(key, version, len);
+                let (bytes, name) = (value(key, version, len), name(key));
+                let kept = Kept { version, len, expiry, meta: meta(key, version) };
+                // Some are stored only in the place of what the model has.
+                let before = model.get(&key).filter(|before| !before.expiry.is_due(now));
+                let is_known = |stored: Option<&Stored<'_>>| match (stored, before) {
+                    (Some(stored), Some(before)) => before.is(key, stored),
+                    (stored, before) => stored.is_none() && before.is_none(),
+                };
+                let judge =
+                    |stored: Option<&Stored<'_>>| !version.is_multiple_of(3) || is_known(stored);
                 let written = match *operation {
                     Operation::Upload { piece, .. } => {
-                        put_in_pieces(&store, &name(key), &bytes, piece, expiry, now)
+                        let upload = upload_in_pieces(&store, &name, &kept.meta, &bytes, piece);
+                        let key = hinted(key, &name);
+                        upload
+                            .and_then(|upload| store.put_upload_if(key, upload, expiry, now, judge))
                     }
-                    _ => store.put(hinted(key, &name(key)), &bytes, expiry, now),
+                    _ if kept.meta.is_empty() && !version.is_multiple_of(3) => {
+                        store.put(hinted(key, &name), &bytes, expiry, now).map(Some)
+                    }
+                    _ => {
+                        let key = hinted(key, &name);
+                        store.put_if(key, &kept.meta, &bytes, expiry, now, judge)
+                    }
                 };
                 let full = may_evict && !under_way.is_empty();
-                let kept = Kept { version, len, expiry };
-                created += note(&mut model, now, key, kept, written, may_evict, full);
+                created += match written {
+                    Ok(None) => {
+                        assert!(may_evict && before.is_some(), "the model knows what is stored");
+                        model.remove(&key);
+                        0
+                    }
+                    Ok(Some(written)) => {
+                        note(&mut model, now, key, kept, Ok(written), may_evict, full)
+                    }
+                    Err(Full) => note(&mut model, now, key, kept, Err(Full), may_evict, full),
+                };
             }
             Operation::Abort { key, len } => {
                 let mut upload = store.upload(store.key(&name(key)));
@@ -190,7 +245,7 @@ pub(crate) fn compare(
                 }
                 let held = store.get(hinted(key, &name(key)), now, |value| match value {
                     Value::Large(value) => Some(value),
-                    Value::Small(_) => None,
+                    _ => None,
                 });
                 if let Some(held) = held.flatten() {
                     let kept = &model[&key];
@@ -202,7 +257,7 @@ pub(crate) fn compare(
                 let mut upload = store.upload(store.key(&name(key)));
                 let room = under_way.uploads.len() < UNDER_WAY_MAX && upload.admit(len);
                 if room && upload.append(&value(key, version, len)).is_ok() {
-                    let kept = Kept { version, len, expiry: Expiry::NEVER };
+                    let kept = Kept::new(version, len, Expiry::NEVER);
                     under_way.uploads.push_back((key, upload, kept));
                 }
             }
@@ -227,7 +282,7 @@ pub(crate) fn compare(
                     let written = written.expect("the store is large enough for each value");
                     assert!(may_evict || was_live == (written == Written::Replaced));
                     created += u64::from(written == Written::Created);
-                    model.insert(key, Kept { version, len: 3, expiry: Expiry::NEVER });
+                    model.insert(key, Kept::new(version, 3, Expiry::NEVER));
                 }
             }
             Operation::Thin(keys) => {
