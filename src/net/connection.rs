@@ -445,9 +445,9 @@ mod tests {
             connection.timer.set(wait, progress, 0, now, &limits);
             connection.readiness = Readiness::new();
             connection.queued = true;
-            assert!(!connection.is_overdue(now, HOUR), "{wait:?}: the server is late");
+            assert!(!connection.is_overdue(now + HOUR, HOUR), "{wait:?}: the server is late");
             connection.queued = false;
-            assert!(connection.is_overdue(now, HOUR), "{wait:?}: the peer is late");
+            assert!(connection.is_overdue(now + HOUR, HOUR), "{wait:?}: the peer is late");
         }
     }
 }

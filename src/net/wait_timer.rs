@@ -40,12 +40,15 @@ pub(super) struct WaitTimer {
     deadline: Instant,
     /// While the wait is for a body, or for the peer to read.
     pace: Pace,
+    /// When that wait began.
+    paced_since: Instant,
 }
 
 impl WaitTimer {
     /// The wait of a new connection, for its first message.
     pub(super) fn idle(now: Instant, limits: &WaitLimits) -> Self {
-        Self { wait: Wait::Idle, deadline: now + limits.idle, pace: Pace::ENDLESS }
+        let deadline = now + limits.idle;
+        Self { wait: Wait::Idle, deadline, pace: Pace::ENDLESS, paced_since: now }
     }
 
     /// What the connection waits for.
@@ -56,7 +59,8 @@ impl WaitTimer {
 
     /// Time passes. Whether the wait has lasted too long or is too slow.
     pub(super) fn is_overdue(&mut self, now: Instant, elapsed: Duration) -> bool {
-        self.pace.spend(elapsed);
+        // It may have begun within the time that has passed.
+        self.pace.spend(elapsed.min(now.saturating_duration_since(self.paced_since)));
         now >= self.deadline || self.is_too_slow()
     }
 
@@ -101,12 +105,16 @@ impl WaitTimer {
     ) {
         let limit = limits.of(wait);
         if matches!(wait, Wait::Body | Wait::Send) {
-            self.keep_pace(wait, progress, sent, limit, limits.rate);
+            self.keep_pace(wait, progress, sent, (now, limit), limits.rate);
         }
         if progress.consumed > 0 || sent > 0 || wait != self.wait {
             self.deadline = now + limit;
         }
         self.wait = wait;
+    }
+
+    fn begin_pace(&mut self, pace: Pace, now: Instant) {
+        (self.pace, self.paced_since) = (pace, now);
     }
 
     /// Starts the time of a body or of reading, or adds what the bytes that moved pay for.
@@ -115,7 +123,7 @@ impl WaitTimer {
         wait: Wait,
         progress: Progress,
         sent: usize,
-        limit: Duration,
+        (now, limit): (Instant, Duration),
         rate: MinRate,
     ) {
         let goes_on = wait == self.wait;
@@ -124,9 +132,39 @@ impl WaitTimer {
             Wait::Body if goes_on && progress.answered == 0 => {
                 rate.received(&mut self.pace, progress.consumed, limit);
             }
-            Wait::Body => self.pace = rate.receiving(),
+            Wait::Body => self.begin_pace(rate.receiving(), now),
             _ if goes_on => rate.sent(&mut self.pace, sent, limit),
-            _ => self.pace = rate.sending(),
+            _ => self.begin_pace(rate.sending(), now),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::service::Flow;
+
+    #[test]
+    fn a_body_is_not_charged_for_the_time_before_it_began() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let start = Instant::now();
+        let limits = WaitLimits {
+            idle: 100 * SECOND,
+            head: 100 * SECOND,
+            body: 100 * SECOND,
+            linger: 100 * SECOND,
+            memory: 100 * SECOND,
+            rate: MinRate { bytes_per_second: 1_000, grace: 10 * SECOND },
+            stall: 100 * SECOND,
+            whole: 100 * SECOND,
+            whole_grace: 100 * SECOND,
+        };
+        let mut timer = WaitTimer::idle(start, &limits);
+        let progress = Progress { consumed: 1, answered: 0, flow: Flow::More };
+        timer.set(Wait::Body, progress, 0, start + 9 * SECOND, &limits);
+        // The check before this one was at the start.
+        assert!(!timer.is_overdue(start + 10 * SECOND, 10 * SECOND), "one second of the body's");
+        assert!(!timer.is_overdue(start + 19 * SECOND, 9 * SECOND), "all of the grace");
+        assert!(timer.is_overdue(start + 20 * SECOND, SECOND));
     }
 }
