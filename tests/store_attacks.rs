@@ -15,7 +15,7 @@ const MIB: usize = 1 << 20;
 fn hold(store: &Store, key: &[u8]) -> LargeValue {
     let seen = store.get(store.key(key), NOW, |value| match value {
         Value::Large(value) => Some(value),
-        Value::Small(_) => None,
+        _ => None,
     });
     seen.flatten().expect("a large value")
 }

@@ -112,7 +112,7 @@ impl Details {
             return Ok(Self::default());
         };
         let mut details = Self::default();
-        for header in &*headers {
+        for header in headers {
             details.take(method, header)?;
         }
         if method.takes_body() {
