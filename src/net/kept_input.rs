@@ -38,6 +38,7 @@ impl KeptInput {
     }
 
     /// The service has seen `bytes`, of which the first `kept` are kept already.
+    #[inline]
     pub(super) fn keep(&mut self, bytes: &[u8], kept: usize, consumed: usize, flow: Flow) {
         self.flow = flow;
         if consumed == bytes.len() {
