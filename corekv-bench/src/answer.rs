@@ -10,6 +10,7 @@ pub(super) struct Request {
     pub(super) start: u64,
     /// When it was sent first.
     pub(super) sent: u64,
+    /// The key; of a request from a file, its number.
     pub(super) key: u64,
     /// Under `--verify`: what a write writes, or the oldest version that a read may see.
     pub(super) version: u32,

@@ -12,13 +12,17 @@ use corekv::net::Cores;
 use super::against::Against;
 use super::error::Error;
 use super::preset::Preset;
+use super::request_list::{Order, RequestFile};
 use super::settings::{CONNECTIONS_MAX, Length, Outputs, PIPELINING_MAX, Ramp, Settings};
 use super::start;
 use super::sweep::Range;
 use super::target::Target;
+use super::template::Template;
 use super::threshold::Threshold;
+use super::tls::Trust;
 use super::trace::{self, Trace};
 use super::units;
+use super::values::VALUE_BYTES_MAX;
 use super::workload::{Distribution, Mix, Values, Workload};
 
 /// Measures an HTTP key-value server under pipelined load.
@@ -37,7 +41,7 @@ struct Arguments {
     /// The server, as --uri names it
     #[arg(value_name = "URI", conflicts_with_all = ["uri", "unix"])]
     url: Option<String>,
-    /// The server, as http://HOST[:PORT][/PREFIX]; keys are appended
+    /// The server, as http://HOST[:PORT][/PREFIX] or https://; keys are appended
     #[arg(long, value_name = "URI", conflicts_with = "unix")]
     uri: Option<String>,
     /// The server's Unix-domain socket
@@ -68,6 +72,22 @@ struct Arguments {
     /// Cores for the load threads, such as 1 or 2-3,7 [default: the upper half]
     #[arg(long, value_name = "LIST")]
     cores: Option<Cores>,
+    /// The path and query of requests, after the URI's prefix: {key} is the key, {n} the number of
+    /// the request. Without {key} any server will do, nothing is stored before, and GET is all that
+    /// is sent unless --write-ratio or --method-mix says otherwise [default: /{key}]
+    #[arg(long, value_name = "TEMPLATE", value_parser = Template::parse_path)]
+    path: Option<Template>,
+    /// Send the requests of this file instead: a JSON object per line, with path, method, headers,
+    /// body or body_file, weight
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "write_ratio", "method_mix",
+          "value_bytes", "body_file", "preload", "verify", "workload", "read_through", "probe"])]
+    request_file: Option<PathBuf>,
+    /// Whether the requests of the file come in sequence or at random, by weight
+    #[arg(long, value_name = "ORDER", default_value = "sequence", requires = "request_file")]
+    request_order: Order,
+    /// The body of every POST and PUT
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["value_bytes", "verify"])]
+    body_file: Option<PathBuf>,
     /// Keys are the numbers below this one [default: 1000000]
     #[arg(long, value_name = "N", value_parser = units::count)]
     keys: Option<u64>,
@@ -112,6 +132,12 @@ struct Arguments {
     /// Add a header field to every request; may be repeated
     #[arg(long, short = 'H', value_name = "NAME: VALUE", action = ArgAction::Append)]
     header: Vec<String>,
+    /// Trust the authorities in this PEM file, for https:// [default: those of the system]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    cacert: Option<PathBuf>,
+    /// Trust any certificate, for https://
+    #[arg(long)]
+    insecure: bool,
     /// How long a request may stay without answer
     #[arg(long, value_name = "TIME", default_value = "10", value_parser = some_time)]
     timeout: Duration,
@@ -244,6 +270,15 @@ impl Arguments {
         let rounds = self.rounds;
         let server_pid = self.against_pid;
         let against = self.against.map(|target| Against { target, server_pid, rounds });
+        let path = self.path.unwrap_or_else(Template::key_path);
+        let has_keys = path.has_key() && self.request_file.is_none();
+        let request_file = self.request_file.as_ref();
+        let request_file =
+            request_file.map(|file| RequestFile::read(file, self.request_order)).transpose()?;
+        let default_ratio = if has_keys { WRITE_RATIO } else { 0.0 };
+        let mix = request_file.as_ref().map(RequestFile::mix).or(mix);
+        let body = self.body_file.as_deref().map(read_body).transpose()?;
+        let values = body.as_ref().map(|body| Values::of_length(body.len()));
         let settings = Settings {
             target,
             against,
@@ -264,18 +299,26 @@ impl Arguments {
             workload: Workload {
                 keys: traced_keys.or(self.keys).or(preset.keys).unwrap_or(KEYS),
                 distribution: self.distribution.unwrap_or(preset.distribution),
-                mix: mix.unwrap_or_else(|| Mix::write_ratio(WRITE_RATIO)),
-                values: self.value_bytes.or(preset.values).unwrap_or(Values::Counter),
+                mix: mix.unwrap_or_else(|| Mix::write_ratio(default_ratio)),
+                values: values.or(self.value_bytes).or(preset.values).unwrap_or(Values::Counter),
                 seed: self.seed,
                 read_through: self.read_through || preset.read_through,
             },
             sweep: self.sweep,
             slo: self.slo,
-            preload: !self.no_preload && !is_traced,
+            preload: self.preload || (has_keys && !self.no_preload && !is_traced),
+            path,
+            body,
+            request_file,
             rate: self.rate,
             ramp: self.ramp,
             verify: self.verify,
             headers: self.header,
+            trust: match (self.cacert, self.insecure) {
+                (Some(path), _) => Trust::File(path),
+                (None, true) => Trust::Anyone,
+                (None, false) => Trust::System,
+            },
             timeout: self.timeout,
             server_pid: self.server_pid,
             outputs: Outputs {
@@ -304,7 +347,9 @@ const WRITE_RATIO: f64 = 0.2;
 const DURATION: Duration = Duration::from_secs(10);
 
 /// What a trace says itself.
-const TRACE_CONFLICTS: [&str; 16] = [
+const TRACE_CONFLICTS: [&str; 18] = [
+    "request_file",
+    "body_file",
     "probe",
     "against",
     "requests",
@@ -337,6 +382,16 @@ fn other_target(text: &str) -> Result<Target, String> {
         Some(path) => Ok(Target::unix(Path::new(path))),
         None => Target::parse(text).map_err(|error| error.to_string()),
     }
+}
+
+/// The body that every write has.
+fn read_body(path: &Path) -> Result<Vec<u8>, Error> {
+    let bad = |why: String| Error::usage(format!("--body-file {}: {why}", path.display()));
+    let body = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    if body.len() > VALUE_BYTES_MAX as usize {
+        return Err(bad(format!("more than {VALUE_BYTES_MAX} bytes")));
+    }
+    Ok(body)
 }
 
 fn number_to(text: &str, max: usize) -> Result<usize, String> {

@@ -326,7 +326,7 @@ impl Comparison {
 }
 
 /// The members of the JSON file that say what the load was.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 12] = [
     "connections",
     "pipelining",
     "keys",
@@ -334,6 +334,8 @@ const SETTINGS: [&str; 10] = [
     "mix",
     "read_through",
     "value_bytes",
+    "path",
+    "request_file",
     "rate",
     "threads",
     "planned",

@@ -63,6 +63,12 @@ enum Link {
         stream: Stream,
         since: u64,
     },
+    /// The TLS handshake is under way, from the time `connected` on.
+    Securing {
+        stream: Stream,
+        since: u64,
+        connected: u64,
+    },
     /// The queue of a listening Unix-domain socket is full: connecting is tried again.
     Queued {
         since: u64,
@@ -93,6 +99,8 @@ pub(super) struct Connection {
     /// Bytes of the answer that isn't complete.
     partial_bytes: usize,
     last_value: u64,
+    /// The number of the next request in this phase: connections take turns.
+    number: u64,
     /// Requests that may still be sent before the connection is replaced.
     budget: u64,
     /// Whether it has been open before.
@@ -118,6 +126,7 @@ impl Connection {
             unread: None,
             partial_bytes: 0,
             last_value: 0,
+            number: 0,
             budget: 0,
             was_open: false,
             was_reset: false,
@@ -139,7 +148,7 @@ impl Connection {
 
     /// Whether the attempt to connect has not come to an end.
     pub(super) fn is_opening(&self) -> bool {
-        matches!(self.link, Link::Connecting { .. } | Link::Queued { .. })
+        matches!(self.link, Link::Connecting { .. } | Link::Securing { .. } | Link::Queued { .. })
     }
 
     /// Whether requests can be sent.
@@ -149,6 +158,7 @@ impl Connection {
 
     pub(super) fn begin(&mut self, context: &mut Context, source: Source) {
         self.source = source;
+        self.number = self.index as u64;
         self.budget = self.budget_of(context);
         self.top_up(context);
     }
@@ -196,15 +206,15 @@ impl Connection {
     }
 
     pub(super) fn on_event(&mut self, context: &mut Context, event: &Event) {
-        if let Link::Connecting { .. } = self.link {
-            self.finish_connecting(context);
+        match self.link {
+            Link::Connecting { .. } => self.finish_connecting(context),
+            Link::Securing { .. } => self.finish_securing(context),
+            _ => {}
         }
-        if !matches!(self.link, Link::Open(_)) {
-            return;
-        }
+        let Link::Open(stream) = &self.link else { return };
         let is_closing =
             event.is_read_closed() || event.is_error() || self.unread.unwrap_or_default();
-        if event.is_writable() && !self.output.is_empty() {
+        if event.is_writable() && (!self.output.is_empty() || stream.has_pending()) {
             self.flush();
         }
         if (event.is_readable() || is_closing)
@@ -235,7 +245,9 @@ impl Connection {
                     self.fail(context, Failure::Timeout, false);
                 }
             }
-            Link::Connecting { since, .. } | Link::Queued { since } => {
+            Link::Connecting { since, .. }
+            | Link::Securing { since, .. }
+            | Link::Queued { since } => {
                 let since = *since;
                 if now.saturating_sub(since) >= timeout {
                     self.fail(context, Failure::ConnectTimeout, true);
@@ -270,22 +282,58 @@ impl Connection {
         match stream.connected() {
             Ok(false) => {}
             Ok(true) => {
-                context.recorder.connected(context.common.clock.now() - since);
-                let link = std::mem::replace(&mut self.link, Link::Closed { retry_at: 0 });
-                if let Link::Connecting { stream, .. } = link {
-                    self.link = Link::Open(stream);
-                    self.budget = self.budget_of(context);
-                    context.recorder.reopened += u64::from(self.was_open);
-                    self.was_open = true;
-                    if matches!(self.source, Source::Nothing) {
-                        // Where connecting is all there is to do, it is the progress.
-                        context.last_answer = context.now;
-                    }
-                    self.top_up(context);
+                let (since, now) = (*since, context.common.clock.now());
+                context.recorder.connected(now - since);
+                let Some(stream) = self.take_stream() else { return };
+                match &context.common.tls {
+                    None => self.opened(context, stream),
+                    Some(tls) => match stream.secure(tls) {
+                        Ok(stream) => {
+                            self.link = Link::Securing { stream, since, connected: now };
+                            self.finish_securing(context);
+                        }
+                        Err(error) => self.fail(context, Failure::of(&error), true),
+                    },
                 }
             }
             Err(error) => self.fail(context, Failure::of(&error), true),
         }
+    }
+
+    fn finish_securing(&mut self, context: &mut Context) {
+        let Link::Securing { stream, connected, .. } = &mut self.link else { return };
+        match stream.handshake() {
+            Ok(false) => {}
+            Ok(true) => {
+                context.recorder.secured(context.common.clock.now() - *connected);
+                if let Some(stream) = self.take_stream() {
+                    self.opened(context, stream);
+                }
+            }
+            Err(error) => self.fail(context, Failure::of(&error), true),
+        }
+    }
+
+    fn take_stream(&mut self) -> Option<Stream> {
+        match std::mem::replace(&mut self.link, Link::Closed { retry_at: 0 }) {
+            Link::Open(stream)
+            | Link::Connecting { stream, .. }
+            | Link::Securing { stream, .. } => Some(stream),
+            Link::Queued { .. } | Link::Closed { .. } => None,
+        }
+    }
+
+    /// Requests can be sent from now on.
+    fn opened(&mut self, context: &mut Context, stream: Stream) {
+        self.link = Link::Open(stream);
+        self.budget = self.budget_of(context);
+        context.recorder.reopened += u64::from(self.was_open);
+        self.was_open = true;
+        if matches!(self.source, Source::Nothing) {
+            // Where connecting is all there is to do, it is the progress.
+            context.last_answer = context.now;
+        }
+        self.top_up(context);
     }
 
     fn reconnect(&mut self, context: &mut Context) {
@@ -581,7 +629,15 @@ impl Connection {
                     }
                 };
                 *left -= 1;
-                (start, self.generator.next_request(&context.common.growth))
+                let draw = match &context.common.list {
+                    None => self.generator.next_request(&context.common.growth),
+                    Some(list) => {
+                        let number = self.number;
+                        self.number += context.common.connections;
+                        Draw { method: list.method(number), key: number, then: Then::Nothing }
+                    }
+                };
+                (start, draw)
             }
         };
         let Draw { method, key, then } = draw;
@@ -607,8 +663,13 @@ impl Connection {
             let entry = trace.entry(self.index, key as usize);
             return entry.render(output, &common.templates, &common.filler);
         }
+        if let Some(list) = &common.list {
+            return list.render(output, key);
+        }
+        let number = self.number;
+        self.number += common.connections;
         if !method.is_store() {
-            return common.templates.plain(output, method, key);
+            return common.templates.plain(output, method, key, number);
         }
         let mut digits = itoa::Buffer::new();
         let body = if let Some(ledger) = &common.ledger {
@@ -627,14 +688,14 @@ impl Connection {
                 }
             }
         };
-        common.templates.store(output, method, key, body.len());
+        common.templates.store(output, method, key, number, body.len());
         output.extend_from_slice(body);
     }
 
     /// Writes what is rendered, as far as the socket takes it.
     fn flush(&mut self) {
         let Link::Open(stream) = &mut self.link else { return };
-        while self.output_sent < self.output.len() {
+        loop {
             match stream.write(&self.output[self.output_sent..]) {
                 Ok(length) => self.output_sent += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -645,6 +706,9 @@ impl Connection {
                     self.was_reset |= error.kind() == io::ErrorKind::ConnectionReset;
                     return;
                 }
+            }
+            if self.output_sent == self.output.len() {
+                break;
             }
         }
         self.output.clear();

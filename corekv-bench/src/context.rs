@@ -8,8 +8,10 @@ use mio::Registry;
 use super::distribution::Growth;
 use super::recorder::Recorder;
 use super::request::{Filler, Templates};
+use super::request_list::RequestList;
 use super::settings::Settings;
-use super::target::{Endpoint, Target};
+use super::target::{Endpoint, Found, Target};
+use super::tls::Tls;
 use super::trace::Trace;
 use super::verify::Ledger;
 use super::workload::{Method, Values};
@@ -47,7 +49,16 @@ impl Default for Clock {
 pub struct Common {
     pub(super) clock: Clock,
     pub(super) endpoint: Endpoint,
+    pub(super) tls: Option<Tls>,
+    /// The TLS version and the cipher suite.
+    pub(super) tls_text: Option<String>,
     pub(super) templates: Templates,
+    /// The requests of a file, which are sent instead.
+    pub(super) list: Option<RequestList>,
+    /// Connections of the whole run.
+    pub(super) connections: u64,
+    /// Whether the server is one of keys and values, of which 404 is a right answer.
+    pub(super) is_key_value: bool,
     pub(super) filler: Filler,
     pub(super) ledger: Option<Ledger>,
     /// What is sent instead of the workload.
@@ -66,7 +77,7 @@ pub struct Common {
 
 impl Common {
     /// Renders and allocates everything that needs to be there before the threads start.
-    pub fn new(settings: &Settings, target: &Target, endpoint: Endpoint) -> Self {
+    pub fn new(settings: &Settings, target: &Target, found: Found) -> Self {
         let workload = &settings.workload;
         let value_bytes_max = match &settings.trace {
             Some(trace) => trace.value_bytes_max(),
@@ -78,9 +89,17 @@ impl Common {
         let puts_only = workload.mix.sends(Method::Put) && !workload.mix.sends(Method::Post);
         Self {
             clock: Clock::new(),
-            endpoint,
-            templates: Templates::new(target, &settings.headers),
-            filler: Filler::new(value_bytes_max),
+            endpoint: found.endpoint,
+            tls: found.tls,
+            tls_text: found.tls_text,
+            templates: Templates::new(target, &settings.path, &settings.headers),
+            list: settings
+                .request_file
+                .as_ref()
+                .map(|file| RequestList::new(file, workload, target, &settings.headers)),
+            connections: settings.connections as u64,
+            is_key_value: settings.is_key_value(),
+            filler: settings.body.clone().map_or_else(|| Filler::new(value_bytes_max), Filler::of),
             ledger,
             trace: settings.trace.clone(),
             values: workload.values,
@@ -128,9 +147,9 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(common: Arc<Common>, registry: Registry) -> Self {
         Self {
+            recorder: Recorder::for_server(common.is_key_value),
             common,
             registry,
-            recorder: Recorder::default(),
             input: vec![0; INPUT_BYTES],
             scratch: Vec::new(),
             has_unread: false,

@@ -54,6 +54,8 @@ pub enum Failure {
     ClosedEarly,
     /// The connection was reset.
     Reset,
+    /// The TLS handshake failed, or later a record was not what TLS allows.
+    Tls,
     /// The server sent something that is not the response to a request.
     Garbage,
     /// A request stayed without answer for longer than the timeout.
@@ -64,12 +66,13 @@ pub enum Failure {
 
 impl Failure {
     /// Every kind, in the order of the report.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Refused,
         Self::NoSocket,
         Self::ConnectTimeout,
         Self::ClosedEarly,
         Self::Reset,
+        Self::Tls,
         Self::Garbage,
         Self::Timeout,
         Self::Other,
@@ -85,6 +88,9 @@ impl Failure {
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
                 Self::Reset
             }
+            // The server closed the connection during the TLS handshake.
+            ErrorKind::UnexpectedEof => Self::ClosedEarly,
+            ErrorKind::InvalidData => Self::Tls,
             _ => Self::Other,
         }
     }
@@ -97,6 +103,7 @@ impl Failure {
             Self::ConnectTimeout => "connect timed out",
             Self::ClosedEarly => "closed early",
             Self::Reset => "connection reset",
+            Self::Tls => "TLS failed",
             Self::Garbage => "invalid response",
             Self::Timeout => "request timed out",
             Self::Other => "other error",
@@ -111,6 +118,7 @@ impl Failure {
             Self::ConnectTimeout => "connect_timeout",
             Self::ClosedEarly => "closed_early",
             Self::Reset => "reset",
+            Self::Tls => "tls",
             Self::Garbage => "invalid_response",
             Self::Timeout => "timeout",
             Self::Other => "other",

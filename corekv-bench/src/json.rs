@@ -40,7 +40,7 @@ struct Document<'a> {
     server_cpu_us_per_request: Option<f64>,
     limit: &'static str,
     littles_law_mean_us: Option<f64>,
-    connect: Connect,
+    connect: Connect<'a>,
     probe: Option<Probe>,
     all: Latency,
     #[serde(flatten)]
@@ -64,12 +64,16 @@ struct Status {
 }
 
 #[derive(Serialize)]
-struct Connect {
+struct Connect<'a> {
     opened: usize,
     seconds: f64,
     p50_us: Option<f64>,
     p99_us: Option<f64>,
     max_us: Option<f64>,
+    tls: Option<&'a str>,
+    tls_p50_us: Option<f64>,
+    tls_p99_us: Option<f64>,
+    tls_max_us: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -152,6 +156,9 @@ struct Settings<'a> {
     mix: Object,
     read_through: bool,
     value_bytes: String,
+    path: Option<&'a str>,
+    request_file: Option<String>,
+    request_order: Option<&'static str>,
     verified: bool,
     seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -221,14 +228,19 @@ fn document(summary: &Summary) -> Document<'_> {
     }
 }
 
-fn connect(summary: &Summary) -> Connect {
+fn connect(summary: &Summary) -> Connect<'_> {
     let connects = &summary.recorder.connects.0;
+    let handshakes = &summary.recorder.handshakes.0;
     Connect {
         opened: summary.opening.opened,
         seconds: summary.opening.elapsed.as_secs_f64(),
         p50_us: percentile(connects, 50.0),
         p99_us: percentile(connects, 99.0),
         max_us: (!connects.is_empty()).then(|| us(connects.max() as f64)),
+        tls: summary.tls.as_deref(),
+        tls_p50_us: percentile(handshakes, 50.0),
+        tls_p99_us: percentile(handshakes, 99.0),
+        tls_max_us: (!handshakes.is_empty()).then(|| us(handshakes.max() as f64)),
     }
 }
 
@@ -354,6 +366,9 @@ fn settings(summary: &Summary) -> Settings<'_> {
         mix: mix.map(|(one, share)| (one.key().to_owned(), rounded(share).into())).collect(),
         read_through: workload.read_through,
         value_bytes: workload.values.to_string(),
+        path: summary.request_file.is_none().then_some(&summary.path),
+        request_file: summary.request_file.as_ref().map(|file| file.path.display().to_string()),
+        request_order: summary.request_file.as_ref().map(|file| file.order.key()),
         verified: summary.verified,
         seed: workload.seed,
         trace: summary.trace.as_deref(),

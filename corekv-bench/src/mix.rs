@@ -23,6 +23,7 @@ impl Operation {
         Self::Send(Method::Head),
         Self::Send(Method::Put),
         Self::Send(Method::Delete),
+        Self::Send(Method::Other),
         Self::Insert,
         Self::Scan,
         Self::ReadModifyWrite,
@@ -61,7 +62,7 @@ pub struct Mix {
 }
 
 /// Coins are drawn from `[0, COIN_END)`.
-const COIN_END: u64 = 1 << 32;
+pub(super) const COIN_END: u64 = 1 << 32;
 
 impl Mix {
     /// A share of POSTs, GETs for the rest.
@@ -80,9 +81,11 @@ impl Mix {
                 part.split_once('=').ok_or_else(|| format!("'{part}' is not METHOD=WEIGHT"))?;
             let operation = Operation::ALL
                 .into_iter()
+                .filter(|&operation| operation != Operation::Send(Method::Other))
                 .find(|operation| operation.key().eq_ignore_ascii_case(name.trim()))
                 .ok_or_else(|| {
-                    let names = Operation::ALL.map(Operation::key).join(", ");
+                    let names =
+                        Operation::ALL.map(Operation::key).join(", ").replace("other, ", "");
                     format!("'{name}' is none of {names}")
                 })?;
             let weight: f64 = weight.trim().parse().unwrap_or(-1.0);
@@ -154,7 +157,9 @@ mod tests {
 
     #[test]
     fn a_wrong_mix_is_refused() {
-        for text in ["", "get", "get=x", "get=-1", "get=0", "patch=1", "get=inf", "get=NaN"] {
+        for text in
+            ["", "get", "get=x", "get=-1", "get=0", "patch=1", "get=inf", "get=NaN", "other=1"]
+        {
             assert!(Mix::parse(text).is_err(), "{text}");
         }
     }

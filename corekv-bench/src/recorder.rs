@@ -123,22 +123,32 @@ pub struct Recorder {
     pub connects_failed: u64,
     /// Nanoseconds that each opening of a connection took.
     pub connects: Connects,
+    /// Nanoseconds that each TLS handshake took, after that.
+    pub handshakes: Connects,
     /// Why an answer was invalid, the first time that one was.
     pub garbage: Option<&'static str>,
     /// Connections that were opened again, after a failure or after an announced close.
     pub reopened: u64,
     /// Reads that missed although the value had been stored.
     pub lost: u64,
-    /// Answers that say that a request failed: neither 2xx nor the 404 of an absent key.
+    /// Answers that say that a request failed: neither 2xx nor the 404 of an absent key, or of a
+    /// server that is none of keys and values, neither 2xx nor 3xx.
     pub refused: u64,
     /// How often each status other than 2xx came.
     pub statuses: Vec<(u16, u64)>,
+    /// Whether a redirect is a right answer, and 404 is none.
+    any_server: bool,
     /// Values that were not the right ones.
     pub violations: Violations,
     runs: [Run; Method::COUNT],
 }
 
 impl Recorder {
+    /// A recorder for a server of keys and values, or for another one.
+    pub fn for_server(is_key_value: bool) -> Self {
+        Self { any_server: !is_key_value, ..Self::default() }
+    }
+
     /// Forgets the measurements, but not what went wrong: after the warm-up a lost value is as
     /// bad as during the measurement.
     pub fn start_over(&mut self) {
@@ -205,9 +215,11 @@ impl Recorder {
     }
 
     fn add_status(&mut self, method: Method, status: u16) {
-        if status != 404 || method.is_store() {
-            self.refused += 1;
-        }
+        let is_right = match self.any_server {
+            true => status < 400,
+            false => status == 404 && !method.is_store(),
+        };
+        self.refused += u64::from(!is_right);
         match self.statuses.iter_mut().find(|(other, _)| *other == status) {
             Some((_, count)) => *count += 1,
             None => self.statuses.push((status, 1)),
@@ -217,6 +229,11 @@ impl Recorder {
     /// A connection took so many nanoseconds to open.
     pub fn connected(&mut self, ns: u64) {
         self.connects.0.saturating_record(ns.max(1));
+    }
+
+    /// A TLS handshake took so many nanoseconds.
+    pub fn secured(&mut self, ns: u64) {
+        self.handshakes.0.saturating_record(ns.max(1));
     }
 
     /// How often each status came, the 2xx among them, in order.
@@ -254,6 +271,7 @@ impl Recorder {
         self.connects_failed += other.connects_failed;
         // Both have the same bounds, so the counts always fit.
         self.connects.0.add(&other.connects.0).expect("equal bounds");
+        self.handshakes.0.add(&other.handshakes.0).expect("equal bounds");
         self.garbage = self.garbage.or(other.garbage);
         self.reopened += other.reopened;
         self.lost += other.lost;

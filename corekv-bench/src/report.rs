@@ -11,6 +11,7 @@ use super::recorder::{MethodRecord, latency_histogram};
 use super::series::Rates;
 use super::summary::{Limit, Opening, Probed, Summary};
 use super::table::{Table, big, bytes, paint, time};
+use super::template::Template;
 use super::workload::{Method, Workload};
 
 /// Columns of the longest bar in the histogram.
@@ -45,11 +46,17 @@ fn header(out: &mut String, summary: &Summary) {
     let _ = writeln!(out, "{connections} connections with {pipelining} pipelining factor.");
     if let Some(trace) = &summary.trace {
         let _ = writeln!(out, "Replayed {trace}.");
-    } else {
+    } else if summary.request_file.is_none() {
         let _ = writeln!(
             out,
             "Generated random int as needed, with range [0, {keys}), {distribution}, seed {seed}."
         );
+    }
+    if let Some(file) = &summary.request_file {
+        let (path, count, order) = (file.path.display(), file.count(), file.order.key());
+        let _ = writeln!(out, "Requests of {path}: {count}, order {order}.");
+    } else if summary.path != Template::key_path().to_string() {
+        let _ = writeln!(out, "Path {}.", summary.path);
     }
     if let Some((stored, elapsed)) = summary.preload {
         let _ = writeln!(out, "Stored {stored} keys first, in {:.2} s.", elapsed.as_secs_f64());
@@ -199,12 +206,14 @@ fn outcome(out: &mut String, summary: &Summary, color: bool) {
     let hits: u64 = reads.iter().map(|(_, record, _)| record.hits).sum();
     let misses: u64 = reads.iter().map(|(_, record, _)| record.misses).sum();
     let _ = write!(out, "\n{:.0} requests/s. ", summary.requests_per_second());
-    let _ = write!(out, "{hits} hits, {misses} misses, ");
-    if summary.loss_checked {
+    if !summary.is_key_value {
+        let _ = write!(out, "{} refused", recorder.refused);
+    } else if summary.loss_checked {
+        let _ = write!(out, "{hits} hits, {misses} misses, ");
         let lost = format!("{} lost", recorder.lost);
         out.push_str(&paint(&lost, RED, color && recorder.lost > 0));
     } else {
-        out.push_str("loss not checked");
+        let _ = write!(out, "{hits} hits, {misses} misses, loss not checked");
     }
     out.push_str(".\n");
     if let Some(pace) = summary.pace {
@@ -312,6 +321,17 @@ fn opening(out: &mut String, summary: &Summary) {
         let _ = write!(out, ", {} (max)", time(connects.max() as f64));
     }
     out.push_str(".\n");
+    let handshakes = &summary.recorder.handshakes.0;
+    if let Some(tls) = &summary.tls {
+        let at = |percentile| time(handshakes.value_at_percentile(percentile) as f64);
+        let _ = writeln!(
+            out,
+            "{tls}: the handshake took {} (50%), {} (99%), {} (max) after that.",
+            at(50.0),
+            at(99.0),
+            time(handshakes.max() as f64)
+        );
+    }
 }
 
 /// What a client saw that did not load the server.

@@ -4,56 +4,48 @@
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
-use super::error::Error;
 use super::target::Target;
+use super::template::Template;
 use super::workload::Method;
 
 /// The parts of a request that are the same every time.
 #[derive(Debug)]
 pub struct Templates {
-    /// `GET /prefix/`, by method.
-    starts: [Vec<u8>; Method::COUNT],
-    /// From the blank after the key to the end of the head.
-    end: Vec<u8>,
-    /// The same for a request with a body, up to its length.
-    end_before_length: Vec<u8>,
+    /// Requests without a body, by method.
+    plain: [Template; Method::COUNT],
+    /// Requests with a body, up to its length.
+    store: [Template; Method::COUNT],
 }
 
 impl Templates {
-    /// Renders what doesn't change for `target`. Each of `fields` is `Name: value`, and none of
-    /// them one that breaks the framing.
-    pub fn new(target: &Target, fields: &[String]) -> Self {
-        let mut shared = b" HTTP/1.1\r\n".to_vec();
-        if !fields.iter().any(|field| name_of(field).eq_ignore_ascii_case("host")) {
-            shared.extend_from_slice(format!("Host: {}\r\n", target.host_header()).as_bytes());
-        }
-        for field in fields {
-            shared.extend_from_slice(field.as_bytes());
-            shared.extend_from_slice(b"\r\n");
-        }
-        let starts = Method::ALL
-            .map(|method| format!("{} {}/", method.name(), target.path_prefix()).into_bytes());
+    /// Renders what doesn't change for `target`, whose keys are at `path`. Each of `fields` is
+    /// `Name: value`, and none of them one that breaks the framing.
+    pub fn new(target: &Target, path: &Template, fields: &[String]) -> Self {
+        let shared = shared_fields(target, fields);
+        let template = |method: Method, end: &str| {
+            let start = format!("{} {}", method.name(), target.path_prefix());
+            let mut template = path.after(start.as_bytes());
+            template.push(&shared);
+            template.push(end);
+            template
+        };
         Self {
-            starts,
-            end: [&shared[..], b"\r\n"].concat(),
-            end_before_length: [&shared[..], b"Content-Length: "].concat(),
+            plain: Method::ALL.map(|method| template(method, "\r\n")),
+            store: Method::ALL.map(|method| template(method, "Content-Length: ")),
         }
     }
 
     /// Appends a request without a body.
-    pub fn plain(&self, out: &mut Vec<u8>, method: Method, key: u64) {
-        out.extend_from_slice(&self.starts[method as usize]);
-        out.extend_from_slice(itoa::Buffer::new().format(key).as_bytes());
-        out.extend_from_slice(&self.end);
+    #[inline]
+    pub fn plain(&self, out: &mut Vec<u8>, method: Method, key: u64, number: u64) {
+        self.plain[method as usize].render(out, key, number);
     }
 
     /// Appends the head of a request with a body of `length` bytes. The body is next.
-    pub fn store(&self, out: &mut Vec<u8>, method: Method, key: u64, length: usize) {
-        let mut digits = itoa::Buffer::new();
-        out.extend_from_slice(&self.starts[method as usize]);
-        out.extend_from_slice(digits.format(key).as_bytes());
-        out.extend_from_slice(&self.end_before_length);
-        out.extend_from_slice(digits.format(length).as_bytes());
+    #[inline]
+    pub fn store(&self, out: &mut Vec<u8>, method: Method, key: u64, number: u64, length: usize) {
+        self.store[method as usize].render(out, key, number);
+        out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
     }
 
@@ -68,13 +60,11 @@ impl Templates {
         life: Option<u32>,
         body: Option<usize>,
     ) {
+        self.plain[method as usize].render_padded(out, key, width);
+        let Some(body) = body else { return };
+        // The head goes on instead of ending.
+        out.truncate(out.len() - b"\r\n".len());
         let mut digits = itoa::Buffer::new();
-        let number = digits.format(key);
-        out.extend_from_slice(&self.starts[method as usize]);
-        out.extend(std::iter::repeat_n(b'0', width.saturating_sub(number.len())));
-        out.extend_from_slice(number.as_bytes());
-        let Some(body) = body else { return out.extend_from_slice(&self.end) };
-        out.extend_from_slice(&self.end[..self.end.len() - b"\r\n".len()]);
         if let Some(life) = life {
             out.extend_from_slice(b"Cache-Control: max-age=");
             out.extend_from_slice(digits.format(life).as_bytes());
@@ -86,13 +76,26 @@ impl Templates {
     }
 }
 
-fn name_of(field: &str) -> &str {
+/// What follows the path in every request, up to the fields of the framing.
+pub(super) fn shared_fields(target: &Target, fields: &[String]) -> String {
+    let mut shared = " HTTP/1.1\r\n".to_owned();
+    if !fields.iter().any(|field| name_of(field).eq_ignore_ascii_case("host")) {
+        shared += &format!("Host: {}\r\n", target.host_header());
+    }
+    for field in fields {
+        shared += field;
+        shared += "\r\n";
+    }
+    shared
+}
+
+pub(super) fn name_of(field: &str) -> &str {
     field.split(':').next().unwrap_or(field)
 }
 
 /// Refuses a field that would break the framing, which the load generator owns.
-pub(super) fn check_field(field: &str) -> Result<(), Error> {
-    let bad = |why: &str| Err(Error::usage(format!("--header '{}': {why}", field.escape_debug())));
+pub(super) fn check_field(field: &str) -> Result<(), String> {
+    let bad = |why: &str| Err(format!("header '{}': {why}", field.escape_debug()));
     let Some((name, value)) = field.split_once(':') else {
         return bad("write 'Name: value'");
     };
@@ -116,25 +119,32 @@ pub(super) fn check_field(field: &str) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct Filler {
     bytes: Vec<u8>,
+    /// A value starts at one of so many places.
+    offsets: u64,
 }
 
 /// A value starts at one of this many places of the pool.
-const FILLER_OFFSETS: usize = 4096;
+const FILLER_OFFSETS: u32 = 4096;
 
 impl Filler {
     /// A pool for values of up to `value_bytes_max` bytes.
     pub fn new(value_bytes_max: u32) -> Self {
         const LETTERS: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let length = value_bytes_max as usize + FILLER_OFFSETS;
+        let length = value_bytes_max as usize + FILLER_OFFSETS as usize;
         let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
         let bytes = (0..length).map(|_| LETTERS[(random.next_u64() >> 58) as usize]).collect();
-        Self { bytes }
+        Self { bytes, offsets: FILLER_OFFSETS.into() }
+    }
+
+    /// A pool that is the one value.
+    pub fn of(value: Vec<u8>) -> Self {
+        Self { bytes: value, offsets: 1 }
     }
 
     /// `length` bytes; a different `variant` gives different ones, most of the time.
     pub fn cut(&self, variant: u64, length: usize) -> &[u8] {
-        let start = (variant % FILLER_OFFSETS as u64) as usize;
+        let start = (variant % self.offsets) as usize;
         &self.bytes[start..start + length]
     }
 }
@@ -149,10 +159,11 @@ mod tests {
 
     #[test]
     fn requests_are_rendered_whole() {
-        let templates = Templates::new(&target(), &["Accept: */*".to_owned()]);
+        let fields = ["Accept: */*".to_owned()];
+        let templates = Templates::new(&target(), &Template::key_path(), &fields);
         let mut out = Vec::new();
-        templates.plain(&mut out, Method::Get, 42);
-        templates.store(&mut out, Method::Post, 7, 3);
+        templates.plain(&mut out, Method::Get, 42, 0);
+        templates.store(&mut out, Method::Post, 7, 1, 3);
         out.extend_from_slice(b"abc");
         assert_eq!(
             String::from_utf8(out).unwrap(),
@@ -164,10 +175,11 @@ mod tests {
 
     #[test]
     fn a_host_of_the_user_replaces_ours() {
-        let templates = Templates::new(&target(), &["host: other".to_owned()]);
+        let path = Template::parse_path("/x?k={key}&n={n}").unwrap();
+        let templates = Templates::new(&target(), &path, &["host: other".to_owned()]);
         let mut out = Vec::new();
-        templates.plain(&mut out, Method::Head, 0);
-        assert_eq!(out, b"HEAD /v1/0 HTTP/1.1\r\nhost: other\r\n\r\n");
+        templates.plain(&mut out, Method::Head, 0, 9);
+        assert_eq!(out, b"HEAD /v1/x?k=0&n=9 HTTP/1.1\r\nhost: other\r\n\r\n");
     }
 
     #[test]
@@ -181,7 +193,7 @@ mod tests {
             "transfer-encoding: chunked",
             "Connection: close",
         ] {
-            assert!(matches!(check_field(field), Err(Error::Usage(_))), "{field}");
+            assert!(check_field(field).is_err(), "{field}");
         }
     }
 

@@ -121,8 +121,8 @@ impl Session {
         {
             return Err(Error::usage(format!("--server-pid {pid}: there is no such process")));
         }
-        let endpoint = target.find(settings.timeout)?;
-        let common = Arc::new(Common::new(settings, &target, endpoint));
+        let found = target.find(settings.timeout, &settings.trust)?;
+        let common = Arc::new(Common::new(settings, &target, found));
         let Placement { load_cores, threads, .. } = &placement;
         let pool = Pool::start(settings, &common, *threads, load_cores, stop)?;
         let probe = match settings.probe {
@@ -290,6 +290,10 @@ impl Session {
             connections: settings.connections,
             pipelining: settings.pipelining,
             workload,
+            path: settings.path.to_string(),
+            request_file: settings.request_file.clone(),
+            is_key_value: settings.is_key_value(),
+            tls: self.common.tls_text.clone(),
             planned: planned(length),
             warmup: settings.warmup,
             started: SystemTime::now(),

@@ -10,9 +10,12 @@ use super::error::Error;
 use super::metrics::Page;
 use super::rate::Pace;
 use super::request;
+use super::request_list::RequestFile;
 use super::sweep::Range;
 use super::target::Target;
+use super::template::Template;
 use super::threshold::Threshold;
+use super::tls::Trust;
 use super::trace::Trace;
 use super::units;
 use super::verify::Ledger;
@@ -65,6 +68,12 @@ pub struct Settings {
     pub cores: Option<Vec<usize>>,
     /// What is sent.
     pub workload: Workload,
+    /// The paths of requests, after the prefix of the server.
+    pub path: Template,
+    /// The body of every request that has one, instead of a value.
+    pub body: Option<Vec<u8>>,
+    /// Requests to send instead of the workload's.
+    pub request_file: Option<RequestFile>,
     /// Whether every key is stored before the measurement.
     pub preload: bool,
     /// Requests per second over all connections; without it, as fast as the answers come.
@@ -75,6 +84,8 @@ pub struct Settings {
     pub verify: bool,
     /// More header fields, each `Name: value`.
     pub headers: Vec<String>,
+    /// Whose certificates are trusted, if the server is to be spoken to by TLS.
+    pub trust: Trust,
     /// How long a request may stay without answer, and a connection attempt without success.
     pub timeout: Duration,
     /// The process whose CPU time is the server's.
@@ -195,6 +206,11 @@ impl Settings {
         }
     }
 
+    /// Whether the server is taken for one of keys and values.
+    pub fn is_key_value(&self) -> bool {
+        self.request_file.is_none() && self.path.has_key()
+    }
+
     /// Checks what only the whole can tell.
     pub fn check(&self) -> Result<(), Error> {
         self.workload.check()?;
@@ -204,7 +220,23 @@ impl Settings {
                 "arguments after -- are for a server inside the process, but another one is named",
             ));
         }
-        self.headers.iter().try_for_each(|field| request::check_field(field))?;
+        let other = self.against.as_ref().map(|against| &against.target);
+        let is_secure = self.target.iter().chain(other).any(Target::is_secure);
+        if self.trust != Trust::System && !is_secure {
+            return Err(Error::usage("--cacert and --insecure are for a server at https://"));
+        }
+        for field in &self.headers {
+            request::check_field(field).map_err(|why| Error::usage(format!("--{why}")))?;
+        }
+        if !self.is_key_value() && (self.preload || self.verify) {
+            return Err(Error::usage("--preload and --verify need paths that the key is part of"));
+        }
+        if self.trace.is_some() && !self.path.has_key() {
+            return Err(Error::usage("--trace needs a path that the key is part of"));
+        }
+        if self.verify && self.body.is_some() {
+            return Err(Error::usage("--verify writes values of its own, and no --body-file"));
+        }
         if self.verify {
             Ledger::check_settings(&self.workload, self.connections)?;
         }

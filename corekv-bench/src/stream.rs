@@ -1,4 +1,4 @@
-//! One client socket, of either family.
+//! One client socket, of either family, or with TLS on it.
 
 use std::io::{self, Read, Write};
 
@@ -6,12 +6,14 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use super::target::Endpoint;
+use super::tls::{Tls, TlsStream};
 
 /// A non-blocking stream.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -40,6 +42,32 @@ impl Stream {
                 Some(error) => Err(error),
                 None => Ok(true),
             },
+            // It was connected before it was secured.
+            Self::Tls(_) => Ok(true),
+        }
+    }
+
+    /// Puts TLS on a socket that has connected; [`Stream::handshake`] is next.
+    pub(super) fn secure(self, tls: &Tls) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => TlsStream::new(tls, socket).map(Box::new).map(Self::Tls),
+            other => Ok(other),
+        }
+    }
+
+    /// Goes on with the TLS handshake. Returns whether it is over.
+    pub(super) fn handshake(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Tls(stream) => stream.handshake(),
+            Self::Tcp(_) | Self::Unix(_) => Ok(true),
+        }
+    }
+
+    /// Whether bytes that [`Stream::write`] took wait for the socket.
+    pub(super) fn has_pending(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.has_pending(),
+            Self::Tcp(_) | Self::Unix(_) => false,
         }
     }
 
@@ -49,6 +77,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => registry.register(stream, token, interest),
             Self::Unix(stream) => registry.register(stream, token, interest),
+            // It was registered before it was secured.
+            Self::Tls(_) => Ok(()),
         }
     }
 
@@ -56,6 +86,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.read(bytes),
             Self::Unix(stream) => stream.read(bytes),
+            Self::Tls(stream) => stream.read(bytes),
         }
     }
 
@@ -63,6 +94,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::cpu::{self, ThreadUsage};
 use super::embedded::{Removed, loop_number};
 use super::rate::Pace;
 use super::recorder::{MethodRecord, Recorder};
+use super::request_list::RequestFile;
 use super::series::{Point, Rates};
 use super::workload::{Method, Workload};
 
@@ -139,12 +140,20 @@ pub struct Summary {
     pub pipelining: usize,
     /// What was sent.
     pub workload: Workload,
+    /// Paths, as a template.
+    pub path: String,
+    /// The file that requests came from.
+    pub request_file: Option<RequestFile>,
+    /// Whether the server is taken for one of keys and values.
+    pub is_key_value: bool,
     /// How long the load ran before the measurement.
     pub warmup: Duration,
     /// When the measurement began.
     pub started: SystemTime,
     /// How the connections were opened.
     pub opening: Opening,
+    /// The TLS version and the cipher suite, if connections were secured.
+    pub tls: Option<String>,
     /// How long the run was meant to take, or else how many requests it was to send.
     pub planned: String,
     /// From the first request to the last answer.
@@ -320,7 +329,12 @@ impl Summary {
         };
         add(recorder.lost, "lost values");
         add(recorder.violations.count, "wrong values");
-        add(recorder.refused, "failed requests (neither 2xx nor the 404 of an absent key)");
+        let what = if self.is_key_value {
+            "failed requests (neither 2xx nor the 404 of an absent key)"
+        } else {
+            "failed requests (neither 2xx nor 3xx)"
+        };
+        add(recorder.refused, what);
         add(recorder.errors(), "requests or connections without answer");
         if recorder.answered_total() == 0 {
             faults.push("no request was answered".to_owned());

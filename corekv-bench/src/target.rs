@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::Error;
+use super::tls::{Tls, Trust};
 
 /// A server to measure, as the user named it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,19 @@ pub struct Target {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
-    Host { name: String, port: u16 },
+    Host { name: String, port: u16, is_secure: bool },
     Socket(PathBuf),
+}
+
+/// What was found out about a server before the load.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// What connections to it are secured with.
+    pub tls: Option<Tls>,
+    /// The TLS version and the cipher suite.
+    pub tls_text: Option<String>,
 }
 
 /// One address of the server that accepted a connection.
@@ -33,17 +45,15 @@ pub enum Endpoint {
 }
 
 impl Target {
-    /// Parses `http://host[:port][/prefix]`. Keys are appended to the prefix.
+    /// Parses `http://host[:port][/prefix]`, or the same with `https`. Keys are appended to the prefix.
     pub fn parse(uri: &str) -> Result<Self, Error> {
         let bad = |why: &str| Error::usage(format!("--uri {uri}: {why}"));
         let Some((scheme, rest)) = uri.split_once("://") else {
             return Err(bad("no scheme, write http://HOST:PORT"));
         };
-        if scheme.eq_ignore_ascii_case("https") {
-            return Err(bad("https is not supported, only http"));
-        }
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(bad("only the scheme http is supported"));
+        let is_secure = scheme.eq_ignore_ascii_case("https");
+        if !is_secure && !scheme.eq_ignore_ascii_case("http") {
+            return Err(bad("only the schemes http and https are supported"));
         }
         if rest.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return Err(bad("spaces, control and non-ASCII characters must be percent-encoded"));
@@ -55,9 +65,10 @@ impl Target {
         if authority.contains('@') {
             return Err(bad("user names and passwords are not supported, use --header"));
         }
-        let (name, port) = split_port(authority).map_err(|why| bad(&why))?;
+        let default_port = if is_secure { 443 } else { 80 };
+        let (name, port) = split_port(authority, default_port).map_err(|why| bad(&why))?;
         Ok(Self {
-            place: Place::Host { name: name.to_owned(), port },
+            place: Place::Host { name: name.to_owned(), port, is_secure },
             host_header: authority.to_owned(),
             path_prefix: path.trim_end_matches('/').to_owned(),
         })
@@ -82,13 +93,24 @@ impl Target {
         &self.path_prefix
     }
 
+    /// Whether connections have to be secured.
+    pub fn is_secure(&self) -> bool {
+        matches!(self.place, Place::Host { is_secure: true, .. })
+    }
+
+    fn tls(&self, trust: &Trust) -> Result<Option<Tls>, Error> {
+        match &self.place {
+            Place::Host { name, is_secure: true, .. } => Tls::new(bare(name), trust).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// All addresses of the server, in the order of the resolver.
     pub fn resolve(&self) -> Result<Vec<Endpoint>, Error> {
         match &self.place {
             Place::Socket(path) => Ok(vec![Endpoint::Unix(path.clone())]),
-            Place::Host { name, port } => {
-                let bare = name.trim_start_matches('[').trim_end_matches(']');
-                let found: Vec<_> = (bare, *port)
+            Place::Host { name, port, .. } => {
+                let found: Vec<_> = (bare(name), *port)
                     .to_socket_addrs()
                     .map_err(|error| Error::usage(format!("unknown host {name}: {error}")))?
                     .map(Endpoint::Tcp)
@@ -103,11 +125,12 @@ impl Target {
 
     /// The first of the server's addresses that accepts a connection (`localhost` often has two,
     /// and the server listens on one of them).
-    pub fn find(&self, timeout: Duration) -> Result<Endpoint, Error> {
+    pub fn find(&self, timeout: Duration, trust: &Trust) -> Result<Found, Error> {
+        let tls = self.tls(trust)?;
         let mut failures = Vec::new();
         for endpoint in self.resolve()? {
-            match endpoint.probe(timeout) {
-                Ok(()) => return Ok(endpoint),
+            match endpoint.probe(timeout, tls.as_ref()) {
+                Ok(tls_text) => return Ok(Found { endpoint, tls, tls_text }),
                 Err(error) => {
                     let kind = super::error::Failure::of(&error);
                     failures.push(format!("{}: {endpoint} ({error})", kind.label()));
@@ -121,17 +144,31 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Host { .. } => write!(f, "http://{}{}", self.host_header, self.path_prefix),
+            Place::Host { is_secure, .. } => {
+                let scheme = if *is_secure { "https" } else { "http" };
+                write!(f, "{scheme}://{}{}", self.host_header, self.path_prefix)
+            }
             Place::Socket(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
 impl Endpoint {
-    fn probe(&self, timeout: Duration) -> io::Result<()> {
+    /// Connects, and shakes hands if that is asked for. Says what came of the latter.
+    fn probe(&self, timeout: Duration, tls: Option<&Tls>) -> io::Result<Option<String>> {
         match self {
-            Self::Tcp(address) => TcpStream::connect_timeout(address, timeout).map(drop),
-            Self::Unix(path) => UnixStream::connect(path).map(drop),
+            Self::Tcp(address) => {
+                let mut socket = TcpStream::connect_timeout(address, timeout)?;
+                socket.set_read_timeout(Some(timeout))?;
+                tls.map(|tls| tls.probe(&mut socket)).transpose().map_err(|error| {
+                    match error.kind() {
+                        // That is how a socket that blocks says that its time is up.
+                        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+                        _ => error,
+                    }
+                })
+            }
+            Self::Unix(path) => UnixStream::connect(path).map(|_| None),
         }
     }
 }
@@ -145,8 +182,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Splits `host[:port]`; the port is 80 if it isn't given. An IPv6 address keeps its brackets.
-fn split_port(authority: &str) -> Result<(&str, u16), String> {
+/// An IPv6 address without its brackets.
+fn bare(name: &str) -> &str {
+    name.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Splits `host[:port]`; the port is `default_port` if it isn't given. An IPv6 address keeps its brackets.
+fn split_port(authority: &str, default_port: u16) -> Result<(&str, u16), String> {
     let name_end = match authority.strip_prefix('[') {
         Some(rest) => rest.find(']').ok_or("'[' without ']'")? + 2,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -156,7 +198,7 @@ fn split_port(authority: &str) -> Result<(&str, u16), String> {
         return Err("no host".to_owned());
     }
     let port = match port.strip_prefix(':') {
-        None if port.is_empty() => 80,
+        None if port.is_empty() => default_port,
         None => return Err(format!("'{port}' after the host is not a port")),
         Some(digits) => match digits.parse::<u16>() {
             Ok(port) if port > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()) => port,
@@ -172,7 +214,7 @@ mod tests {
 
     fn parts(uri: &str) -> (String, u16, String, String) {
         let target = Target::parse(uri).unwrap();
-        let Place::Host { name, port } = target.place else { panic!("not a host") };
+        let Place::Host { name, port, .. } = target.place else { panic!("not a host") };
         (name, port, target.host_header, target.path_prefix)
     }
 
@@ -186,13 +228,14 @@ mod tests {
         assert_eq!(parts("http://a:81/x/y/"), expected("a", 81, "a:81", "/x/y"));
         assert_eq!(parts("http://[::1]:9/x"), expected("[::1]", 9, "[::1]:9", "/x"));
         assert_eq!(parts("http://[::1]"), expected("[::1]", 80, "[::1]", ""));
+        assert_eq!(parts("https://a/x"), expected("a", 443, "a", "/x"));
+        assert!(Target::parse("https://a").unwrap().is_secure());
     }
 
     #[test]
     fn a_wrong_uri_is_refused_as_usage() {
         for uri in [
             "localhost:8080",
-            "https://a",
             "ftp://a",
             "http://",
             "http://:80",

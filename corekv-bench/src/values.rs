@@ -84,6 +84,11 @@ impl Values {
         }
     }
 
+    /// Values of one length, which is at most [`VALUE_BYTES_MAX`].
+    pub fn of_length(bytes: usize) -> Self {
+        Self::Bytes { min: bytes as u32, max: bytes as u32 }
+    }
+
     /// Whether a stored value may have no bytes. If not, an empty 200 is a miss.
     pub fn may_be_empty(self) -> bool {
         matches!(self.bounds(), Some((0, _)))

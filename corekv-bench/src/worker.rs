@@ -245,7 +245,9 @@ impl Worker {
         let before = cpu::own_usage();
         self.context.now = self.context.common.clock.now();
         match task {
-            Task::Load { is_reported: true, .. } => self.context.recorder = Recorder::default(),
+            Task::Load { is_reported: true, .. } => {
+                self.context.recorder = Recorder::for_server(self.context.common.is_key_value);
+            }
             _ => self.context.recorder.start_over(),
         }
         self.slice_due = self.context.now + SLICE_NS;

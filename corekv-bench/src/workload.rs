@@ -27,14 +27,22 @@ pub enum Method {
     Put,
     /// Removes a value.
     Delete,
+    /// Any other, from a file of requests.
+    Other,
 }
 
 impl Method {
     /// Every method, in the order of the report; `self as usize` is the index.
-    pub const ALL: [Self; 5] = [Self::Get, Self::Post, Self::Head, Self::Put, Self::Delete];
+    pub const ALL: [Self; 6] =
+        [Self::Get, Self::Post, Self::Head, Self::Put, Self::Delete, Self::Other];
 
     /// The number of methods.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// The method of this name on the wire.
+    pub fn of(name: &str) -> Self {
+        Self::ALL.into_iter().find(|method| method.name() == name).unwrap_or(Self::Other)
+    }
 
     /// The name on the wire.
     pub fn name(self) -> &'static str {
@@ -44,6 +52,7 @@ impl Method {
             Self::Head => "HEAD",
             Self::Put => "PUT",
             Self::Delete => "DELETE",
+            Self::Other => "other",
         }
     }
 
@@ -55,10 +64,11 @@ impl Method {
             Self::Head => "head",
             Self::Put => "put",
             Self::Delete => "delete",
+            Self::Other => "other",
         }
     }
 
-    /// Whether the request carries a value.
+    /// Whether the request carries a value that is stored.
     pub fn is_store(self) -> bool {
         matches!(self, Self::Post | Self::Put)
     }

@@ -3,10 +3,9 @@
 mod util;
 
 use std::io::Read;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
+use util::peer::wait_until;
 use util::{Double, Fault, bench, bench_json, command};
 
 const LOAD: &str = "--connections 3 --pipelining 8 --keys 100 --requests 3000 --timeout 5";
@@ -202,74 +201,4 @@ fn an_interrupt_prints_what_there_is() {
     // What a shell expects of a program that an interrupt ended.
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(stdout.contains("Stopped early: interrupted.") && stdout.contains("Done!"), "{stdout}");
-}
-
-fn wait_until(condition: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !condition() {
-        assert!(begin.elapsed() < Duration::from_secs(30), "waited in vain");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// nginx on a free port, until it is dropped.
-struct Nginx {
-    child: Child,
-    uri: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Nginx {
-    /// Nothing if nginx isn't installed.
-    fn start() -> Option<Self> {
-        let path = ["/usr/sbin/nginx", "/usr/bin/nginx"]
-            .into_iter()
-            .find(|path| std::path::Path::new(path).exists())?;
-        let folder = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let root = folder.path().display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("{name}_temp_path {root}/{name};"))
-            .concat();
-        let config = format!(
-            "worker_processes 1; daemon off; pid {root}/pid; error_log {root}/errors;
-             events {{ worker_connections 100; }}
-             http {{ access_log off; {temporary}
-             server {{ listen {address}; keepalive_requests 500; location / {{ return 200 1; }} }} }}"
-        );
-        std::fs::write(folder.path().join("config"), config).unwrap();
-        let child = Command::new(path)
-            .arg("-c")
-            .arg(folder.path().join("config"))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_until(|| std::net::TcpStream::connect(address).is_ok());
-        Some(Self { child, uri: format!("http://{address}"), _folder: folder })
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // The master takes its worker with it when it is asked to end, not when it is killed.
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
-    }
-}
-
-#[test]
-fn nginx_is_measured_although_it_closes_connections_now_and_then() {
-    let Some(nginx) = Nginx::start() else {
-        println!("nginx is not installed");
-        return;
-    };
-    let pid = nginx.child.id();
-    let (run, json) = bench_json(&format!("--uri {} {LOAD} --server-pid {pid}", nginx.uri));
-    assert_eq!((run.code, &json["requests"]), (Some(0), &3000.into()), "{run:?}");
-    assert_eq!(
-        (&json["non_2xx"], &json["lost"], &json["errors"]),
-        (&0.into(), &0.into(), &0.into())
-    );
-    assert!(json["reopened"].as_u64().unwrap() > 0, "{run:?}");
 }

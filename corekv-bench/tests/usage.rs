@@ -18,7 +18,9 @@ fn complains(arguments: &str, code: i32, about: &str) {
 fn wrong_input_is_explained_in_one_line() {
     for (arguments, about) in [
         ("--uri localhost:8080", "no scheme"),
-        ("--uri https://localhost", "https is not supported"),
+        ("--uri ftp://localhost", "only the schemes http and https"),
+        ("--uri http://127.0.0.1:1 --insecure", "are for a server at https://"),
+        ("--uri https://127.0.0.1:1 --cacert /nonexistent", "certificates in /nonexistent"),
         ("--uri http://no-such-host.invalid:1", "unknown host no-such-host.invalid"),
         ("--connections 0", "not a number from 1 to"),
         ("--pipelining 0", "not a number from 1 to"),
@@ -38,6 +40,13 @@ fn wrong_input_is_explained_in_one_line() {
         ("--uri http://127.0.0.1:1 --server-pid 4294967294", "no such process"),
         ("--uri http://127.0.0.1:1 --verify --value-bytes 8", "--verify needs --value-bytes"),
         ("--uri http://127.0.0.1:1 --header Host", "write 'Name: value'"),
+        ("http://127.0.0.1:1 --path x", "begins with a slash"),
+        ("http://127.0.0.1:1 --path /{x}", "the only places are {key} and {n}"),
+        ("http://127.0.0.1:1 --path /x --verify", "need paths that the key is part of"),
+        ("http://127.0.0.1:1 --path /x --preload", "need paths that the key is part of"),
+        ("http://127.0.0.1:1 --request-file /nonexistent", "/nonexistent: No such file"),
+        ("http://127.0.0.1:1 --body-file /nonexistent", "--body-file /nonexistent: No such file"),
+        ("http://127.0.0.1:1 --request-order random", "--request-file"),
     ] {
         complains(arguments, 2, about);
     }
@@ -76,6 +85,12 @@ fn help_and_version_are_no_errors() {
         "--verify",
         "--header",
         "--timeout",
+        "--path",
+        "--body-file",
+        "--request-file",
+        "--request-order",
+        "--cacert",
+        "--insecure",
         "--server-pid",
         "--json",
         "--csv",

@@ -2,6 +2,8 @@
 //! generator against it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod peer;
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,6 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use peer::Certificate;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// What the server does wrong. Counts are of GETs over all connections.
@@ -131,6 +137,38 @@ impl Double {
         Self { uri, state }
     }
 
+    /// The same with TLS.
+    pub fn start_tls(fault: Fault, certificate: &Certificate) -> Self {
+        Self::start_tls_for(fault, certificate, u64::MAX)
+    }
+
+    /// The first connection is secured; all others are accepted, and nothing is said on them.
+    pub fn start_tls_once(certificate: &Certificate) -> Self {
+        Self::start_tls_for(Fault::None, certificate, 1)
+    }
+
+    fn start_tls_for(fault: Fault, certificate: &Certificate, connections: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("https://{}", listener.local_addr().unwrap());
+        let state = State::new(fault);
+        let shared = Arc::clone(&state);
+        let config = server_config(certificate);
+        std::thread::spawn(move || {
+            let mut silent = Vec::new();
+            for (number, stream) in (0..).zip(listener.incoming().flatten()) {
+                if number >= connections {
+                    silent.push(stream);
+                    continue;
+                }
+                stream.set_nodelay(true).unwrap();
+                let state = Arc::clone(&shared);
+                let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+                std::thread::spawn(move || serve(StreamOwned::new(session, stream), &state));
+            }
+        });
+        Self { uri, state }
+    }
+
     pub fn start_unix(path: &Path) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let state = State::new(Fault::None);
@@ -168,10 +206,23 @@ impl State {
     }
 }
 
-/// A socket of either family.
+fn server_config(certificate: &Certificate) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = CertificateDer::pem_file_iter(certificate.path()).unwrap();
+    let key = PrivateKeyDer::from_pem_file(certificate.key()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    Arc::new(config)
+}
+
+/// A socket of either family, or one with TLS.
 pub trait Stream: Read + Write {
     /// Says that nothing more will be sent.
-    fn finish(&self);
+    fn finish(&mut self);
     /// Has the connection reset when it is dropped.
     fn reset_on_drop(&self);
 }
@@ -181,15 +232,27 @@ impl Stream for TcpStream {
         SockRef::from(self).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    fn finish(&self) {
+    fn finish(&mut self) {
         let _ = self.shutdown(Shutdown::Write);
+    }
+}
+
+impl Stream for StreamOwned<ServerConnection, TcpStream> {
+    fn reset_on_drop(&self) {
+        self.sock.reset_on_drop();
+    }
+
+    fn finish(&mut self) {
+        self.conn.send_close_notify();
+        let _ = self.flush();
+        let _ = self.sock.shutdown(Shutdown::Write);
     }
 }
 
 impl Stream for UnixStream {
     fn reset_on_drop(&self) {}
 
-    fn finish(&self) {
+    fn finish(&mut self) {
         let _ = self.shutdown(Shutdown::Write);
     }
 }
