@@ -235,12 +235,17 @@ where
     }
 }
 
-/// Clap explains at length; the first line says what is wrong, and a tip what was meant.
+/// Clap explains at length; the first line says what is wrong, and a tip what was meant. A list that
+/// the first line announces belongs to it.
 pub(super) fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or(message);
-    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let mut line = line.strip_prefix("error: ").unwrap_or(line).to_owned();
+    if line.ends_with(':') {
+        let list = message.lines().skip(1).map(str::trim).take_while(|item| !item.is_empty());
+        line += &format!(" {}", list.collect::<Vec<_>>().join(", "));
+    }
     let tips = message.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
-    tips.fold(line.to_owned(), |line, tip| format!("{line}; {tip}"))
+    tips.fold(line, |line, tip| format!("{line}; {tip}"))
 }
 
 impl Arguments {

@@ -126,5 +126,5 @@ fn a_server_without_tls_or_without_a_word_is_reported() {
     let Run { code, stderr, .. } =
         bench(&format!("{} {LOAD} --insecure --timeout 0.5", double.uri));
     assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
-    assert!(stderr.contains("no connection could be opened: 3 connect timed out"), "{stderr}");
+    assert!(stderr.contains(" connect timed out"), "{stderr}");
 }
