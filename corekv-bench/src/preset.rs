@@ -12,7 +12,7 @@
 //!   of values and Zipf's alpha of a cluster over a week. Lengths are published as means alone.
 //! - `cachebench-ram`: `cachelib/cachebench/test_configs/consistency/ram-with-deletes.json` of
 //!   github.com/facebook/CacheLib, without its chained items.
-//! - `cachebench:FILE`: any file of that kind, see [`super::cachebench`].
+//! - `cachebench:FILE`: any file of that kind, which the module `cachebench` reads.
 
 use std::path::Path;
 
