@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::dashboard::History;
 use super::kept_sets::KeptSets;
-use super::keys::{Keys, Outcome};
+use super::keys::Keys;
+use super::large_payload::Outcome;
 use super::lookup::Lookup;
 use super::metrics::Metrics;
 use super::pages::Pages;

@@ -1,39 +1,21 @@
 //! The keys: GET, HEAD, PUT, POST and DELETE of them.
 
-use std::ops::ControlFlow::{self, Break, Continue};
+use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 
 use super::counters::Counters;
 use super::kept_sets::KeptSets;
+use super::large_payload::{LargePayload, Outcome, postpones};
 use super::refusals::{DIGEST_WRONG, FULL, PRECONDITION_FAILED};
 use super::representation::{self, ReadRules, Representation};
 use super::settings::{CacheHeaders, MissStatus, Settings};
 use super::terms::{self, Terms};
 use crate::http::{
-    Conditions, Details, EntityTag, Method, Persistence, Postponed, Refusal, Request, Responses,
-    Status,
+    Conditions, Details, EntityTag, Method, Persistence, Refusal, Request, Responses, Status,
 };
-use crate::net::Payload;
 use crate::store::{
-    Expiry, Fingerprint, Full, Key, LargeValue, SmallValue, Store, Stored, Tick, Upload, Value,
-    Written,
+    Expiry, Fingerprint, Full, Key, SmallValue, Store, Stored, Tick, Upload, Value, Written,
 };
-
-/// What is to become of a batch after a request: its rest may have to wait.
-pub(super) type Outcome = ControlFlow<Postponed>;
-
-/// Sends a large value, or its part from `start` on, from where the store has it.
-#[derive(Debug)]
-pub(super) struct LargePayload {
-    pub(super) value: LargeValue,
-    pub(super) start: usize,
-}
-
-impl Payload for LargePayload {
-    fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool) {
-        self.value.pieces(self.start + from, each);
-    }
-}
 
 /// The store, as requests read and write it.
 #[derive(Debug)]
@@ -380,12 +362,4 @@ fn render(value: &SmallValue<'_>, request: &Request<'_>, responses: &mut Respons
     if request.method != Method::Head {
         value.append_to(responses.bytes());
     }
-}
-
-/// Whether a large value has to wait until others have been sent, of this connection or of any.
-pub(super) fn postpones(value: &LargeValue, responses: &Responses<'_>) -> Option<Postponed> {
-    if responses.is_full() {
-        return Some(Postponed::Full);
-    }
-    value.exceeds_share().then_some(Postponed::Busy)
 }

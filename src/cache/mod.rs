@@ -18,6 +18,7 @@ mod dashboard;
 mod handler;
 mod kept_sets;
 mod keys;
+mod large_payload;
 mod lookup;
 mod metrics;
 mod pages;

@@ -4,7 +4,7 @@
 //! its own comes here; the others go the short way of `keys.rs`.
 
 use super::kept_sets::KeptSets;
-use super::keys::{LargePayload, Outcome, postpones};
+use super::large_payload::{LargePayload, Outcome, postpones};
 use super::settings::CacheHeaders;
 use crate::http::{
     ByteRange, Details, EntityTag, Method, Outcome as Verdict, Request, ResponseHead, Responses,

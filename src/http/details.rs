@@ -7,8 +7,8 @@ use httparse::{EMPTY_HEADER, Header};
 
 use super::conditions::{Conditions, Malformed};
 use super::digest::{self, Sha256Digest};
+use super::error::HEADERS_MAX;
 use super::etag::{EntityTag, NamedTag};
-use super::head::HEADERS_MAX;
 use super::kept::{KeptFields, TooLong};
 use super::method::Method;
 use super::range::ByteRange;

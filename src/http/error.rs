@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::status::Status;
 
+/// Header fields in one request: more are [`Error::HeadersTooMany`].
+pub(super) const HEADERS_MAX: usize = 100;
+
 /// A request that ends its connection, because where the next one starts is not certain, or
 /// because the rest of it is not worth reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,15 +6,12 @@
 
 use httparse::{EMPTY_HEADER, Status};
 
-use super::error::Error;
+use super::error::{Error, HEADERS_MAX};
 use super::fields::{FieldRules, Fields};
 use super::memo::Memos;
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
 use super::request_line;
-
-/// Header fields in one request.
-pub(super) const HEADERS_MAX: usize = 100;
 
 /// Header fields that most requests do with.
 const HEADERS_COMMON: usize = 16;
