@@ -173,7 +173,8 @@ impl Config {
     }
 
     /// What concerns HTTP, but for the tokens.
-    pub(crate) fn http(&self) -> http::Settings {
+    #[must_use]
+    pub fn http(&self) -> http::Settings {
         http::Settings {
             header_bytes_max: self.header_bytes_max,
             body_bytes_max: self.value_bytes_max,
@@ -183,7 +184,8 @@ impl Config {
     }
 
     /// What concerns the contract.
-    pub(crate) fn cache(&self) -> cache::Settings {
+    #[must_use]
+    pub fn cache(&self) -> cache::Settings {
         cache::Settings {
             key_bytes_max: self.key_bytes_max,
             ttl_seconds: self.ttl_seconds,

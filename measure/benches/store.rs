@@ -1,6 +1,7 @@
-//! What the store's operations cost, and the same with `hashbrown` behind a mutex.
+//! What the store's operations cost: the common ones beside `hashbrown` behind a mutex, puts into a
+//! full store, and large values.
 //!
-//! `cargo bench --bench store`; 10 million keys only with `STORE_BENCH_LARGE=1`. Each iteration is
+//! `cargo bench -p measure --bench store`; 10 million keys only with `STORE_BENCH_LARGE=1`. Each iteration is
 //! one operation. Keys are decimal numbers in random order, values have 5 bytes. `batch` does 32
 //! operations, four of five of them reads, the way the server does: all index lines are
 //! prefetched, then all entries, then the operations are executed.
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use corekv::store::{Expiry, Key, Settings, Store, Tick, Value};
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use testkit::Numbers;
 
 const NOW: Tick = Tick(0);
@@ -180,12 +181,70 @@ fn bench(c: &mut Criterion) {
     }
 }
 
+/// Puts into a store that is full, so that each of them evicts.
+fn evict(c: &mut Criterion) {
+    const MEMORY_BYTES_MAX: u64 = 64 << 20;
+    let mut group = c.benchmark_group("put into a full store");
+    for value_bytes in [5, 200, 4 << 10, 64 << 10] {
+        let settings = Settings { partitions: 1, memory_bytes_max: MEMORY_BYTES_MAX };
+        let store = Store::new(settings).expect("address space");
+        let value = vec![b'v'; value_bytes];
+        let mut next = 0u64;
+        let mut put = || {
+            next += 1;
+            let name = next.to_string();
+            black_box(store.put(store.key(name.as_bytes()), &value, Expiry::NEVER, NOW))
+        };
+        while store_is_filling(&mut put, &store) {}
+        group.throughput(Throughput::Bytes(value_bytes as u64));
+        group.bench_function(BenchmarkId::from_parameter(value_bytes), |b| b.iter(&mut put));
+    }
+    group.finish();
+}
+
+/// Puts some more keys; whether none of them evicted another.
+fn store_is_filling<R>(put: &mut impl FnMut() -> R, store: &Store) -> bool {
+    for _ in 0..1_000 {
+        put();
+    }
+    store.statistics(0).evicted < 1_000
+}
+
+/// Values that don't fit into the log's pages: put as a whole, and read where they lie.
+fn large(c: &mut Criterion) {
+    let settings = Settings { partitions: 1, memory_bytes_max: 256 << 20 };
+    let store = Store::new(settings).expect("address space");
+    for value_bytes in [16 << 10, 256 << 10, 4 << 20] {
+        let mut group = c.benchmark_group("large values");
+        group.throughput(Throughput::Bytes(value_bytes as u64));
+        let (value, name) = (vec![b'v'; value_bytes], value_bytes.to_string());
+        let key = || store.key(name.as_bytes());
+        group.bench_function(BenchmarkId::new("put", value_bytes), |b| {
+            b.iter(|| store.put(key(), &value, Expiry::NEVER, NOW).expect("room"));
+        });
+        group.bench_function(BenchmarkId::new("get", value_bytes), |b| {
+            b.iter(|| {
+                store.get(key(), NOW, |value| {
+                    let Value::Large(value) = value else { panic!("it is large") };
+                    let mut sum = 0;
+                    value.pieces(0, |piece| {
+                        sum += black_box(piece).len();
+                        true
+                    });
+                    sum
+                })
+            });
+        });
+        group.finish();
+    }
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_millis(1500))
         .sample_size(20);
-    targets = bench
+    targets = bench, evict, large
 }
 criterion_main!(benches);
