@@ -82,3 +82,9 @@ proptest! {
         let _ = Parser::new(16).feed(&bytes);
     }
 }
+
+#[test]
+fn a_line_that_ends_without_cr_is_refused_before_the_head_is_whole() {
+    let mut parser = Parser::new(1 << 20);
+    assert!(parser.next(b"HTTP/1.1 200 OK\r\nServer: x\nDate", true).is_err());
+}

@@ -55,7 +55,8 @@ fn walk(
     }
     assert_eq!(found, expected.len());
     match (parser.finish(), end) {
-        (Ok(None), End::Between) | (Err(_), End::Within) => {}
+        // Of an unfinished head nobody has to see that it is garbage.
+        (Ok(None), End::Between) | (Err(_), End::Within | End::Garbage) => {}
         (Ok(Some(response)), End::UntilClose(wanted)) => {
             assert_eq!((response.status, response.keep_alive), (wanted.status, false));
             assert!(parser.body(&response, b"") == wanted.body, "body until close");

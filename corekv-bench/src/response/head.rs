@@ -49,7 +49,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Garbage> {
         .parse_response_with_uninit_headers(&mut response, bytes, &mut room)
         .map_err(explain)?;
     let httparse::Status::Complete(end) = parsed else {
-        return check_size(bytes.len()).and(Ok(None));
+        // All that there is belongs to the head.
+        check_size(bytes.len())?;
+        return check_line_ends(bytes).and(Ok(None));
     };
     check_size(end)?;
     check_line_ends(&bytes[..end])?;
