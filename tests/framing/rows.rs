@@ -154,6 +154,13 @@ const ALLOW_RESERVED: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 const OPTIONS_ANSWER: Answer = Answer::Exact(
     "HTTP/1.1 204 No Content\r\nDate: -\r\nAllow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\n\r\n",
 );
+/// The answer to a HEAD of what the rows read.
+const HEAD_HIT: Answer = Answer::Exact(
+    "HTTP/1.1 200 OK\r\nDate: -\r\nETag: \"d7ab8cce59abd5050d59506fb013961a\"\r\nContent-Length: 5\r\n\r\n",
+);
+const HEAD_HIT_CLOSE: Answer = Answer::Exact(
+    "HTTP/1.1 200 OK\r\nDate: -\r\nConnection: close\r\nETag: \"d7ab8cce59abd5050d59506fb013961a\"\r\nContent-Length: 5\r\n\r\n",
+);
 const HIT_CLOSE: Answer = Answer::Exact(
     "HTTP/1.1 200 OK\r\nDate: -\r\nConnection: close\r\nContent-Length: 5\r\n\r\nvalue",
 );
@@ -304,13 +311,13 @@ fn request_line() -> Vec<Row> {
 }
 
 fn methods() -> Vec<Row> {
-    use Answer::{Created, Error, ErrorWith, Exact, Hit, Miss, NoContent};
+    use Answer::{Created, Error, ErrorWith, Hit, Miss, NoContent};
     vec![
         open(
             "HEAD of a hit has GET's length and no body",
             "RFC 9110 9.3.2",
             "HEAD /hit HTTP/1.1\r\nHost: t\r\n\r\n",
-            &[Exact("HTTP/1.1 200 OK\r\nDate: -\r\nContent-Length: 5\r\n\r\n")],
+            &[HEAD_HIT],
         ),
         open(
             "HEAD of a miss",
@@ -1823,7 +1830,7 @@ fn persistence() -> Vec<Row> {
         closes("close beats keep-alive", "9.3", get!("Connection: keep-alive, close"), &[HIT_CLOSE]),
         closes("close beats a keep-alive after it", "9.3", get!("Connection: close", "Connection: keep-alive"), &[HIT_CLOSE]),
         closes("close at a miss", "9.6", "GET /KKKKKKKK HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", &[Exact("HTTP/1.1 404 Not Found\r\nDate: -\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")]),
-        closes("close at a HEAD", "9.6", "HEAD /hit HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", &[Exact("HTTP/1.1 200 OK\r\nDate: -\r\nConnection: close\r\nContent-Length: 5\r\n\r\n")]),
+        closes("close at a HEAD", "9.6", "HEAD /hit HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", &[HEAD_HIT_CLOSE]),
         closes("close at a PUT", "9.6", put!("Connection: close", "Content-Length: 5"; "hello"), &[CREATED_CLOSE]).keeps(b"hello"),
         closes("close at a chunked PUT", "9.6", put!("Connection: close", "Transfer-Encoding: chunked"; "5\r\nhello\r\n0\r\n\r\n"), &[CREATED_CLOSE]).keeps(b"hello"),
         closes("close at a DELETE", "9.6", "DELETE /KKKKKKKK HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", &[Exact("HTTP/1.1 404 Not Found\r\nDate: -\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")]),
@@ -1858,7 +1865,7 @@ fn expectations() -> Vec<Row> {
         open("a refused request without a body, with Expect", S, "GET /hit HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\n\r\n", &[Error(421)]),
         open("no 100 at a GET", S, get!("Expect: 100-continue"), &[Hit]),
         closes("no 100 at a GET whose body is on its way", S, "GET /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[HIT_CLOSE]),
-        closes("no 100 at a HEAD whose body is on its way", S, "HEAD /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[Exact("HTTP/1.1 200 OK\r\nDate: -\r\nConnection: close\r\nContent-Length: 5\r\n\r\n")]),
+        closes("no 100 at a HEAD whose body is on its way", S, "HEAD /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[HEAD_HIT_CLOSE]),
         closes("no 100 at a DELETE whose body is on its way", S, "DELETE /KKKKKKKK HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[MISS_CLOSE]),
         closes("no 100 at an OPTIONS whose body is on its way", S, "OPTIONS * HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[Exact("HTTP/1.1 204 No Content\r\nDate: -\r\nConnection: close\r\nAllow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\n\r\n")]),
         closes("no 100 at a PROPFIND whose body is on its way", S, "PROPFIND /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", &[MISS_CLOSE]),
