@@ -129,7 +129,7 @@
 //! let key = store.key(b"name");
 //! store.put(key, b"Ada", Expiry::NEVER, now).unwrap();
 //! let length = store.get(key, now, |value| match value {
-//!     Value::Small(value) => value.len(),
+//!     Value::Small(value) | Value::SmallWithMeta(_, value) => value.len(),
 //!     Value::Large(value) => value.len(),
 //! });
 //! assert_eq!(length, Some(3));
