@@ -3,6 +3,7 @@
 mod store_util;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use corekv::store::{Expiry, Store, Tick};
 use store_util::*;
@@ -57,6 +58,39 @@ fn a_full_store_of_large_values_stays_full() {
             // Without the share of one value and of the partitions' own pages, that is 95 %.
             assert!(len > 1 << 20 || partitions > 2 || least * 20 >= MEMORY * 19, "{len}: {least}");
         }
+    }
+}
+
+/// Of what grows slowly, the store has memory touched ahead of its use. What one partition has of it is
+/// used before another one evicts.
+#[test]
+fn memory_that_one_partition_has_ahead_is_anothers_before_it_evicts() {
+    const MEMORY: u64 = 80 << 20;
+    const LEN: usize = 100_000;
+    // Huge pages begin at 32 MiB of a partition, and one is asked for where 512 KiB took 10 ms.
+    const FAST: u64 = 60 << 20;
+    const SLOW: u64 = 72 << 20;
+    let bytes = value(1, 1, LEN);
+    for _ in 0..4 {
+        let store = store(2, MEMORY);
+        for key in 0u64.. {
+            let used = statistics(&store).bytes;
+            if used > SLOW {
+                break;
+            }
+            if used > FAST && key.is_multiple_of(8) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            put(&store, &key.to_le_bytes(), &bytes, Expiry::NEVER, NOW).expect("room");
+        }
+        let mut upload = store.upload(store.key(b"large"));
+        let mut least = u64::MAX;
+        for _ in 0..200 {
+            upload.append(&bytes).expect("room");
+            let counts = statistics(&store);
+            least = least.min(if counts.evicted > 0 { counts.bytes } else { u64::MAX });
+        }
+        assert!(least >= MEMORY - LEN as u64 - slack_bytes(2), "{least} in use");
     }
 }
 

@@ -88,6 +88,13 @@ impl<T: Zeroed> Region<T> {
         (self.charged.load(Relaxed) - self.used.load(Relaxed)) as u64
     }
 
+    /// Bytes of those that can be [given back](Self::give_ahead_back) now.
+    pub(super) fn spare_bytes(&self) -> u64 {
+        let (ahead, charged) = (self.ahead_bytes(), self.charged.load(Relaxed));
+        let is_busy = ahead > 0 && self.mapping.block(charged - 1) == Block::Touching;
+        if is_busy { 0 } else { ahead }
+    }
+
     /// Sees to it that values up to `end` may be written to. False if the region, the budget, or the
     /// operating system does not allow for it. For the region's writer, as all that changes its size.
     #[inline]
@@ -176,6 +183,21 @@ impl<T: Zeroed> Region<T> {
             growth.retreat(start);
         }
         true
+    }
+
+    /// Gives what is charged ahead of its use back to the kernel and to the budget: all of it, or what of
+    /// it lies in the last huge page. Whether there was any that the kernel takes now.
+    pub(super) fn give_ahead_back(&self, budget: &Budget) -> bool {
+        let (used, charged) = (self.used.load(Relaxed), self.charged.load(Relaxed));
+        if used == charged {
+            return false;
+        }
+        let start = used.max((charged - 1) / HUGE_BYTES * HUGE_BYTES);
+        let given = self.mapping.give_back(start..charged);
+        if given {
+            self.uncharge_to(start, budget);
+        }
+        given
     }
 
     /// Turns values into untouched zeroes, and gives their memory back to the kernel and to the budget.
@@ -343,6 +365,35 @@ mod tests {
         assert_eq!((pieces, charged(&region)), (1, 8));
         assert!(region.shrink_to(4 * QUARTERS, &budget));
         assert_eq!((charged(&region), mapping.block(start)), (4, Block::Small));
+        while region.shrink_to(0, &budget) {}
+        assert!(budget.charge(64 << 20), "all of it was refunded");
+    }
+
+    #[test]
+    fn what_is_touched_ahead_is_given_back_alone() {
+        let (prefaulter, requests) = Prefaulter::without_thread(9);
+        let budget = Budget::new(64 << 20);
+        let region = Region::reserve(12 * QUARTERS, Some(&prefaulter)).expect("address space");
+        assert!(!region.give_ahead_back(&budget), "there is nothing");
+        (1..=3).for_each(|quarters| grow(&region, quarters, &budget));
+        grow(&region, 4, &budget);
+        // Nobody has touched it yet.
+        assert_eq!(region.spare_bytes(), HUGE_BYTES as u64);
+        assert!(region.give_ahead_back(&budget));
+        assert_eq!((charged(&region), region.spare_bytes()), (4, 0));
+        let Request { mapping, start } = requests.try_recv().expect("the second page");
+        mapping.touch_huge(start);
+        assert_eq!(mapping.block(start), Block::Small, "nobody asks for it any more");
+        (5..=8).for_each(|quarters| grow(&region, quarters, &budget));
+        let third = requests.try_recv().expect("the third page").start;
+        assert!(mapping.change_block(third, Block::Asked, Block::Touching));
+        assert_eq!(region.spare_bytes(), 0, "the thread is at it");
+        assert!(!region.give_ahead_back(&budget));
+        assert!(mapping.change_block(third, Block::Touching, Block::Huge));
+        grow(&region, 9, &budget);
+        // What is in use of it stays.
+        assert!(region.give_ahead_back(&budget));
+        assert_eq!((charged(&region), mapping.block(third)), (9, Block::Small));
         while region.shrink_to(0, &budget) {}
         assert!(budget.charge(64 << 20), "all of it was refunded");
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::budget::Budget;
-use super::pages::{Kind, Links, NONE, PAGE_CHARGE, PAGE_WORDS, Pages, RECORD_BYTES};
+use super::pages::{Kind, Links, NONE, PAGE_BYTES, PAGE_CHARGE, PAGE_WORDS, Pages, RECORD_BYTES};
 
 /// Free pages that are kept for moving entries. One is enough: a step of eviction moves at most a
 /// page's entries, to one queue, and then frees that page.
@@ -20,11 +20,20 @@ pub(super) struct PageAllocator {
     returned_pages: u32,
     /// Pages from here on were never used.
     fresh: u32,
+    /// The kernel did not take what was to be given back last.
+    is_refused: bool,
 }
 
 impl PageAllocator {
     pub(super) fn new() -> Self {
-        Self { first_free: NONE, free_pages: 0, returned: NONE, returned_pages: 0, fresh: 1 }
+        Self {
+            first_free: NONE,
+            free_pages: 0,
+            returned: NONE,
+            returned_pages: 0,
+            fresh: 1,
+            is_refused: false,
+        }
     }
 
     pub(super) fn free_pages(&self) -> u32 {
@@ -99,20 +108,41 @@ impl PageAllocator {
         self.free_pages += count;
     }
 
-    /// Whether there are free pages beside the reserve.
-    pub(super) fn has_spare(&self) -> bool {
+    fn has_free(&self) -> bool {
         self.free_pages > RESERVE_PAGES
     }
 
-    /// Whether the next page that is given back lies in a huge page, which takes its time to be split.
-    pub(super) fn is_next_huge(&self, pages: &Pages) -> bool {
-        self.first_free != NONE && pages.words.is_huge(self.first_free as usize * PAGE_WORDS)
+    /// Whether there is anything to [give back](Self::give_spare_back).
+    pub(super) fn has_spare(&self, pages: &Pages) -> bool {
+        self.has_free() || pages.words.spare_bytes() > 0
     }
 
-    /// Gives a free page back to the kernel and its bytes back to the budget, if there is one beside the
-    /// reserve. False if there is none, or the kernel does not take it now.
+    /// Pages that others may count on: free ones beside the reserve, and what is charged ahead of its
+    /// use. None while the kernel refuses them.
+    pub(super) fn spare_pages(&self, pages: &Pages) -> u32 {
+        let ahead = pages.words.spare_bytes() / PAGE_BYTES as u64;
+        let free = self.free_pages.saturating_sub(RESERVE_PAGES);
+        if self.is_refused { 0 } else { free + ahead as u32 }
+    }
+
+    /// Whether what is given back next lies in a huge page, which takes its time to be split.
+    pub(super) fn is_next_huge(&self, pages: &Pages) -> bool {
+        !self.has_free() || pages.words.is_huge(self.first_free as usize * PAGE_WORDS)
+    }
+
+    /// Gives a spare page back to the kernel and its bytes back to the budget, or all that is charged
+    /// ahead of its use. False if there is nothing, or the kernel does not take it now.
     pub(super) fn give_spare_back(&mut self, pages: &Pages, budget: &Budget) -> bool {
-        self.has_spare() && self.give_back(pages, budget)
+        if !self.has_spare(pages) {
+            return false;
+        }
+        let given = if self.has_free() {
+            self.give_back(pages, budget)
+        } else {
+            pages.words.give_ahead_back(budget)
+        };
+        self.is_refused = !given;
+        given
     }
 
     fn give_back(&mut self, pages: &Pages, budget: &Budget) -> bool {

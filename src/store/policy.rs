@@ -12,14 +12,13 @@ use std::sync::{Mutex, PoisonError};
 
 use super::budget::Budget;
 use super::ghosts::{Ghost, Ghosts};
-use super::page_allocator::RESERVE_PAGES;
 use super::pages::{Kind, PAGE_BYTES};
 use super::queue_sizer::{QueueSizer, Share, Tally};
 
-/// Free pages that another partition has beyond that are taken before anything is evicted, as a
+/// Spare pages that another partition has beyond that are taken before anything is evicted, as a
 /// number and as a share of the memory.
-const FREE_PAGES_MAX: u64 = 16;
-const FREE_SHARE: u64 = 128;
+const SPARE_PAGES_MAX: u64 = 16;
+const SPARE_SHARE: u64 = 128;
 
 /// A partition evicts its own keys if they have been there for so many eighths of the time that
 /// the oldest have: moving memory from one to another has its cost.
@@ -36,7 +35,7 @@ const EMPTY: u64 = u64::MAX;
 #[repr(align(128))]
 pub(super) struct Summary {
     keys: AtomicU64,
-    free_pages: AtomicU32,
+    spare_pages: AtomicU32,
     /// Pages of the small and the main queue, those of large values included.
     weights: [AtomicU64; 2],
     /// When what is next in each queue entered it, by the policy's clock; or [`EMPTY`].
@@ -45,9 +44,9 @@ pub(super) struct Summary {
 
 impl Summary {
     /// Shows how much there is of what.
-    pub(super) fn show(&self, keys: u64, free_pages: u32, weights: [u64; 2]) {
+    pub(super) fn show(&self, keys: u64, spare_pages: u32, weights: [u64; 2]) {
         self.keys.store(keys, Relaxed);
-        self.free_pages.store(free_pages, Relaxed);
+        self.spare_pages.store(spare_pages, Relaxed);
         for (shown, weight) in self.weights.iter().zip(weights) {
             shown.store(weight, Relaxed);
         }
@@ -72,8 +71,8 @@ pub(super) struct Policy {
     clock: AtomicU64,
     /// The clock's bits that a log page's stamp leaves out.
     stamp_shift: u32,
-    /// Free pages that a partition keeps to itself at most.
-    free_pages_max: u32,
+    /// Spare pages that a partition keeps to itself at most.
+    spare_pages_max: u32,
     summaries: Box<[Summary]>,
 }
 
@@ -86,9 +85,9 @@ impl Policy {
         for entered in summaries.iter().flat_map(|summary| &summary.entered) {
             entered.store(EMPTY, Relaxed);
         }
-        let spare = (pages / (FREE_SHARE * partitions as u64)).min(FREE_PAGES_MAX);
+        let spare = (pages / (SPARE_SHARE * partitions as u64)).min(SPARE_PAGES_MAX);
         Ok(Self {
-            free_pages_max: RESERVE_PAGES + spare as u32,
+            spare_pages_max: spare as u32,
             ghosts: Ghosts::reserve(bytes_max)?,
             budget,
             small_parts: AtomicU64::new(queue_sizer.share().small_parts),
@@ -147,7 +146,7 @@ impl Policy {
         let mut weights = [0; 2];
         let mut oldest = [(EMPTY, own); 2];
         for (at, summary) in self.summaries.iter().enumerate() {
-            if at != own && summary.free_pages.load(Relaxed) > self.free_pages_max {
+            if at != own && summary.spare_pages.load(Relaxed) > self.spare_pages_max {
                 return Some(Choice { partition: at, kind: Kind::Free });
             }
             for queue in 0..2 {

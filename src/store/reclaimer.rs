@@ -171,7 +171,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
     pub(super) fn release_pages(&mut self, kind: Kind, count: u32) {
         let table = self.writer.table;
         let mut next = (kind != Kind::Free).then_some(kind);
-        while !self.writer.state.allocator.has_spare()
+        while !self.writer.state.allocator.has_spare(&table.pages)
             && self.effort.entries < EFFORT_MAX
             && let Some(kind) = next
             && (self.compact_sparsest() || self.evict_from(kind))

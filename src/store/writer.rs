@@ -109,7 +109,8 @@ impl<'a> Writer<'a> {
         }
         let weights = [Kind::Small, Kind::Main].map(|kind| state.log.queue(kind).weight());
         let summary = policy.summary(table.number);
-        summary.show(state.index.keys(), state.allocator.free_pages(), weights);
+        let spare = state.allocator.spare_pages(&table.pages);
+        summary.show(state.index.keys(), spare, weights);
         if state.log.take_moved_on() {
             for kind in [Kind::Small, Kind::Main] {
                 let entered = state.log.entered(&table.pages, policy, kind);
