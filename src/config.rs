@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cache::{self, CacheHeaders, MissStatus, Routes, StoreStatus};
+use crate::cache::{
+    self, CacheHeaders, MissStatus, Routes, StoreStatus, TURBOREPO_FIELDS, TURBOREPO_TEAM,
+};
 use crate::cgroup::Groups;
 use crate::http::{self, FieldRules, Host, Hosts, KeptFields, KeptName};
 use crate::invalid::Invalid;
@@ -61,6 +63,9 @@ pub struct Config {
     pub keep_fields: Vec<KeptName>,
     /// Starts of paths, from `/` to `/`, under which the last segment is the SHA-256 of the value.
     pub cas_prefixes: Vec<String>,
+    /// Whether the server is a remote cache for Turborepo: a status and events at `v8/artifacts/`, teams
+    /// as a part of the key, four more header fields that are kept.
+    pub turborepo: bool,
     /// Longest key, in bytes.
     pub key_bytes_max: usize,
     /// Longest value, in bytes.
@@ -107,6 +112,7 @@ impl Default for Config {
             etag: false,
             keep_fields: Vec::new(),
             cas_prefixes: Vec::new(),
+            turborepo: false,
             key_bytes_max: 1 << 10,
             value_bytes_max: value_bytes_default(memory),
             header_bytes_max: 16 << 10,
@@ -140,8 +146,9 @@ impl Config {
         if self.memory_bytes_max < MEMORY_BYTES_MIN {
             return Err(Invalid::new("memory_bytes_max", "must be at least 1MiB"));
         }
-        if KeptFields::new(&self.keep_fields).is_err() {
-            return Err(Invalid::new("keep_fields", "must be sixteen names at most"));
+        if KeptFields::new(&self.kept_names()).is_err() {
+            let problem = "must be sixteen names at most, twelve with --turborepo";
+            return Err(Invalid::new("keep_fields", problem));
         }
         if !self.cas_prefixes.iter().all(|prefix| prefix.starts_with('/') && prefix.ends_with('/'))
         {
@@ -180,6 +187,7 @@ impl Config {
             body_bytes_max: self.value_bytes_max,
             date: self.date,
             rules: FieldRules { tokens: None, hosts: Hosts::new(&self.hosts), kept: self.kept() },
+            key_parameters: if self.turborepo { TURBOREPO_TEAM } else { Default::default() },
         }
     }
 
@@ -201,12 +209,21 @@ impl Config {
                 .iter()
                 .map(|path| path.as_bytes()[1..].into())
                 .collect(),
+            turborepo: self.turborepo,
         }
     }
 
     /// The fields that are kept; none if they are too many, which is invalid.
     fn kept(&self) -> KeptFields {
-        KeptFields::new(&self.keep_fields).unwrap_or_default()
+        KeptFields::new(&self.kept_names()).unwrap_or_default()
+    }
+
+    fn kept_names(&self) -> Vec<KeptName> {
+        let mut names = self.keep_fields.clone();
+        if self.turborepo {
+            names.extend(TURBOREPO_FIELDS.iter().filter_map(|name| name.parse().ok()));
+        }
+        names
     }
 
     /// What concerns the store of so many event loops.

@@ -234,6 +234,7 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
         etag: false,
         kept: Default::default(),
         cas_prefixes: Vec::new(),
+        turborepo: false,
     };
     let http = http::Settings {
         header_bytes_max: limits.header_bytes_max,
@@ -243,6 +244,7 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
             tokens: limits.tokens.then(|| Arc::clone(&TOKENS)),
             ..FieldRules::default()
         },
+        ..http::Settings::default()
     };
     let counters = Arc::clone(&metrics.http[0]);
     let history = Arc::new(History::new(&metrics));

@@ -17,6 +17,7 @@ use super::refusals::{
 };
 use super::route::{Page, Route};
 use super::settings::Settings;
+use super::turborepo;
 use crate::http::access::Access;
 use crate::http::{
     Framing, Handler, Method, Persistence, Refusal, Request, Requests, Responses, Status,
@@ -56,6 +57,11 @@ impl Cache {
 
     #[inline(always)] // Into the loop over a connection's input.
     fn route(&self, request: &Request<'_>) -> Route {
+        if self.settings.turborepo
+            && let Some(route) = turborepo::find(request)
+        {
+            return route;
+        }
         self.settings.routes.find(request, self.settings.key_bytes_max, &self.keys.store)
     }
 
@@ -74,6 +80,9 @@ impl Cache {
             (_, Method::Propfind) => Ok(()),
             (_, Method::Connect | Method::Known) => Err(route.method_not_allowed()),
             (Route::Refused(refusal), _) => Err(refusal),
+            // They store nothing, so that a token that may only read may send them.
+            (Route::TurborepoEvents, Method::Post | Method::Options) => Ok(()),
+            (Route::TurborepoEvents, _) => Err(route.method_not_allowed()),
             (Route::Page(_), _) if writes => Err(route.method_not_allowed()),
             _ if writes && access != Access::Write => Err(&READ_ONLY),
             (_, Method::Put | Method::Post) => match request.fields.unstorable {
@@ -105,6 +114,7 @@ impl Cache {
                 responses.empty_with(request, Status::NoContent, ("Allow", route.allow()));
             }
             (_, Method::Propfind) => responses.empty(request.method, persistence, Status::NotFound),
+            (Route::TurborepoEvents, _) => responses.empty(request.method, persistence, Status::Ok),
             (Route::Page(page), _) => self.pages.show(page, request, responses),
             (Route::Key(hash), method) => {
                 let key = Key::new(request.path, hash).with_hint(hint);

@@ -28,6 +28,7 @@ mod representation;
 mod route;
 mod settings;
 mod terms;
+mod turborepo;
 
 pub use counters::Counters;
 pub use dashboard::{History, Recorder};
@@ -38,3 +39,4 @@ pub use metrics::Metrics;
 pub use pending::{BodilessRequest, Pending};
 pub use route::Routes;
 pub use settings::{CacheHeaders, MissStatus, Settings, StoreStatus};
+pub(crate) use turborepo::{KEPT_FIELDS as TURBOREPO_FIELDS, TEAM as TURBOREPO_TEAM};

@@ -122,6 +122,7 @@ impl Pages {
             }
             Page::History => share(self.history.all(), request, responses),
             Page::Now => share(self.history.last(), request, responses),
+            Page::TurborepoStatus => responses.body(request, JSON, br#"{"status":"enabled"}"#),
             Page::Size => {
                 responses.body(request, TEXT, self.metrics.store.keys().to_string().as_bytes());
             }

@@ -42,6 +42,7 @@ pub(super) const RANGE: &str = "no byte of the value is in the range";
 /// The methods that keys and reserved names have, for an Allow field.
 pub(super) const ALLOW_KEY: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 pub(super) const ALLOW_PAGE: &str = "GET, HEAD, OPTIONS";
+pub(super) const ALLOW_EVENTS: &str = "POST, OPTIONS";
 
 pub(super) static KEY_METHODS: Refusal = Refusal {
     status: Status::MethodNotAllowed,
@@ -52,6 +53,11 @@ pub(super) static PAGE_METHODS: Refusal = Refusal {
     status: Status::MethodNotAllowed,
     reason: "reserved names have the methods GET, HEAD and OPTIONS",
     field: Some(("Allow", ALLOW_PAGE)),
+};
+pub(super) static EVENTS_METHODS: Refusal = Refusal {
+    status: Status::MethodNotAllowed,
+    reason: "events have the methods POST and OPTIONS",
+    field: Some(("Allow", ALLOW_EVENTS)),
 };
 
 pub(super) static BROKEN_ESCAPE: Refusal =

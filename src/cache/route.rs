@@ -1,8 +1,8 @@
 //! What a request is about: a key, or one of the reserved names.
 
 use super::refusals::{
-    ALLOW_KEY, ALLOW_PAGE, BROKEN_ESCAPE, KEY_EMPTY, KEY_METHODS, KEY_TOO_LONG, NO_SUCH_PAGE,
-    PAGE_METHODS,
+    ALLOW_EVENTS, ALLOW_KEY, ALLOW_PAGE, BROKEN_ESCAPE, EVENTS_METHODS, KEY_EMPTY, KEY_METHODS,
+    KEY_TOO_LONG, NO_SUCH_PAGE, PAGE_METHODS,
 };
 use crate::http::{Refusal, Request, Target};
 use crate::net::Class;
@@ -27,6 +27,8 @@ pub(super) enum Page {
     Health,
     Metrics,
     Size,
+    /// Turborepo's question whether the cache may be used.
+    TurborepoStatus,
 }
 
 /// The reserved names, without their first `/`.
@@ -45,6 +47,8 @@ const PAGES: [(&[u8], Page); 7] = [
 pub(super) enum Route {
     Key(Hash),
     Page(Page),
+    /// Where Turborepo tells its hits and misses, which nobody here wants to know.
+    TurborepoEvents,
     /// The server as a whole: `OPTIONS *`.
     Server,
     /// Nothing that there could be.
@@ -54,11 +58,19 @@ pub(super) enum Route {
 impl Route {
     /// The methods, for an Allow field.
     pub(super) fn allow(self) -> &'static str {
-        if matches!(self, Self::Page(_)) { ALLOW_PAGE } else { ALLOW_KEY }
+        match self {
+            Self::Page(_) => ALLOW_PAGE,
+            Self::TurborepoEvents => ALLOW_EVENTS,
+            _ => ALLOW_KEY,
+        }
     }
 
     pub(super) fn method_not_allowed(self) -> &'static Refusal {
-        if matches!(self, Self::Page(_)) { &PAGE_METHODS } else { &KEY_METHODS }
+        match self {
+            Self::Page(_) => &PAGE_METHODS,
+            Self::TurborepoEvents => &EVENTS_METHODS,
+            _ => &KEY_METHODS,
+        }
     }
 }
 

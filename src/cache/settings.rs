@@ -70,6 +70,8 @@ pub struct Settings {
     pub kept: KeptFields,
     /// Starts of keys under which the last segment is the SHA-256 of the value.
     pub cas_prefixes: Vec<Box<[u8]>>,
+    /// Whether Turborepo's status and events are there.
+    pub turborepo: bool,
 }
 
 impl Settings {

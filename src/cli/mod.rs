@@ -120,6 +120,11 @@ pub struct Cli {
     #[arg(long, value_name = "PATH", env = "COREKV_CAS_PREFIX", value_delimiter = ',')]
     cas_prefix: Vec<String>,
 
+    /// Be a remote cache for Turborepo: answer its status and events at /v8/artifacts/, keep the
+    /// teams that it names in the query apart, and keep the header fields of its artifacts.
+    #[arg(long, env = "COREKV_TURBOREPO")]
+    turborepo: bool,
+
     /// Longest key, in bytes, up to 4064.
     #[arg(long, value_name = "SIZE", env = "COREKV_KEY_BYTES_MAX", default_value = "1KiB",
           value_parser = length)]
@@ -208,6 +213,7 @@ impl Cli {
             etag: self.etag,
             keep_fields: self.keep_fields,
             cas_prefixes: self.cas_prefix,
+            turborepo: self.turborepo,
             key_bytes_max: self.key_bytes_max,
             value_bytes_max: self.value_bytes_max.unwrap_or_else(|| value_bytes_default(memory)),
             header_bytes_max: self.header_bytes_max,

@@ -5,6 +5,7 @@ use super::fields::Framing;
 use super::head::HeadParser;
 use super::origin::Sender;
 use super::parsed_request::ParsedRequest;
+use super::query::KeyParameters;
 use super::request::{Request, Source};
 use super::target::{Target, percent_decode};
 use crate::net::Class;
@@ -16,7 +17,7 @@ pub struct Batch<L> {
     pub(super) parsed: Vec<ParsedRequest>,
     /// One for each of them.
     pub(super) lookups: Vec<L>,
-    /// Their paths that had to be decoded, one behind the other.
+    /// Their paths that had to be decoded or completed, one behind the other.
     pub(super) decoded: Vec<u8>,
     /// Who sends them and whom they mean, the same for all of a batch.
     pub(super) sender: Sender,
@@ -33,6 +34,8 @@ pub(super) struct BatchRules {
     pub(super) body_bytes_max: u64,
     /// A request that addresses another host is refused.
     pub(super) checks_host: bool,
+    /// What of a query is a part of the key.
+    pub(super) key_parameters: KeyParameters,
 }
 
 /// Why a batch ended.
@@ -112,7 +115,7 @@ impl<L> Batch<L> {
                 self.sender = parsed.fields.sender;
             }
             if parsed.target.is_escaped() {
-                decode_path(parsed, input, &mut self.decoded);
+                decode_path(parsed, input, rules.key_parameters, &mut self.decoded);
             }
             match parsed.fields.framing {
                 Framing::Length(0) => {}
@@ -143,12 +146,19 @@ impl<L> Batch<L> {
     }
 }
 
-/// Decodes a path behind those that were decoded before.
+/// Decodes a path behind those that were decoded before, and completes it from its query.
 #[cold]
-fn decode_path(parsed: &mut ParsedRequest, input: &[u8], decoded: &mut Vec<u8>) {
+fn decode_path(
+    parsed: &mut ParsedRequest,
+    input: &[u8],
+    key_parameters: KeyParameters,
+    decoded: &mut Vec<u8>,
+) {
     let start = decoded.len();
-    let path = &input[parsed.path_at as usize..][..parsed.path_len as usize];
+    let path_end = (parsed.path_at + parsed.path_len) as usize;
+    let path = &input[parsed.path_at as usize..path_end];
     if percent_decode(path, decoded) {
+        key_parameters.append(&input[path_end..parsed.target_end as usize], decoded);
         parsed.path_at = start as u32;
         parsed.path_len = (decoded.len() - start) as u32;
     } else {

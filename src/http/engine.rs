@@ -49,6 +49,7 @@ impl<H: Handler> Engine<H> {
             requests_max: if iteration.pressed { 1 } else { REQUESTS_PER_BATCH_MAX },
             body_bytes_max: settings.body_bytes_max,
             checks_host: session.checks_host,
+            key_parameters: settings.key_parameters,
         };
         batch.parse(parser, input, at, &mut session.scanned, rules, |request| {
             handler.look_up(request)

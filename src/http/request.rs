@@ -20,7 +20,8 @@ pub struct Request<'a> {
     pub method: Method,
     /// What the target names.
     pub target: Target,
-    /// The path behind its first `/`, decoded, without the query.
+    /// The path behind its first `/`, decoded, without the query but for its
+    /// [`KeyParameters`](super::KeyParameters).
     pub path: &'a [u8],
     /// What the header fields say.
     pub fields: &'a Fields,
@@ -52,7 +53,7 @@ const VERSION_BYTES: u32 = b" HTTP/1.1\r\n".len() as u32;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) input: &'a [u8],
-    /// The paths that had to be decoded, one behind the other.
+    /// The paths that had to be decoded or completed, one behind the other.
     pub(super) decoded: &'a [u8],
     pub(super) class: Class,
 }

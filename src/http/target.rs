@@ -10,7 +10,8 @@ use super::method::Method;
 pub enum Target {
     /// A path; its bytes after the first `/`, without the query.
     Path {
-        /// Whether the path has percent-encoded bytes.
+        /// Whether the path is not what it names as it stands: it has percent-encoded bytes, or
+        /// a query follows.
         escaped: bool,
     },
     /// A path in which a `%` is not followed by two hexadecimal digits.
@@ -22,7 +23,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Whether it is a path that has to be decoded.
+    /// Whether it is a path that has to be decoded, or completed from its query.
     #[inline]
     pub(super) fn is_escaped(self) -> bool {
         matches!(self, Self::Path { escaped: true })
@@ -56,7 +57,7 @@ pub(super) static BYTE_CLASSES: [ByteClass; 256] = {
 };
 
 /// Finds the end of the path that starts at `start`: its range, whether it has percent-encoded
-/// bytes, and where the target ends. `None` when the target has a byte that none may have, or
+/// bytes or a query, and where the target ends. `None` when the target has a byte that none may have, or
 /// does not end within `input`.
 #[inline]
 pub(super) fn scan(input: &[u8], start: usize) -> Option<(Range<usize>, bool, usize)> {
@@ -83,7 +84,7 @@ fn scan_on(input: &[u8], start: usize, mut at: usize) -> Option<(Range<usize>, b
     let path = start..at;
     loop {
         match BYTE_CLASSES[*input.get(at)? as usize] {
-            ByteClass::Space => return Some((path, escaped, at)),
+            ByteClass::Space => return Some((path, true, at)),
             ByteClass::Bad => return None,
             _ => at += 1,
         }
