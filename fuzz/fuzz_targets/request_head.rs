@@ -125,7 +125,6 @@ fn compare(parsed: &ParsedRequest, head: &Head) {
             false
         }
         head::MaxAge::Malformed => true,
-        head::MaxAge::Unsure => return,
     };
     match unstorable {
         None => assert!(!malformed && !head.part),

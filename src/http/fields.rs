@@ -12,6 +12,7 @@ use super::details::Extras;
 use super::error::Error;
 use super::hosts::Hosts;
 use super::kept::KeptFields;
+use super::list;
 use super::origin::{OriginFields, Sender};
 use super::request_line::RequestLine;
 use super::target::is_authority;
@@ -218,7 +219,8 @@ impl<'a> Collected<'a> {
     }
 
     fn connection(&mut self, value: &[u8]) {
-        for option in list(value) {
+        // Tokens, which have no quoted strings.
+        for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
@@ -254,7 +256,7 @@ impl<'a> Collected<'a> {
     }
 
     fn cache_control(&mut self, value: &[u8]) {
-        for directive in list(value) {
+        for directive in list::elements(value) {
             let (name, age) = match directive.iter().position(|&byte| byte == b'=') {
                 Some(at) => (&directive[..at], &directive[at + 1..]),
                 None => (directive, &[][..]),
@@ -262,7 +264,7 @@ impl<'a> Collected<'a> {
             if !name.trim_ascii().eq_ignore_ascii_case(b"max-age") {
                 continue;
             }
-            let age = seconds(age.trim_ascii());
+            let age = list::number(age.trim_ascii());
             if age.is_none() || self.max_age.is_some_and(|other| Some(other) != age) {
                 self.unstorable = self.unstorable.or(Some(Unstorable::MaxAge));
             }
@@ -295,11 +297,6 @@ impl<'a> Collected<'a> {
     }
 }
 
-/// The elements of a comma-separated list, empty ones skipped (RFC 9110 §5.6.1).
-fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
-}
-
 /// One or more digits as a number; `None` for anything else and on overflow.
 fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
@@ -309,16 +306,4 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
         number.checked_mul(10)?.checked_add(u64::from(digit))
     })
-}
-
-/// A max-age's number of seconds, which may be quoted.
-fn seconds(value: &[u8]) -> Option<u32> {
-    let digits = match value {
-        [b'"', quoted @ .., b'"'] => quoted,
-        plain => plain,
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(decimal(digits).and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(u32::MAX))
 }

@@ -36,6 +36,7 @@ mod head;
 mod heads;
 mod hosts;
 mod kept;
+mod list;
 mod memo;
 mod method;
 mod origin;
