@@ -25,5 +25,7 @@ mod origins;
 mod ranges;
 #[path = "contract/reserved.rs"]
 mod reserved;
+#[path = "contract/turborepo.rs"]
+mod turborepo;
 #[path = "contract/values.rs"]
 mod values;

@@ -18,9 +18,9 @@ impl KeyParameters {
         let query = query.strip_prefix(b"?").unwrap_or_default();
         let mut separator = b'?';
         for name in self.0 {
-            let value = query.split(|&byte| byte == b'&').find_map(|parameter| {
-                parameter.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
-            });
+            let value = query
+                .split(|&byte| byte == b'&')
+                .find_map(|parameter| parameter.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
             if let Some(value) = value {
                 path.push(separator);
                 path.extend_from_slice(name.as_bytes());

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::markdown::{files, is_test, quoted, read, rows};
 
 /// Options that have no limit, and so no row.
-const WITHOUT_LIMIT: [&str; 17] = [
+const WITHOUT_LIMIT: [&str; 18] = [
     "--config",
     "--listen",
     "--admin",
@@ -20,6 +20,7 @@ const WITHOUT_LIMIT: [&str; 17] = [
     "--miss-status",
     "--store-status",
     "--keep-fields",
+    "--turborepo",
     "--etag",
     "--cache-headers",
     "--cas-prefix",
