@@ -9,7 +9,7 @@ use crate::cache::{
 };
 use crate::cgroup::Groups;
 use crate::http::{self, FieldRules, Host, Hosts, KeptFields, KeptName};
-use crate::invalid::Invalid;
+use crate::invalid::{Invalid, check_number};
 use crate::net::{self, Address, Cores};
 use crate::store;
 
@@ -25,6 +25,9 @@ const MEMORY_BYTES_MIN: u64 = 1 << 20;
 
 /// Memory that each partition of the store needs at least, to hold something beside its index.
 const MEMORY_BYTES_PER_LOOP_MIN: u64 = 256 << 10;
+
+/// Responses of which one can get a line in the access log.
+const SAMPLE_MAX: u32 = 1_000_000_000;
 
 /// A server's settings; [`Config::default`] is what the command line defaults to.
 #[derive(Debug, Clone)]
@@ -45,7 +48,8 @@ pub struct Config {
     pub pin: bool,
     /// Spin instead of sleeping.
     pub busy_poll: bool,
-    /// Whether SIGTERM and SIGINT end the server in order, and SIGHUP does nothing.
+    /// Whether SIGTERM and SIGINT end the server in order, and SIGHUP has the access log opened
+    /// anew.
     pub signals: bool,
     /// Limit on index, entries and values together, in bytes.
     pub memory_bytes_max: u64,
@@ -89,6 +93,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether responses have a Date field.
     pub date: bool,
+    /// File that gets a line for each response, `-` for standard output.
+    pub access_log: Option<PathBuf>,
+    /// One of so many responses gets a line, on average.
+    pub access_log_sample: u32,
 }
 
 impl Default for Config {
@@ -124,6 +132,8 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
             date: true,
+            access_log: None,
+            access_log_sample: 1,
         }
     }
 }
@@ -154,6 +164,7 @@ impl Config {
         {
             return Err(Invalid::new("cas_prefixes", "must begin and end with /"));
         }
+        check_number("access_log_sample", self.access_log_sample, 1..=SAMPLE_MAX)?;
         self.http().validate()?;
         self.cache().validate()?;
         self.net().validate()?;

@@ -147,6 +147,7 @@ mod config;
 mod explain;
 pub mod http;
 mod invalid;
+mod line_log;
 pub mod logging;
 pub mod net;
 mod process;

@@ -8,7 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cache::{self, Cache, History, KeptSets, Metrics, Routes};
 use crate::config::{Config, memory_bytes_min};
 use crate::http::access::Tokens;
-use crate::http::{self, Protocol};
+use crate::http::{self, AccessLog, Protocol};
+use crate::line_log::LineLog;
 use crate::net::{self, Address, Phase, Reach, Source, Stopper};
 use crate::store::{Clock, Store};
 use crate::systemd::{Manager, PassedSocket, Watch};
@@ -27,6 +28,8 @@ pub struct Server {
     http: http::Settings,
     cache: cache::Settings,
     data_addresses: usize,
+    /// The access log, and of how many responses one gets a line.
+    access_log: Option<(LineLog, u32)>,
 }
 
 /// Checks settings as far as that can be done without a server: what they say, the tokens, and
@@ -46,8 +49,8 @@ impl Server {
     ///
     /// # Errors
     /// When a setting is [out of its range](Config::validate), an address can't be bound, a core
-    /// can't be pinned to, the tokens can't be read, the memory can't be reserved, or is too little
-    /// for so many event loops.
+    /// can't be pinned to, the tokens can't be read, the access log can't be opened, the memory can't be
+    /// reserved, or is too little for so many event loops.
     pub fn bind(config: &Config) -> io::Result<Self> {
         Self::bind_with(config, Vec::new())
     }
@@ -76,11 +79,20 @@ impl Server {
             connections_max,
             ..Metrics::new(store, net.counters())
         };
+        let access_log = config.access_log.as_deref();
+        let access_log =
+            access_log.map(|path| LineLog::open(path, Arc::clone(&metrics.access_log)));
+        let access_log = access_log.transpose()?;
+        let net = match &access_log {
+            Some(log) => net.at_hangup(log.reopener()),
+            None => net,
+        };
+        let access_log = access_log.map(|log| (log, config.access_log_sample));
         let routes = if has_admin { Routes::AdminOnly } else { Routes::Everywhere };
         let mut http = config.http();
         http.rules.tokens = tokens;
         let cache = cache::Settings { routes, ..config.cache() };
-        Ok(Self { net, metrics: Arc::new(metrics), http, cache, data_addresses })
+        Ok(Self { net, metrics: Arc::new(metrics), http, cache, data_addresses, access_log })
     }
 
     /// The addresses that serve keys, with the ports that were bound.
@@ -138,10 +150,13 @@ impl Server {
     /// When a thread can't be started, nobody can be told that the server is ready, or the
     /// operating system refuses to wait for events.
     pub fn run(self) -> io::Result<()> {
-        let Self { net, metrics, http, cache, .. } = self;
+        let Self { net, metrics, http, cache, access_log, .. } = self;
         let clock = Clock::start();
         let history = Arc::new(History::new(&metrics));
         let _recorder = history.record(Arc::clone(&metrics))?;
+        // Dropped when all loops have ended, and with them their lines handed over.
+        let log = access_log.map(|(log, every)| Ok::<_, io::Error>((log.start()?, every)));
+        let log = log.transpose()?;
         let sets = Arc::new(KeptSets::default());
         let rejection =
             if http.date { || http::rejection(true) } else { || http::rejection(false) };
@@ -150,7 +165,9 @@ impl Server {
             let (sets, metrics, history) =
                 (Arc::clone(&sets), Arc::clone(&metrics), Arc::clone(&history));
             let cache = Cache::new(index, clock, cache.clone(), sets, metrics, history);
-            Protocol::new(cache, http.clone(), counters)
+            let log = log.as_ref();
+            let log = log.map(|(log, every)| AccessLog::new(log.lines(index), *every, index));
+            Protocol::new(cache, http.clone(), counters).with_log(log)
         })
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use crate::http::{self, Method, Status};
-use crate::net::{self, Histogram};
+use crate::line_log::LogCounters;
+use crate::net::{self, Counter, Histogram};
 use crate::process::Process;
 use crate::store::{Statistics, Store};
 
@@ -22,7 +23,7 @@ pub struct Metrics {
     /// What each loop counts of its connections.
     pub net: Arc<[net::Counters]>,
     /// Connections rejected before any loop had to do with them.
-    pub turned_away: Arc<net::Counter>,
+    pub turned_away: Arc<Counter>,
     /// What each loop counts of its requests.
     pub http: Vec<Arc<http::Counters>>,
     /// What each loop counts of its look-ups.
@@ -31,6 +32,8 @@ pub struct Metrics {
     pub memory_bytes_max: u64,
     /// Connections that may be open; 0 if that is not known.
     pub connections_max: usize,
+    /// What the access log counts.
+    pub(crate) access_log: Arc<LogCounters>,
 }
 
 impl Metrics {
@@ -39,8 +42,17 @@ impl Metrics {
     pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>) -> Self {
         let http = net.iter().map(|_| Arc::default()).collect();
         let cache = net.iter().map(|_| Arc::default()).collect();
-        let turned_away = Arc::default();
-        Self { store, net, turned_away, http, cache, memory_bytes_max: 0, connections_max: 0 }
+        let access_log = Arc::new(LogCounters::new(net.len()));
+        Self {
+            store,
+            net,
+            turned_away: Arc::default(),
+            http,
+            cache,
+            memory_bytes_max: 0,
+            connections_max: 0,
+            access_log,
+        }
     }
 
     /// Requests that each event loop has answered.
@@ -64,6 +76,7 @@ impl Metrics {
         requests(&mut text, self);
         store(&mut text, self);
         connections(&mut text, self);
+        access_log(&mut text, &self.access_log);
         process(&mut text, &Process::now());
         text.page
     }
@@ -257,6 +270,16 @@ fn connections(text: &mut Text, metrics: &Metrics) {
         1e6,
         cores.iter().map(|c| &c.batch_microseconds),
     );
+}
+
+fn access_log(text: &mut Text, log: &LogCounters) {
+    let help = "Lines written to the access log.";
+    text.single("access_log_lines_total", "counter", help, log.written.get());
+    let (name, help) = ("access_log_lost_lines_total", "Lines of the access log that were lost.");
+    text.family(name, "counter", help);
+    let dropped: u64 = log.dropped.iter().map(Counter::get).sum();
+    text.sample(name, "{reason=\"full\"}", dropped);
+    text.sample(name, "{reason=\"error\"}", log.failed.get());
 }
 
 fn process(text: &mut Text, process: &Process) {

@@ -170,7 +170,8 @@ pub struct Cli {
           value_parser = duration)]
     idle_timeout: Duration,
 
-    /// Limit on answering what was received after SIGTERM or SIGINT. (SIGHUP ends nothing.)
+    /// Limit on answering what was received after SIGTERM or SIGINT. (SIGHUP ends
+    /// nothing.)
     #[arg(long, value_name = "DURATION", env = "COREKV_DRAIN_TIMEOUT", default_value = "10s",
           value_parser = duration)]
     drain_timeout: Duration,
@@ -178,6 +179,16 @@ pub struct Cli {
     /// Send no Date field.
     #[arg(long, env = "COREKV_NO_DATE")]
     no_date: bool,
+
+    /// File that gets a line of JSON for each response, or - for standard output. SIGHUP has it opened
+    /// anew
+    /// [default: none]
+    #[arg(long, value_name = "FILE|-", env = "COREKV_ACCESS_LOG")]
+    access_log: Option<PathBuf>,
+
+    /// One of so many responses gets a line in the access log, on average; up to 1000000000.
+    #[arg(long, value_name = "N", env = "COREKV_ACCESS_LOG_SAMPLE", default_value = "1")]
+    access_log_sample: u32,
 
     /// Least severe messages to show: off, error, warn, info or debug.
     #[arg(long, value_name = "LEVEL", env = "COREKV_LOG_LEVEL", default_value = "info")]
@@ -225,6 +236,8 @@ impl Cli {
             idle_timeout: self.idle_timeout,
             drain_timeout: self.drain_timeout,
             date: !self.no_date,
+            access_log: self.access_log,
+            access_log_sample: self.access_log_sample,
         }
     }
 }

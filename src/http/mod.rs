@@ -18,6 +18,7 @@
 //!   `error.rs`.
 
 pub mod access;
+mod access_log;
 mod batch;
 mod body;
 mod chunked;
@@ -55,6 +56,7 @@ mod status;
 mod target;
 mod token;
 
+pub(crate) use access_log::AccessLog;
 pub use batch::Batch;
 pub use chunked::{Chunked, Decoded};
 pub use conditions::{Conditions, Malformed, Outcome};

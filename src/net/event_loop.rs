@@ -181,7 +181,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
         let Counters { refused, accepted, .. } = self.counters;
         let counter = if is_over_limit { refused } else { accepted };
         counter.add(1);
-        let session = self.service.open(class);
+        let mut session = self.service.open(class);
+        self.service.meet(&mut session, &|| socket.peer());
         let connection = Connection::new(socket, session, self.now, &self.settings.limits);
         let key = self.connections.insert(connection);
         if is_over_limit {

@@ -49,11 +49,13 @@ impl Signals {
         while matches!(self.stream.read(&mut [0; 64]), Ok(1..)) {}
     }
 
+    /// Whether SIGHUP has come since the last time that this was asked.
+    pub(super) fn take_hangup(&self) -> bool {
+        self.hangup.swap(false, Ordering::Relaxed)
+    }
+
     /// Whether the process was asked to end.
     pub(super) fn ask_for_end(&self) -> bool {
-        if self.hangup.swap(false, Ordering::Relaxed) {
-            log::info!("SIGHUP: nothing to do; SIGTERM ends the server");
-        }
         self.end.load(Ordering::Relaxed)
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::markdown::{files, is_test, quoted, read, rows};
 
 /// Options that have no limit, and so no row.
-const WITHOUT_LIMIT: [&str; 18] = [
+const WITHOUT_LIMIT: [&str; 19] = [
     "--config",
     "--listen",
     "--admin",
@@ -21,6 +21,7 @@ const WITHOUT_LIMIT: [&str; 18] = [
     "--store-status",
     "--keep-fields",
     "--turborepo",
+    "--access-log",
     "--etag",
     "--cache-headers",
     "--cas-prefix",
