@@ -1,6 +1,9 @@
 //! The answering of a connection's input: batches of complete requests, and bodies in pieces, one
 //! after the other until the input is used up or the output is full.
 
+use std::ops::Range;
+use std::time::Instant;
+
 use super::access_log::{self, Answered, Asked};
 use super::batch::{Batch, End};
 use super::body::{Body, Destination, Taken};
@@ -13,9 +16,6 @@ use super::parsed_request::ParsedRequest;
 use super::request::Requests;
 use super::response::{OUTPUT_PAYLOAD_BYTES_MAX, Postponed, Responses};
 use super::session::Session;
-use std::ops::Range;
-use std::time::Instant;
-
 use crate::net::{Flow, Iteration, Output, Progress};
 
 /// Output that a connection may pile up before its requests have to wait until it is sent. One

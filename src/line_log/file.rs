@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_stopped_is_waited_for_as_long_as_that_is_of_use() {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(writer));
         let mut log = LogFile { path: None, file, is_regular: false, is_torn: false };
         let (written, result) = log.append(&b"line\n".repeat(1 << 20), || false);
