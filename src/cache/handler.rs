@@ -58,7 +58,7 @@ impl Cache {
     #[inline(always)] // Into the loop over a connection's input.
     fn route(&self, request: &Request<'_>) -> Route {
         if self.settings.turborepo
-            && let Some(route) = turborepo::find(request)
+            && let Some(route) = turborepo::find(request.class, request.path)
         {
             return route;
         }

@@ -5,7 +5,7 @@
 //! in the OpenAPI specification of Turborepo's documentation.
 
 use super::route::{Page, Route};
-use crate::http::{KeyParameters, Request};
+use crate::http::KeyParameters;
 use crate::net::Class;
 
 /// Fields that come with an artifact: its signature, how long it took to make, and from what.
@@ -17,12 +17,12 @@ pub(crate) const TEAM: KeyParameters = KeyParameters::new(&["teamId", "slug"]);
 
 /// What a client finds next to the artifacts, wherever they are: `TURBO_API` may have a path.
 #[cold]
-pub(super) fn find(request: &Request<'_>) -> Option<Route> {
-    if !matches!(request.class, Class::Data(_)) {
+pub(super) fn find(class: Class, path: &[u8]) -> Option<Route> {
+    if !matches!(class, Class::Data(_)) {
         return None;
     }
     // The team stands behind a `?`.
-    let path = request.path.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
     let (rest, route) = if let Some(rest) = path.strip_suffix(b"v8/artifacts/status") {
         (rest, Route::Page(Page::TurborepoStatus))
     } else {

@@ -23,6 +23,7 @@ const TARGET_BYTES_MAX: usize = 8 << 10;
 pub(crate) struct AccessLog {
     lines: Lines,
     sampler: Sampler,
+    stamp: Stamp,
 }
 
 /// What is known of a request before it is answered.
@@ -46,7 +47,7 @@ pub(super) struct Answered<'a> {
 impl AccessLog {
     /// A log that has, on average, one line for so many responses.
     pub(crate) fn new(lines: Lines, every: u32, seed: usize) -> Self {
-        Self { lines, sampler: Sampler::new(every, seed as u64) }
+        Self { lines, sampler: Sampler::new(every, seed as u64), stamp: Stamp::default() }
     }
 
     /// Passes over responses that get no line, up to `most` of them; how many. None: the next one
@@ -71,7 +72,13 @@ impl AccessLog {
     ) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let took = since.elapsed();
-        self.lines.push(|line| render(line, client, asked, (time, took), answered));
+        let stamp = self.stamp.of(time.as_secs());
+        let micros = time.subsec_micros();
+        self.lines.push(|line| {
+            line.extend_from_slice(stamp);
+            line.extend_from_slice(&six_digits(micros));
+            render(line, client, asked, took, answered);
+        });
     }
 
     /// Has the lines written.
@@ -91,16 +98,45 @@ pub(super) fn target(input: &[u8], end: u32) -> &[u8] {
     &before[memchr::memrchr(b' ', before).map_or(0, |space| space + 1)..]
 }
 
+/// The start of a line up to the second's fraction, rendered once a second.
+#[derive(Debug, Default)]
+struct Stamp {
+    second: u64,
+    text: Vec<u8>,
+}
+
+impl Stamp {
+    fn of(&mut self, second: u64) -> &[u8] {
+        if self.text.is_empty() || second != self.second {
+            self.second = second;
+            self.text.clear();
+            self.text.extend_from_slice(b"{\"time\":\"");
+            date::render_rfc3339(second, &mut self.text);
+            self.text.push(b'.');
+        }
+        &self.text
+    }
+}
+
+fn six_digits(number: u32) -> [u8; 6] {
+    let mut digits = [b'0'; 6];
+    let mut left = number;
+    for digit in digits.iter_mut().rev() {
+        *digit += (left % 10) as u8;
+        left /= 10;
+    }
+    digits
+}
+
+/// Appends what follows the time.
 fn render(
     line: &mut Vec<u8>,
     client: Option<&str>,
     asked: Option<(Method, &[u8])>,
-    (time, took): (Duration, Duration),
+    took: Duration,
     answered: Answered<'_>,
 ) {
-    line.extend_from_slice(b"{\"time\":\"");
-    date::render_rfc3339(time, line);
-    line.extend_from_slice(b"\",\"client\":");
+    line.extend_from_slice(b"Z\",\"client\":");
     match client {
         Some(client) => quote(client.as_bytes(), line),
         None => line.extend_from_slice(b"null"),
@@ -118,25 +154,38 @@ fn render(
     let status = answered.bytes.get(9..12).unwrap_or(b"0");
     line.extend_from_slice(b",\"status\":");
     line.extend_from_slice(status);
-    let head = memchr::memmem::find(answered.bytes, b"\r\n\r\n").map_or(0, |end| end + 4);
-    let bytes = answered.bytes.len() - head + answered.payload_bytes;
-    // Writing to a vector can't fail.
-    let _ = writeln!(line, ",\"bytes\":{bytes},\"microseconds\":{}}}", took.as_micros());
+    let bytes = answered.bytes.len() - head_bytes(answered.bytes) + answered.payload_bytes;
+    let mut digits = itoa::Buffer::new();
+    line.extend_from_slice(b",\"bytes\":");
+    line.extend_from_slice(digits.format(bytes).as_bytes());
+    line.extend_from_slice(b",\"microseconds\":");
+    line.extend_from_slice(digits.format(took.as_micros() as u64).as_bytes());
+    line.extend_from_slice(b"}\n");
+}
+
+/// Length of a response's head, with the blank line.
+fn head_bytes(response: &[u8]) -> usize {
+    let mut ends = memchr::memchr_iter(b'\r', response);
+    ends.find(|&end| response[end..].starts_with(b"\r\n\r\n")).map_or(0, |end| end + 4)
 }
 
 /// Appends a string of JSON (RFC 8259 §7). What is not visible ASCII, and a target has nothing else,
 /// is shown as the character of the byte's number.
 fn quote(text: &[u8], line: &mut Vec<u8>) {
     line.push(b'"');
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
-            b' '..=b'~' => line.push(byte),
-            _ => {
-                let _ = write!(line, "\\u{byte:04x}");
-            }
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    let mut rest = text;
+    // What is plain up to the next byte that is not.
+    while let Some(at) = rest.iter().position(|&byte| !is_plain(byte)) {
+        line.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            byte @ (b'"' | b'\\') => line.extend_from_slice(&[b'\\', byte]),
+            // Writing to a vector can't fail.
+            byte => drop(write!(line, "\\u{byte:04x}")),
         }
+        rest = &rest[at + 1..];
     }
+    line.extend_from_slice(rest);
     line.push(b'"');
 }
 

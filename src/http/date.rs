@@ -19,17 +19,14 @@ pub(super) fn render(seconds: u64) -> String {
     HttpDate::from(UNIX_EPOCH + since).to_string()
 }
 
-/// Appends a time since 1970 with microseconds, as of RFC 3339: `1994-11-15T08:12:31.000000Z`.
-pub(super) fn render_rfc3339(since: Duration, onto: &mut Vec<u8>) {
-    let seconds = since.as_secs().min(SECONDS_MAX);
+/// Appends a time given in seconds since 1970 in the form of RFC 3339, without its zone, which is UTC:
+/// `1994-11-15T08:12:31`.
+pub(super) fn render_rfc3339(seconds: u64, onto: &mut Vec<u8>) {
+    let seconds = seconds.min(SECONDS_MAX);
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let micros = since.subsec_micros();
     // Writing to a vector can't fail.
-    let _ = write!(
-        onto,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
-    );
+    let _ = write!(onto, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
 }
 
 /// Year, month and day of the day that is so many days behind the first of 1970 (Hinnant,
@@ -69,14 +66,14 @@ mod tests {
         for day in (0..SECONDS_MAX / 86_400).step_by(13).chain([SECONDS_MAX / 86_400]) {
             let seconds = day * 86_400 + day % 86_400;
             let mut text = Vec::new();
-            render_rfc3339(Duration::new(seconds, 7_000), &mut text);
+            render_rfc3339(seconds, &mut text);
             let text = String::from_utf8(text).unwrap();
             // httpdate's words for the same time.
             let date = render(seconds);
             let words: Vec<&str> = date.split(' ').collect();
             let month = MONTHS.iter().position(|&month| month == words[2]).unwrap() + 1;
             let (year, day, time) = (words[3], words[1], words[4]);
-            assert_eq!(text, format!("{year}-{month:02}-{day}T{time}.000007Z"));
+            assert_eq!(text, format!("{year}-{month:02}-{day}T{time}"));
         }
     }
 }
