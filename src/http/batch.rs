@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::fields::Framing;
 use super::head::HeadParser;
+use super::memo::Recalled;
 use super::origin::Sender;
 use super::parsed_request::ParsedRequest;
 use super::query::KeyParameters;
@@ -90,21 +91,32 @@ impl<L> Batch<L> {
         mut look_up: impl FnMut(&Request<'_>) -> L,
     ) {
         self.clear();
+        let mut scanned_before = std::mem::take(scanned);
         let end = loop {
             if self.parsed.len() == rules.requests_max {
                 break End::Full;
+            }
+            if let Some(recalled) = parser.recall(input, at)
+                && let Some(parsed) = self.complete(&recalled, input, rules.body_bytes_max)
+            {
+                at = (parsed.body_at + parsed.body_len) as usize;
+                self.parsed.push(parsed);
+                scanned_before = 0;
+                continue;
             }
             // Empty lines before a request line are left over from the body before it, by the
             // count of an old client (RFC 9112 §2.2).
             while input[at..].starts_with(b"\r\n") {
                 at += 2;
-                *scanned = 0;
+                scanned_before = 0;
             }
+            *scanned = scanned_before;
             match parser.parse(input, at, scanned, &mut self.parsed) {
                 Ok(Some(head_end)) => at = head_end,
                 Ok(None) => break End::Incomplete,
                 Err(error) => break End::Error(error),
             }
+            scanned_before = 0;
             let [before @ .., parsed] = &mut self.parsed[..] else { break End::Incomplete };
             if parsed.fields.sender != self.sender {
                 if let Some((end, end_at)) = end_before(before.last(), parsed, &rules) {
@@ -136,13 +148,48 @@ impl<L> Batch<L> {
                     break End::Body(parsed);
                 }
             }
-            let source = Source { input, decoded: &self.decoded, class: rules.class };
-            self.lookups.push(look_up(&source.request(parsed)));
             if parsed.fields.persistence.closes() {
                 break End::Close;
             }
         };
         self.end = Some((end, at));
+        let source = Source { input, decoded: &self.decoded, class: rules.class };
+        self.lookups.extend(self.parsed.iter().map(|parsed| look_up(&source.request(parsed))));
+    }
+
+    /// A request that is complete, as far as its head leaves nothing to be decided.
+    #[inline(always)] // Into the loop over a connection's input.
+    fn complete(
+        &self,
+        recalled: &Recalled<'_>,
+        input: &[u8],
+        body_bytes_max: u64,
+    ) -> Option<ParsedRequest> {
+        let &Recalled { method, path_at, path_end, end, length, fields } = recalled;
+        if fields.sender != self.sender || !fields.are_simple() {
+            return None;
+        }
+        let mut parsed = ParsedRequest {
+            fields: *fields,
+            path_at: path_at as u32,
+            path_len: (path_end - path_at) as u32,
+            target_end: path_end as u32,
+            body_at: end as u32,
+            body_len: 0,
+            method,
+            target: Target::Path { escaped: false },
+        };
+        let length = match (length, fields.framing) {
+            (None, Framing::Length(0)) => return Some(parsed),
+            (Some(length), _) | (None, Framing::Length(length)) => length,
+            (None, Framing::Chunked) => return None,
+        };
+        if length > body_bytes_max || length > (input.len() - end) as u64 {
+            return None;
+        }
+        parsed.fields.framing = Framing::Length(length);
+        parsed.body_len = length as u32;
+        Some(parsed)
     }
 }
 
