@@ -154,6 +154,7 @@ mod process;
 mod server;
 pub mod store;
 pub mod systemd;
+mod vector;
 
 pub use config::{Config, memory_bytes_default, value_bytes_default};
 pub use invalid::Invalid;

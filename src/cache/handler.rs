@@ -20,8 +20,8 @@ use super::settings::Settings;
 use super::turborepo;
 use crate::http::access::Access;
 use crate::http::{
-    Framing, Handler, Method, Persistence, Refusal, Request, Requests, Responses, Status,
-    Unstorable,
+    Framing, Handler, Method, Persistence, Refusal, Request, RequestView, Requests, Responses,
+    Status, Unstorable,
 };
 use crate::store::{Clock, Full, Key, Tick};
 
@@ -94,8 +94,29 @@ impl Cache {
         }
     }
 
-    /// Answers a request. `Break`: it is not answered, but comes again.
+    /// Answers a request of the commonest kind. False, and nothing done: it is another.
     #[inline(always)] // Into the loop over a batch.
+    fn answer_plain(
+        &mut self,
+        view: RequestView<'_>,
+        lookup: &Lookup,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> bool {
+        let Route::Key(hash) = lookup.route else { return false };
+        if let Some(path) = view.plain_get() {
+            let key = Key::new(path, hash).with_hint(lookup.hint);
+            self.keys.read_in_place(key, now, responses)
+        } else if let Some(write) = view.plain_write() {
+            let key = Key::new(write.path, hash).with_hint(lookup.hint);
+            self.keys.write_plainly(key, write, now, responses)
+        } else {
+            false
+        }
+    }
+
+    /// Answers a request. `Break`: it is not answered, but comes again.
+    #[inline(never)]
     fn answer_one(
         &mut self,
         request: &Request<'_>,
@@ -154,8 +175,11 @@ impl Handler for Cache {
 
     fn answer(&mut self, requests: Requests<'_, Lookup>, responses: &mut Responses<'_>) {
         let now = self.clock.tick(responses.now());
-        for (at, (request, &lookup)) in requests.iter().enumerate() {
-            if let Break(why) = self.answer_one(&request, lookup, now, responses) {
+        for (at, (view, lookup)) in requests.views().enumerate() {
+            if self.answer_plain(view, lookup, now, responses) {
+                continue;
+            }
+            if let Break(why) = self.answer_one(&view.request(), *lookup, now, responses) {
                 responses.postpone(requests.len() - at, why);
                 break;
             }

@@ -19,6 +19,7 @@ pub enum Routes {
 
 /// A page behind a reserved name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)] // A route with one is copied as a whole, which takes fewer moves so.
 pub(super) enum Page {
     About,
     Dashboard,

@@ -100,6 +100,19 @@ pub struct Fields {
     pub extras: Extras,
 }
 
+/// How much of a field counts: what another head may have in its place, and mean the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// All of it.
+    Value,
+    /// The name alone: that the field is there.
+    Name,
+    /// All of it, but a number of other digits says nothing else but the length of the body.
+    Length,
+    /// All of it, and nobody may find out how much of a guess was right.
+    Secret,
+}
+
 /// What fields are read by: the server's own settings, the same for all heads.
 #[derive(Debug, Clone, Default)]
 pub struct FieldRules {
@@ -131,16 +144,34 @@ struct Collected<'a> {
 }
 
 impl Fields {
-    /// Reads the fields behind a request line. The authority of an absolute target takes the place
-    /// of the Host field (RFC 9112 §3.2.2).
+    /// Whether a request with these fields is answered when it is there as a whole, and another one may
+    /// follow.
+    #[inline]
+    pub(super) fn are_simple(&self) -> bool {
+        !self.expects_continue && !self.persistence.closes()
+    }
+
+    /// Whether they say nothing of the answer: it is whole, the connection stays open without a word, and
+    /// nothing is asked for but what the method says.
+    #[must_use]
+    #[inline]
+    pub fn are_plain(&self) -> bool {
+        self.persistence == Persistence::Default
+            && self.access == Access::Write
+            && self.extras.is_empty()
+    }
+
+    /// Reads the fields behind a request line, and appends the weight of each. The authority of an
+    /// absolute target takes the place of the Host field (RFC 9112 §3.2.2).
     pub(super) fn read(
         line: &RequestLine<'_>,
         headers: &[Header<'_>],
         rules: &FieldRules,
+        weights: &mut Vec<Weight>,
     ) -> Result<Self, Error> {
         let mut collected = Collected::default();
         for header in headers {
-            collected.take(header, &rules.kept)?;
+            weights.push(collected.take(header, &rules.kept)?);
         }
         let minor = line.minor;
         collected.check(minor)?;
@@ -174,43 +205,49 @@ impl Fields {
 }
 
 impl<'a> Collected<'a> {
-    fn take(&mut self, header: &Header<'a>, kept: &KeptFields) -> Result<(), Error> {
+    fn take(&mut self, header: &Header<'a>, kept: &KeptFields) -> Result<Weight, Error> {
         let value = header.value.trim_ascii();
         let name = header.name;
         // The length first: most fields are none of these and are told apart by it alone.
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => self.host(value),
+            4 if name.eq_ignore_ascii_case("host") => self.host(value)?,
             6 if name.eq_ignore_ascii_case("expect") => {
                 let known = value.eq_ignore_ascii_case(b"100-continue");
                 self.expects_continue |= known;
                 self.expects_more |= !known;
-                Ok(())
             }
             10 if name.eq_ignore_ascii_case("connection") => {
                 self.connection(value);
-                Ok(())
             }
             13 if name.eq_ignore_ascii_case("authorization") => {
                 // Two of them are as good as a wrong one.
                 let repeated = self.authorization.replace(value).is_some();
-                if repeated { Err(Error::HeaderField) } else { Ok(()) }
+                return if repeated { Err(Error::HeaderField) } else { Ok(Weight::Secret) };
             }
             13 if name.eq_ignore_ascii_case("cache-control") => {
                 self.cache_control(value);
-                Ok(())
             }
             13 if name.eq_ignore_ascii_case("content-range") => {
                 self.unstorable = Some(Unstorable::Part);
-                Ok(())
+                return Ok(Weight::Name);
             }
-            14 if name.eq_ignore_ascii_case("content-length") => self.content_length(value),
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(value),
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                self.content_length(value)?;
+                return Ok(Weight::Length);
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                self.transfer_encoding(value)?;
+            }
             _ => {
-                self.origin.take(name, value);
                 self.extras.note(name, kept);
-                Ok(())
+                return Ok(if self.origin.take(name, value) {
+                    Weight::Value
+                } else {
+                    Weight::Name
+                });
             }
         }
+        Ok(Weight::Value)
     }
 
     fn host(&mut self, value: &'a [u8]) -> Result<(), Error> {

@@ -2,13 +2,14 @@
 //!
 //! Every head is checked once, its fields by httparse. Clients send the same header fields over and
 //! over, so the parser remembers the last ones (see `memo.rs`): bytes equal to ones that were
-//! accepted before are accepted again, with the same meaning, and only the target is new.
+//! accepted before, but for values without a meaning, are accepted again, with the same meaning, and only
+//! the target is new.
 
 use httparse::{EMPTY_HEADER, Status};
 
 use super::error::{Error, HEADERS_MAX};
-use super::fields::{FieldRules, Fields};
-use super::memo::Memos;
+use super::fields::{FieldRules, Fields, Weight};
+use super::memo::{Memos, Recalled};
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
 use super::request_line;
@@ -20,6 +21,8 @@ const HEADERS_COMMON: usize = 16;
 #[derive(Debug)]
 pub struct HeadParser {
     memos: Memos,
+    /// Those of the fields of a head that is read in full, kept for its capacity.
+    weights: Vec<Weight>,
     header_bytes_max: usize,
     rules: FieldRules,
 }
@@ -30,7 +33,7 @@ impl HeadParser {
     #[must_use]
     pub fn new(header_bytes_max: usize, rules: FieldRules) -> Self {
         let memos = Memos::new(header_bytes_max);
-        Self { memos, header_bytes_max, rules }
+        Self { memos, weights: Vec::new(), header_bytes_max, rules }
     }
 
     /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
@@ -39,7 +42,6 @@ impl HeadParser {
     ///
     /// # Errors
     /// See [`Error`]. What follows in the input can't be trusted to be a request.
-    #[inline]
     pub fn parse(
         &mut self,
         input: &[u8],
@@ -47,19 +49,24 @@ impl HeadParser {
         scanned: &mut usize,
         into: &mut Vec<ParsedRequest>,
     ) -> Result<Option<usize>, Error> {
-        if let Some(end) = self.memos.recall(input, at, into) {
-            *scanned = 0;
-            return Ok(Some(end));
-        }
         if at == input.len() {
             *scanned = 0;
             return Ok(None);
         }
-        if let Some(end) = self.memos.recall_secret(input, at, into) {
+        let recalled = self.memos.recall_other(false, input, at, into);
+        if recalled.or_else(|| self.memos.recall_other(true, input, at, into)).is_some() {
             *scanned = 0;
-            return Ok(Some(end));
+        } else {
+            let Some(parsed) = self.parse_in_full(input, at, scanned)? else { return Ok(None) };
+            into.push(parsed);
         }
-        self.parse_in_full(input, at, scanned, into)
+        Ok(into.last().map(|parsed| parsed.body_at as usize))
+    }
+
+    /// The request at `at`, if it is one of the commonest kind.
+    #[inline(always)] // Into the loop over a connection's input.
+    pub(super) fn recall(&mut self, input: &[u8], at: usize) -> Option<Recalled<'_>> {
+        self.memos.recall(input, at)
     }
 
     /// Checks a head that is not remembered.
@@ -69,8 +76,7 @@ impl HeadParser {
         input: &[u8],
         at: usize,
         scanned: &mut usize,
-        into: &mut Vec<ParsedRequest>,
-    ) -> Result<Option<usize>, Error> {
+    ) -> Result<Option<ParsedRequest>, Error> {
         let Some(end) = self.find_head(input, at, scanned)? else { return Ok(None) };
         let head = &input[..end];
         let Some(line) = request_line::read(head, at, 0)? else { return Err(Error::RequestLine) };
@@ -88,16 +94,17 @@ impl HeadParser {
         let Status::Complete((_, headers)) = result.map_err(explain)? else {
             return Err(Error::HeaderField);
         };
-        let mut fields = Fields::read(&line, headers, &self.rules)?;
+        self.weights.clear();
+        let mut fields = Fields::read(&line, headers, &self.rules, &mut self.weights)?;
         // Who asks for a tunnel sends nothing before the answer (RFC 9110 §9.3.6).
         fields.expects_continue |= line.method == Method::Connect;
         // What an absolute target says counts as well, and is not part of what is remembered.
         if line.authority.is_none() {
-            self.memos.remember(line.method, &head[line.target_end..], headers, fields);
+            let weighed = headers.iter().zip(self.weights.iter().copied());
+            self.memos.remember(line.method, &head[line.target_end..], weighed, fields);
         }
         let (path, target_end) = (line.path, line.target_end);
-        into.push(ParsedRequest::new(line.method, line.target, path, target_end, fields, end));
-        Ok(Some(end))
+        Ok(Some(ParsedRequest::new(line.method, line.target, path, target_end, fields, end)))
     }
 
     /// Where the head at `at` ends, behind its blank line; `None` if it does not yet.

@@ -54,6 +54,7 @@ mod session;
 mod settings;
 mod status;
 mod target;
+mod template;
 mod token;
 
 pub(crate) use access_log::AccessLog;
@@ -78,7 +79,7 @@ pub use query::KeyParameters;
 pub use range::ByteRange;
 pub use refusal::Refusal;
 pub use rejection::rejection;
-pub use request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
+pub use request::{PlainWrite, REQUESTS_PER_BATCH_MAX, Request, RequestView, Requests};
 pub use response::{Postponed, ResponseHead, Responses};
 pub use session::Session;
 pub use settings::Settings;

@@ -154,11 +154,12 @@ impl Index {
     pub(super) fn slot_hint(&self, hash: u64) -> SlotHint {
         let bucket = self.shape().bucket_of(hash);
         let line = &self.lines[bucket];
+        let Some(sequence) = line.sequence.try_begin() else { return SlotHint::NONE };
         // The number 0 may come again, see above; what was never written to holds nothing.
-        let sequence = line.sequence.try_begin().filter(|&sequence| sequence != 0);
-        let (Some(sequence), Some(at)) = (sequence, line.with_tag(tag_of(hash)).next()) else {
+        if sequence == 0 {
             return SlotHint::NONE;
-        };
+        }
+        let Some(at) = line.with_tag(tag_of(hash)).next() else { return SlotHint::NONE };
         SlotHint { slot: line.slot(at), bucket: bucket as u32, at: at as u32, sequence }
     }
 
@@ -231,19 +232,20 @@ impl Index {
         &self.lines[self.shape().bucket_of(hash)]
     }
 
-    /// Finds the slot that `is` says is the right one, for a writer.
-    pub(super) fn find(
+    /// Finds the slot that `probe` takes, for a writer.
+    #[inline]
+    pub(super) fn find<R>(
         &self,
         hash: u64,
         hint: SlotHint,
-        mut is: impl FnMut(Slot) -> bool,
-    ) -> Option<Found<'_>> {
+        mut probe: impl FnMut(Slot) -> Option<R>,
+    ) -> Option<(Found<'_>, R)> {
         let seen = &self.lines[hint.bucket as usize];
         if !hint.slot.is_empty() && seen.sequence.unchanged(hint.sequence) {
             // The slot as it is now: its frequency may have changed meanwhile.
             let (at, slot) = (hint.at as usize, seen.slot(hint.at as usize));
-            if is(slot) {
-                return Some(Found { head: seen, line: seen, at, slot });
+            if let Some(result) = probe(slot) {
+                return Some((Found { head: seen, line: seen, at, slot }, result));
             }
         }
         let (head, tag) = (self.head(hash), tag_of(hash));
@@ -251,8 +253,10 @@ impl Index {
         loop {
             for at in line.with_tag(tag) {
                 let slot = line.slot(at);
-                if !slot.is_empty() && is(slot) {
-                    return Some(Found { head, line, at, slot });
+                if !slot.is_empty()
+                    && let Some(result) = probe(slot)
+                {
+                    return Some((Found { head, line, at, slot }, result));
                 }
             }
             line = self.next(line)?;

@@ -63,6 +63,7 @@ mod statistics;
 mod store;
 mod stored;
 mod table;
+mod tags;
 mod upload;
 mod wheel;
 mod writer;

@@ -129,12 +129,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Finds a key, whether or not it has expired.
+    #[inline]
     pub(super) fn find(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
         let table = self.table;
-        let at = |slot: Slot| Entry::at(table.pages.words_at(slot.place()));
-        let is = |slot| at(slot).is_some_and(|entry| entry.key_is(key.bytes));
-        let found = table.index.find(key.hash, key.hint, is)?;
-        Some((found, at(found.slot)?))
+        table.index.find(key.hash, key.hint, |slot| {
+            let entry = Entry::at(table.pages.words_at(slot.place()))?;
+            entry.key_is(key.bytes).then_some(entry)
+        })
     }
 
     /// What is stored under a key, if it has not expired.
@@ -146,9 +147,11 @@ impl<'a> Writer<'a> {
     /// An entry by its place and its key's hash, with the slot that refers to it.
     pub(super) fn resident(&self, place: u64, hash: u64) -> Option<(Found<'a>, Entry<'a>)> {
         let table = self.table;
-        let found = table.index.find(hash, SlotHint::NONE, |slot| slot.place() == place);
+        let is = |slot: Slot| (slot.place() == place).then_some(());
+        let found = table.index.find(hash, SlotHint::NONE, is);
         debug_assert!(found.is_some(), "an entry that is not dead is in the index");
-        Some((found?, Entry::at(table.pages.words_at(place))?))
+        let (found, ()) = found?;
+        Some((found, Entry::at(table.pages.words_at(place))?))
     }
 
     /// Whether an entry has expired.
@@ -189,6 +192,7 @@ impl<'a> Writer<'a> {
 
     /// Puts a value of the same size in the place of another, so that neither the log nor the
     /// index changes.
+    #[inline]
     pub(super) fn overwrite(
         &mut self,
         found: Found<'_>,
