@@ -20,7 +20,8 @@
 //! | [`cache`] | what requests mean to the store | sockets |
 //! | [`store`] | keys, values, expiry, eviction | HTTP, sockets |
 //!
-//! [`snapshot`] writes what a store holds to a file, and reads it back.
+//! [`snapshot`] writes what a store holds to a file, and reads it back; it knows the store alone. [`handover`] has
+//! another process go on in a server's place.
 //!
 //! A request goes down through them three times, so that memory has time to arrive: a loop parses
 //! what a group of connections has sent, then prefetches for all of them, then answers each.
