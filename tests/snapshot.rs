@@ -296,7 +296,7 @@ fn what_cannot_be_loaded_is_one_line_and_an_empty_start_or_exit_code_1() {
         );
         assert_eq!(fs::read(&place.path).expect("it stays"), bytes);
         let mut server = place.start(&[]);
-        assert!(server.stderr().contains(why), "{}", server.stderr());
+        eventually("the log says why", || server.stderr().contains(why));
         assert_eq!(server.connect().get("/k").status, 404);
         server.signal(Signal::KILL);
         server.wait();
@@ -362,11 +362,8 @@ fn a_full_disk_costs_nothing_but_the_snapshot() {
     assert_eq!(server.connect().get("/old").line(), "v");
     server.signal(Signal::TERM);
     assert_eq!(server.wait().code(), Some(1), "the last one can't be written");
-    assert!(
-        server.stderr().contains("error: the snapshot can't be written"),
-        "{}",
-        server.stderr()
-    );
+    let says_so = || server.stderr().contains("error: the snapshot can't be written");
+    eventually("it says so", says_so);
 }
 
 #[test]
