@@ -50,6 +50,15 @@ fn versioned(key: u64, version: u64) -> Vec<u8> {
     bytes
 }
 
+/// Ends the writers also when an assertion fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn what_is_there_all_the_time_is_shown_once_and_whole() {
     let store = store(2, 256 << 20);
@@ -86,6 +95,7 @@ fn what_is_there_all_the_time_is_shown_once_and_whole() {
                 (0..STAYING / 2).for_each(|key| put_version(key, version));
             }
         });
+        let end = End(done);
         for _ in 0..60 {
             let mut seen = HashMap::new();
             scan(store, now, |shown| {
@@ -99,7 +109,7 @@ fn what_is_there_all_the_time_is_shown_once_and_whole() {
             });
             assert_eq!(seen.len() as u64, STAYING, "some were not shown");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         wave.join().unwrap();
         rewriting.join().unwrap();
     });
