@@ -9,7 +9,7 @@ use crate::cache::{
 };
 use crate::cgroup::Groups;
 use crate::http::{self, FieldRules, Host, Hosts, KeptFields, KeptName};
-use crate::invalid::{Invalid, check_number};
+use crate::invalid::{Invalid, check_number, check_time};
 use crate::net::{self, Address, Cores};
 use crate::store;
 
@@ -22,6 +22,9 @@ const VALUE_BYTES_DEFAULT_MIN: u64 = 32 << 20;
 const VALUE_BYTES_DEFAULT_MAX: u64 = 256 << 20;
 /// Least memory that is worth a server, in bytes.
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
+
+/// Shortest time that a snapshot's settings can name.
+const SNAPSHOT_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// Memory that each partition of the store needs at least, to hold something beside its index.
 const MEMORY_BYTES_PER_LOOP_MIN: u64 = 256 << 10;
@@ -97,6 +100,14 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// One of so many responses gets a line, on average.
     pub access_log_sample: u32,
+    /// File that the contents are written to at the end, and loaded from at the start.
+    pub snapshot: Option<PathBuf>,
+    /// How often they are written while the server runs.
+    pub snapshot_interval: Option<Duration>,
+    /// Oldest snapshot that is loaded.
+    pub snapshot_age_max: Option<Duration>,
+    /// Whether there is no server without what the snapshot holds.
+    pub snapshot_required: bool,
 }
 
 impl Default for Config {
@@ -134,6 +145,10 @@ impl Default for Config {
             date: true,
             access_log: None,
             access_log_sample: 1,
+            snapshot: None,
+            snapshot_interval: None,
+            snapshot_age_max: None,
+            snapshot_required: false,
         }
     }
 }
@@ -165,10 +180,34 @@ impl Config {
             return Err(Invalid::new("cas_prefixes", "must begin and end with /"));
         }
         check_number("access_log_sample", self.access_log_sample, 1..=SAMPLE_MAX)?;
+        self.validate_snapshot()?;
         self.http().validate()?;
         self.cache().validate()?;
         self.net().validate()?;
         self.store(1).validate()
+    }
+
+    fn validate_snapshot(&self) -> Result<(), Invalid> {
+        let times = [
+            ("snapshot_interval", self.snapshot_interval),
+            ("snapshot_age_max", self.snapshot_age_max),
+        ];
+        for (setting, time) in times {
+            let Some(time) = time else { continue };
+            if time < SNAPSHOT_TIME_MIN {
+                return Err(Invalid::new(setting, "must be at least 1s"));
+            }
+            check_time(setting, time)?;
+        }
+        let needs_path = [
+            ("snapshot_interval", self.snapshot_interval.is_some()),
+            ("snapshot_age_max", self.snapshot_age_max.is_some()),
+            ("snapshot_required", self.snapshot_required),
+        ];
+        match needs_path.into_iter().find(|(_, is_set)| *is_set && self.snapshot.is_none()) {
+            Some((setting, _)) => Err(Invalid::new(setting, "needs a snapshot")),
+            None => Ok(()),
+        }
     }
 
     /// What concerns the event loops.

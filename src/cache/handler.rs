@@ -83,7 +83,9 @@ impl Cache {
             // They store nothing, so that a token that may only read may send them.
             (Route::TurborepoEvents, Method::Post | Method::Options) => Ok(()),
             (Route::TurborepoEvents, _) => Err(route.method_not_allowed()),
-            (Route::Page(_), _) if writes => Err(route.method_not_allowed()),
+            (Route::Page(page), method) if writes && !page.takes(method) => {
+                Err(route.method_not_allowed())
+            }
             _ if writes && access != Access::Write => Err(&READ_ONLY),
             (_, Method::Put | Method::Post) => match request.fields.unstorable {
                 None => Ok(()),

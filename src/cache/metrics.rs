@@ -6,12 +6,14 @@
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use super::counters::Counters;
 use crate::http::{self, Method, Status};
 use crate::line_log::LogCounters;
 use crate::net::{self, Counter, Histogram};
 use crate::process::Process;
+use crate::snapshot::{Saver, Status as SnapshotStatus};
 use crate::store::{Statistics, Store};
 
 /// What a server counts: the store, and each event loop. Counters of different loops may be some
@@ -34,6 +36,8 @@ pub struct Metrics {
     pub connections_max: usize,
     /// What the access log counts.
     pub(crate) access_log: Arc<LogCounters>,
+    /// What writes snapshots, if anything does.
+    pub snapshot: Option<Arc<Saver>>,
 }
 
 impl Metrics {
@@ -52,6 +56,7 @@ impl Metrics {
             memory_bytes_max: 0,
             connections_max: 0,
             access_log,
+            snapshot: None,
         }
     }
 
@@ -77,6 +82,9 @@ impl Metrics {
         store(&mut text, self);
         connections(&mut text, self);
         access_log(&mut text, &self.access_log);
+        if let Some(saver) = &self.snapshot {
+            snapshot(&mut text, saver.status());
+        }
         process(&mut text, &Process::now());
         text.page
     }
@@ -280,6 +288,40 @@ fn access_log(text: &mut Text, log: &LogCounters) {
     let dropped: u64 = log.dropped.iter().map(Counter::get).sum();
     text.sample(name, "{reason=\"full\"}", dropped);
     text.sample(name, "{reason=\"error\"}", log.failed.get());
+}
+
+fn snapshot(text: &mut Text, status: &SnapshotStatus) {
+    let saved = status.saved();
+    let time = saved.and_then(|saved| saved.time.duration_since(UNIX_EPOCH).ok());
+    let rows: [(&str, &str, f64); 4] = [
+        (
+            "snapshot_last_success_timestamp_seconds",
+            "When the last snapshot was complete, in seconds since 1970; 0 for never.",
+            time.map_or(0.0, |time| time.as_secs_f64()),
+        ),
+        (
+            "snapshot_duration_seconds",
+            "How long the last snapshot took.",
+            saved.map_or(0.0, |saved| saved.duration.as_secs_f64()),
+        ),
+        (
+            "snapshot_bytes",
+            "Length of the last snapshot.",
+            saved.map_or(0.0, |saved| saved.bytes as f64),
+        ),
+        (
+            "snapshot_running",
+            "1 while a snapshot is being written.",
+            f64::from(u8::from(status.is_running())),
+        ),
+    ];
+    for (name, help, value) in rows {
+        text.single(name, "gauge", help, value);
+    }
+    let help = "Keys that were loaded at the start.";
+    text.single("snapshot_loaded_keys", "gauge", help, status.loaded_keys());
+    let help = "Snapshots that could not be written.";
+    text.single("snapshot_failures_total", "counter", help, status.failures());
 }
 
 fn process(text: &mut Text, process: &Process) {

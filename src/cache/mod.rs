@@ -27,6 +27,8 @@ mod refusals;
 mod representation;
 mod route;
 mod settings;
+mod snapshot_page;
+mod stored_fields;
 mod terms;
 mod turborepo;
 
@@ -39,4 +41,5 @@ pub use metrics::Metrics;
 pub use pending::{BodilessRequest, Pending};
 pub use route::Routes;
 pub use settings::{CacheHeaders, MissStatus, Settings, StoreStatus};
+pub use stored_fields::StoredFields;
 pub(crate) use turborepo::{KEPT_FIELDS as TURBOREPO_FIELDS, TEAM as TURBOREPO_TEAM};

@@ -1,10 +1,10 @@
 //! What a request is about: a key, or one of the reserved names.
 
 use super::refusals::{
-    ALLOW_EVENTS, ALLOW_KEY, ALLOW_PAGE, BROKEN_ESCAPE, EVENTS_METHODS, KEY_EMPTY, KEY_METHODS,
-    KEY_TOO_LONG, NO_SUCH_PAGE, PAGE_METHODS,
+    ALLOW_EVENTS, ALLOW_KEY, ALLOW_PAGE, ALLOW_SNAPSHOT, BROKEN_ESCAPE, EVENTS_METHODS, KEY_EMPTY,
+    KEY_METHODS, KEY_TOO_LONG, NO_SUCH_PAGE, PAGE_METHODS, SNAPSHOT_METHODS,
 };
-use crate::http::{Refusal, Request, Target};
+use crate::http::{Method, Refusal, Request, Target};
 use crate::net::Class;
 use crate::store::{Hash, Store};
 
@@ -30,7 +30,19 @@ pub(super) enum Page {
     Size,
     /// Turborepo's question whether the cache may be used.
     TurborepoStatus,
+    /// Of the admin address alone.
+    Snapshot,
 }
+
+impl Page {
+    /// Whether a page has this method beside those that read.
+    pub(super) fn takes(self, method: Method) -> bool {
+        self == Self::Snapshot && method == Method::Post
+    }
+}
+
+/// The name of [`Page::Snapshot`].
+const SNAPSHOT: &[u8] = b"snapshot";
 
 /// The reserved names, without their first `/`.
 const PAGES: [(&[u8], Page); 7] = [
@@ -60,6 +72,7 @@ impl Route {
     /// The methods, for an Allow field.
     pub(super) fn allow(self) -> &'static str {
         match self {
+            Self::Page(Page::Snapshot) => ALLOW_SNAPSHOT,
             Self::Page(_) => ALLOW_PAGE,
             Self::TurborepoEvents => ALLOW_EVENTS,
             _ => ALLOW_KEY,
@@ -68,6 +81,7 @@ impl Route {
 
     pub(super) fn method_not_allowed(self) -> &'static Refusal {
         match self {
+            Self::Page(Page::Snapshot) => &SNAPSHOT_METHODS,
             Self::Page(_) => &PAGE_METHODS,
             Self::TurborepoEvents => &EVENTS_METHODS,
             _ => &KEY_METHODS,
@@ -105,6 +119,7 @@ impl Routes {
     fn find_page(self, class: Class, path: &[u8]) -> Option<Route> {
         let page = PAGES.iter().find(|(name, _)| *name == path).map(|&(_, page)| Route::Page(page));
         match (class, self) {
+            (Class::Admin(_), _) if path == SNAPSHOT => Some(Route::Page(Page::Snapshot)),
             (Class::Admin(_), _) => Some(page.unwrap_or(Route::Refused(&NO_SUCH_PAGE))),
             (_, Self::Everywhere) => page,
             (_, Self::AdminOnly) => path.is_empty().then_some(Route::Refused(&KEY_EMPTY)),

@@ -189,6 +189,24 @@ pub struct Cli {
     /// One of so many responses gets a line in the access log, on average; up to 1000000000.
     #[arg(long, value_name = "N", env = "COREKV_ACCESS_LOG_SAMPLE", default_value = "1")]
     access_log_sample: u32,
+    /// File that the contents are written to at the end, on POST /snapshot of --admin, and before a
+    /// successor starts (SIGUSR2); and loaded from at the start.
+    #[arg(long, value_name = "FILE", env = "COREKV_SNAPSHOT")]
+    snapshot: Option<PathBuf>,
+
+    /// Write the snapshot also every so often, from 1s up
+    /// [default: none]
+    #[arg(long, value_name = "DURATION", env = "COREKV_SNAPSHOT_INTERVAL", value_parser = duration)]
+    snapshot_interval: Option<Duration>,
+
+    /// Oldest snapshot that is loaded, from 1s up: older values may have been replaced elsewhere
+    /// [default: none]
+    #[arg(long, value_name = "DURATION", env = "COREKV_SNAPSHOT_AGE_MAX", value_parser = duration)]
+    snapshot_age_max: Option<Duration>,
+
+    /// End with exit code 1 if the snapshot can't be loaded, instead of starting empty.
+    #[arg(long, env = "COREKV_SNAPSHOT_REQUIRED")]
+    snapshot_required: bool,
 
     /// Least severe messages to show: off, error, warn, info or debug.
     #[arg(long, value_name = "LEVEL", env = "COREKV_LOG_LEVEL", default_value = "info")]
@@ -238,6 +256,10 @@ impl Cli {
             date: !self.no_date,
             access_log: self.access_log,
             access_log_sample: self.access_log_sample,
+            snapshot: self.snapshot,
+            snapshot_interval: self.snapshot_interval,
+            snapshot_age_max: self.snapshot_age_max,
+            snapshot_required: self.snapshot_required,
         }
     }
 }

@@ -105,6 +105,11 @@ impl Line {
         Slot(self.slots[at].load(Ordering::Relaxed))
     }
 
+    /// The slots that are in use.
+    pub(super) fn all(&self) -> impl Iterator<Item = Slot> {
+        (0..SLOTS).map(|at| self.slot(at)).filter(|slot| !slot.is_empty())
+    }
+
     #[inline]
     pub(super) fn set(&self, at: usize, slot: Slot) {
         self.slots[at].store(slot.0, Ordering::Relaxed);

@@ -103,6 +103,14 @@ impl Shape {
         self.0 as u32 as usize
     }
 
+    /// How many of a hash's lowest bits all keys of a bucket have in common.
+    pub(super) fn bits_of(self, bucket: usize) -> u32 {
+        let mask = (self.0 >> 32) as usize;
+        // The bucket that would be split off from it, if it is there.
+        let is_split = (bucket | (mask + 1) >> 1) < self.buckets();
+        mask.count_ones() - u32::from(!is_split)
+    }
+
     #[inline]
     pub(super) fn bucket_of(self, hash: u64) -> usize {
         let mask = (self.0 >> 32) as usize;
@@ -224,6 +232,18 @@ impl Index {
         match line.link.load(Ordering::Relaxed) {
             0 => None,
             next => Some(&self.overflow[next as usize]),
+        }
+    }
+
+    /// Gives each slot of a bucket that is in use to `each`, as long as that says to go on. A writer may
+    /// be in the way, which only the bucket's sequence number tells.
+    pub(super) fn each_slot(&self, bucket: usize, mut each: impl FnMut(Slot) -> bool) {
+        let mut line = Some(&self.lines[bucket]);
+        while let Some(current) = line {
+            if !current.all().all(&mut each) {
+                return;
+            }
+            line = self.next(current);
         }
     }
 

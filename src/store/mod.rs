@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `store`, `settings`, `key`, `clock`, `outcome`, `statistics` | what users see |
 //! | `optimistic_read`, `large_value`, `upload` | values in the hands of readers, and on their way in |
+//! | `scan`, `popularity` | a walk over all keys, and what eviction knows of each |
 //! | `partitions`, `partition` | operations, and room that is made in another partition |
 //! | `reclaimer`, `policy`, `ghosts`, `queue_sizer` | what is evicted, and where |
 //! | `maintenance`, `wheel` | what expires |
@@ -52,9 +53,11 @@ mod pages;
 mod partition;
 mod partitions;
 mod policy;
+mod popularity;
 mod prefault;
 mod queue_sizer;
 mod reclaimer;
+mod scan;
 mod sequence;
 mod settings;
 mod space;
@@ -76,6 +79,8 @@ pub use key::{Hash, Key};
 pub use large_value::LargeValue;
 pub use optimistic_read::OptimisticRead;
 pub use outcome::{Full, Written};
+pub use popularity::{POPULARITY_RANKS, Popularity};
+pub use scan::{Scan, Scanned, ScannedValue};
 pub use settings::Settings;
 pub use statistics::Statistics;
 pub use store::{Store, Value};

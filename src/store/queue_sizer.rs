@@ -125,6 +125,11 @@ impl QueueSizer {
         Share { small_parts: self.small_parts }
     }
 
+    /// Goes on with a share that was found right before, or with the nearest that there is.
+    pub(super) fn set_small_parts(&mut self, parts: u64) {
+        self.small_parts = parts.clamp(SMALL_PARTS_MIN, SMALL_PARTS_MAX);
+    }
+
     /// Records what happened in a partition of a store of so many keys.
     pub(super) fn record(&mut self, tally: &Tally, keys: u64) {
         for (sum, change) in self.remembered.iter_mut().zip(tally.remembered) {

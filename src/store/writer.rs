@@ -17,6 +17,7 @@ use super::log::Log;
 use super::outcome::Written;
 use super::page_allocator::PageAllocator;
 use super::pages::{Kind, page_of};
+use super::popularity::Popularity;
 use super::queue_sizer::Tally;
 use super::statistics::Statistics;
 use super::stored::Stored;
@@ -233,6 +234,21 @@ impl<'a> Writer<'a> {
             }
         }
         self.publish(key, place)
+    }
+
+    /// The same for a key that is not there, with a popularity that it had before.
+    pub(super) fn restore(
+        &mut self,
+        popularity: Popularity,
+        header: Header,
+        key: Key<'_>,
+        content: Content<'_>,
+    ) {
+        self.store(popularity.kind(), header, key, content);
+        if let Some((found, _)) = self.find(key) {
+            let (tag, place) = (tag_of(key.hash), found.slot.place());
+            found.replace(Slot::new(tag, popularity.frequency(), place));
+        }
     }
 
     /// Makes a new entry the key's.

@@ -26,6 +26,8 @@ const WITHOUT_LIMIT: [&str; 19] = [
     "--cache-headers",
     "--cas-prefix",
     "--no-date",
+    "--snapshot",
+    "--snapshot-required",
     "--log-level",
 ];
 
