@@ -28,10 +28,6 @@ pub(crate) fn command(
             command = Command::new(start.programs.join("floor"));
             command.args([&listen, &cores, &start.setup.value_bytes.to_string()]);
         }
-        Program::FloorUring => {
-            command = Command::new(start.programs.join("floor-uring"));
-            command.args([&listen, &cores, &start.setup.value_bytes.to_string()]);
-        }
         Program::Corekv(path, flags) => {
             command = Command::new(path);
             command.args(flags);

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    let programs = build(&["floor", "floor-uring", "reference"])?;
+    let programs = build(&["floor", "reference"])?;
     let comparison = Comparison::new(options, &programs)?;
     let results = comparison.run()?;
     let machine = Machine::here();

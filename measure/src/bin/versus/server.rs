@@ -13,7 +13,6 @@ use crate::grid::{Group, Heads, Keys, Setup};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Program {
     Floor,
-    FloorUring,
     /// A build of corekv, and what it is started with besides.
     Corekv(PathBuf, Vec<String>),
     Reference,
@@ -39,7 +38,6 @@ impl Server {
         let ours = || Some("this commit".to_owned());
         let (program, version) = match name {
             "floor" => (Program::Floor, ours()),
-            "floor-uring" => (Program::FloorUring, ours()),
             "corekv" => (Program::Corekv(programs.join("corekv"), Vec::new()), ours()),
             "reference" => {
                 let parts = ["hyper", "tokio", "dashmap", "mimalloc"];
@@ -72,7 +70,6 @@ impl Server {
     pub(crate) fn label(&self) -> String {
         match self.program {
             Program::Floor => "receive, count heads, send".to_owned(),
-            Program::FloorUring => "the same by io_uring".to_owned(),
             Program::Corekv(..) => self.name.clone(),
             Program::Reference => "hyper + tokio + dashmap".to_owned(),
             _ => format!("{} {}", self.name, self.version),
@@ -83,7 +80,6 @@ impl Server {
     pub(crate) fn about(&self) -> &'static str {
         match self.program {
             Program::Floor => "corekv's event loop without HTTP and store",
-            Program::FloorUring => "the same by io_uring",
             Program::Corekv(..) => "HTTP",
             Program::Reference => "HTTP on a common stack",
             Program::Redis => "RESP2",
