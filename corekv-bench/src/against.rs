@@ -17,31 +17,11 @@ use super::compare::{Comparison, Measured};
 use super::error::Error;
 use super::json;
 use super::output::Results;
-use super::report::all_latencies;
 use super::session::Session;
-use super::settings::{Length, Settings};
+use super::settings::{Against, Length, Settings};
 use super::start;
-use super::statistics::PAIRS_MIN;
 use super::summary::Summary;
 use super::table::time;
-use super::target::Target;
-
-/// The other server, and how often both take turns.
-#[derive(Debug, Clone)]
-pub struct Against {
-    /// The second server.
-    pub target: Target,
-    /// Its process, to report its CPU time.
-    pub server_pid: Option<u32>,
-    /// The number of rounds.
-    pub rounds: usize,
-}
-
-/// Rounds that can be asked for, at least as many as can show a difference.
-pub const ROUNDS_MIN: usize = PAIRS_MIN;
-
-/// Rounds that can be asked for at most.
-pub const ROUNDS_MAX: usize = 1000;
 
 /// The order of a round.
 const ROUND: [Side; 4] = [Side::A, Side::B, Side::B, Side::A];
@@ -143,7 +123,7 @@ fn turn_length(length: Length, rounds: usize) -> Result<(Length, Length), Error>
 
 impl Turn {
     fn new(side: Side, round: usize, summary: &Summary) -> Self {
-        let latency = all_latencies(summary);
+        let latency = summary.latencies();
         let at = |percentile| latency.value_at_percentile(percentile) as f64 / 1000.0;
         let (p50_us, p99_us) = (at(50.0), at(99.0));
         Self { side, round, rate: summary.requests_per_second(), p50_us, p99_us }
