@@ -94,7 +94,7 @@ fn two_processes_that_begin_at_a_time_are_one_result() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let double = Double::start(Fault::None);
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() + 3.0;
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() + 6.0;
     let children = ["a", "b"].map(|name| {
         command(&format!(
             "{} --connections 2 --keys 50 --seed {} --rate 300 --duration 2 --quiet \
@@ -115,7 +115,7 @@ fn two_processes_that_begin_at_a_time_are_one_result() {
     assert_eq!((run.code, requests, &json["errors"]), (Some(0), 1200, &0.into()), "{json}");
     for one in json["runs"].as_array().unwrap() {
         let late = one["begin_unix_s"].as_f64().unwrap() - at;
-        assert!((-0.002..1.0).contains(&late), "{json}");
+        assert!((-0.002..3.0).contains(&late), "{json}");
         assert_eq!(one["target"], double.uri, "{json}");
     }
 }
