@@ -57,23 +57,16 @@ impl Arguments {
         let body = self.body_file.as_deref().map(read_body).transpose()?;
         let path = self.path.clone().unwrap_or_else(Template::key_path);
         let has_keys = path.has_key() && request_file.is_none();
-        let mix = match &request_file {
-            Some(file) => file.mix(),
-            None => self.mix(&preset, has_keys),
-        };
-        let values = match &body {
-            Some(body) => Values::of_length(body.len()),
-            None => self.value_bytes.or(preset.values).unwrap_or(Values::Counter),
-        };
-        let keys = trace.as_ref().map(|trace| trace.keys()).or(self.keys).or(preset.keys);
-        let workload = Workload {
-            keys: keys.unwrap_or(KEYS),
-            distribution: self.distribution.unwrap_or(preset.distribution),
-            mix,
-            values,
-            seed: self.seed,
-            read_through: self.read_through || preset.read_through,
-        };
+        let mut workload = self.workload(&preset, has_keys);
+        if let Some(trace) = &trace {
+            workload.keys = trace.keys();
+        }
+        if let Some(file) = &request_file {
+            workload.mix = file.mix();
+        }
+        if let Some(body) = &body {
+            workload.values = Values::of_length(body.len());
+        }
         let (rounds, server_pid) = (self.rounds, self.against_pid);
         let settings = Settings {
             target: self.target()?,
@@ -140,10 +133,18 @@ impl Arguments {
         }
     }
 
-    fn mix(&self, preset: &Preset, has_keys: bool) -> Mix {
+    /// What is sent unless a trace, a file of requests or a body says otherwise.
+    fn workload(&self, preset: &Preset, has_keys: bool) -> Workload {
         let default_ratio = if has_keys { WRITE_RATIO } else { 0.0 };
-        let own = self.method_mix.or(self.write_ratio.map(Mix::write_ratio));
-        own.or(preset.mix).unwrap_or_else(|| Mix::write_ratio(default_ratio))
+        let mix = self.method_mix.or(self.write_ratio.map(Mix::write_ratio)).or(preset.mix);
+        Workload {
+            keys: self.keys.or(preset.keys).unwrap_or(KEYS),
+            distribution: self.distribution.unwrap_or(preset.distribution),
+            mix: mix.unwrap_or_else(|| Mix::write_ratio(default_ratio)),
+            values: self.value_bytes.or(preset.values).unwrap_or(Values::Counter),
+            seed: self.seed,
+            read_through: self.read_through || preset.read_through,
+        }
     }
 
     fn cores(&self) -> Option<Vec<usize>> {

@@ -301,7 +301,7 @@ impl Settings {
                 against.rounds
             )));
         }
-        self.outputs.only("--against", &["--json"])
+        self.outputs.only("--against", &["--json", "--csv", "--html"])
     }
 
     fn check_sweep(&self) -> Result<(), Error> {

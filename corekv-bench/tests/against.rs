@@ -73,7 +73,11 @@ fn a_slower_server_is_worse() {
     let (fast, slow) = (Double::start(Fault::None), Double::start(Fault::Slow(15)));
     let load =
         "--keys 50 --connections 2 --pipelining 2 --write-ratio 0 --requests 160 --rounds 10";
-    let (run, json) = bench_json(&format!("{} --against {} {load} --strict", fast.uri, slow.uri));
+    let folder = tempfile::tempdir().unwrap();
+    let (table, page) = (folder.path().join("table"), folder.path().join("page"));
+    let files = format!("--csv {} --html {}", table.display(), page.display());
+    let (run, json) =
+        bench_json(&format!("{} --against {} {load} --strict {files}", fast.uri, slow.uri));
     let turns = json["turns"].as_array().unwrap();
     // A B B A, and what a side sums up is the sum of its turns.
     let sides: Vec<_> = turns.iter().map(|turn| turn["side"].as_str().unwrap()).collect();
@@ -93,6 +97,20 @@ fn a_slower_server_is_worse() {
         let gets = double.requests().iter().filter(|line| line.starts_with("GET")).count();
         assert_eq!(gets, 160 + 20, "{json}");
     }
+    let lines = turns.iter().map(|turn| {
+        let value = |measured: Measured| turn[measured.key()].as_f64().unwrap();
+        let [rate, p50, p99] = Measured::ALL.map(value);
+        let side = turn["side"].as_str().unwrap();
+        format!("{side},{},{rate:.1},{p50:.3},{p99:.3}\n", turn["round"])
+    });
+    let header = "side,round,requests_per_second,p50_us,p99_us\n".to_owned();
+    let lines: String = std::iter::once(header).chain(lines).collect();
+    assert_eq!(std::fs::read_to_string(table).unwrap(), lines);
+    let page = std::fs::read_to_string(page).unwrap();
+    for measured in Measured::ALL {
+        assert!(page.contains(&format!("<h2>{} by round</h2>", measured.label())), "{page}");
+    }
+    assert_eq!(page.matches("<svg").count(), 3);
     let expected = judged(&json);
     let worse: Vec<_> = expected.worse().collect();
     assert_eq!(run.code, Some(i32::from(!worse.is_empty())), "{run:?}");
