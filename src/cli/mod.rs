@@ -20,7 +20,7 @@ pub use program::{Chosen, Failure, Task, parse, parse_options};
 use values::{cache_headers, count, duration, length, miss_status, mode, size, store_status, ttl};
 
 // The help says so.
-const _: () = assert!(KEY_BYTES_MAX == 4064);
+const _: () = assert!(KEY_BYTES_MAX == 8000);
 
 /// An in-memory key-value cache that speaks HTTP/1.1, with one event loop per core.
 #[derive(Debug, Clone, Parser)]
@@ -120,7 +120,7 @@ pub struct Cli {
     #[arg(long, value_name = "PATH", env = "COREKV_CAS_PREFIX", value_delimiter = ',')]
     cas_prefix: Vec<String>,
 
-    /// Longest key, in bytes, up to 4064.
+    /// Longest key, in bytes, up to 8000.
     #[arg(long, value_name = "SIZE", env = "COREKV_KEY_BYTES_MAX", default_value = "1KiB",
           value_parser = length)]
     key_bytes_max: usize,

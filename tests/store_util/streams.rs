@@ -113,6 +113,8 @@ fn name(key: u64) -> Vec<u8> {
         0 => format!("{key}").into_bytes(),
         1 => format!("a longer key with the number {key}").into_bytes(),
         _ if key >= CROWD => key.to_be_bytes().to_vec(),
+        // Longer than half of a page.
+        _ if key % 30 == 29 => vec![key as u8; 4000 + key as usize * 97 % 3900],
         _ => [key as u8].repeat(1 + key as usize * 5 % 300),
     }
 }
