@@ -33,7 +33,8 @@ pub struct Config {
     pub admin: Option<Address>,
     /// Permission bits of Unix-domain sockets.
     pub unix_mode: u32,
-    /// File of tokens that requests need.
+    /// File of tokens that requests need; read anew when SIGHUP comes, if [signals](Self::signals) are
+    /// taken over.
     pub auth_file: Option<PathBuf>,
     /// Names by which requests may address the server, besides those of its own machine.
     pub hosts: Vec<Host>,
@@ -43,7 +44,7 @@ pub struct Config {
     pub pin: bool,
     /// Spin instead of sleeping.
     pub busy_poll: bool,
-    /// Whether SIGTERM and SIGINT end the server in order, and SIGHUP does nothing.
+    /// Whether SIGTERM and SIGINT end the server in order, and SIGHUP has the tokens read anew.
     pub signals: bool,
     /// Limit on index, entries and values together, in bytes.
     pub memory_bytes_max: u64,

@@ -1,13 +1,14 @@
 //! The cache as a server: the modules put together.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cache::{self, Cache, History, KeptSets, Metrics, Routes};
 use crate::config::{Config, memory_bytes_min};
-use crate::http::access::Tokens;
+use crate::http::tokens::{Tokens, TokensInForce};
 use crate::http::{self, Protocol};
 use crate::net::{self, Address, Phase, Reach, Source, Stopper};
 use crate::store::{Clock, Store};
@@ -26,6 +27,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     http: http::Settings,
     cache: cache::Settings,
+    auth_file: Option<PathBuf>,
     data_addresses: usize,
 }
 
@@ -59,7 +61,8 @@ impl Server {
     /// As those of [`bind`](Self::bind), and when a socket does not listen for streams.
     pub fn bind_with(config: &Config, sockets: Vec<PassedSocket>) -> io::Result<Self> {
         config.validate()?;
-        let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
+        let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?;
+        let tokens = tokens.map(TokensInForce::new).map(Arc::new);
         let connections_max = config.connections_max.min(descriptors());
         let settings = net::Settings { connections_max, ..config.net() };
         let (listen, admin) = sources(config, sockets)?;
@@ -80,7 +83,8 @@ impl Server {
         let mut http = config.http();
         http.rules.tokens = tokens;
         let cache = cache::Settings { routes, ..config.cache() };
-        Ok(Self { net, metrics: Arc::new(metrics), http, cache, data_addresses })
+        let (metrics, auth_file) = (Arc::new(metrics), config.auth_file.clone());
+        Ok(Self { net, metrics, http, cache, auth_file, data_addresses })
     }
 
     /// The addresses that serve keys, with the ports that were bound.
@@ -138,7 +142,10 @@ impl Server {
     /// When a thread can't be started, nobody can be told that the server is ready, or the
     /// operating system refuses to wait for events.
     pub fn run(self) -> io::Result<()> {
-        let Self { net, metrics, http, cache, .. } = self;
+        let Self { mut net, metrics, http, cache, auth_file, .. } = self;
+        if let (Some(tokens), Some(path)) = (http.rules.tokens.clone(), auth_file) {
+            net = net.at_hangup(move || read_tokens_anew(&tokens, &path));
+        }
         let clock = Clock::start();
         let history = Arc::new(History::new(&metrics));
         let _recorder = history.record(Arc::clone(&metrics))?;
@@ -152,6 +159,18 @@ impl Server {
             let cache = Cache::new(index, clock, cache.clone(), sets, metrics, history);
             Protocol::new(cache, http.clone(), counters)
         })
+    }
+}
+
+/// Puts the tokens that the file has now in the place of those in force, if nothing is wrong with it.
+fn read_tokens_anew(tokens: &TokensInForce, path: &Path) {
+    match Tokens::load_at_once(path) {
+        Ok(new) => {
+            let (count, path) = (new.len(), path.display());
+            tokens.exchange(new);
+            log::info!("SIGHUP: {path} was read anew, tokens in force: {count}");
+        }
+        Err(error) => log::error!("SIGHUP: {error}; the tokens from before stay in force"),
     }
 }
 

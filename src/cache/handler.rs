@@ -13,7 +13,8 @@ use super::metrics::Metrics;
 use super::pages::Pages;
 use super::pending::Pending;
 use super::refusals::{
-    DIGEST_WRONG, FULL, MALFORMED_MAX_AGE, NOT_IMPLEMENTED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
+    DIGEST_WRONG, ELSEWHERE, FULL, MALFORMED_MAX_AGE, NOT_IMPLEMENTED, NOT_UNLIMITED,
+    PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
 };
 use super::route::{Page, Route};
 use super::settings::Settings;
@@ -62,25 +63,13 @@ impl Cache {
     /// Whether the request is refused before its body is looked at.
     #[inline]
     fn check(&self, request: &Request<'_>, route: Route) -> Result<(), &'static Refusal> {
-        let access = request.fields.access;
-        if access == Access::Denied && !matches!(route, Route::Page(Page::Health)) {
-            return Err(&UNAUTHORIZED);
+        if request.fields.access != Access::WriteAll {
+            check_access(request, route)?;
         }
-        let writes = request.method.is_write();
-        match (route, request.method) {
-            (_, Method::Unknown) => Err(&NOT_IMPLEMENTED),
-            // Whatever it asks for: sccache starts with the root, and writes only if that is
-            // not there.
-            (_, Method::Propfind) => Ok(()),
-            (_, Method::Connect | Method::Known) => Err(route.method_not_allowed()),
-            (Route::Refused(refusal), _) => Err(refusal),
-            (Route::Page(_), _) if writes => Err(route.method_not_allowed()),
-            _ if writes && access != Access::Write => Err(&READ_ONLY),
-            (_, Method::Put | Method::Post) => match request.fields.unstorable {
-                None => Ok(()),
-                Some(Unstorable::MaxAge) => Err(&MALFORMED_MAX_AGE),
-                Some(Unstorable::Part) => Err(&PARTIAL_VALUE),
-            },
+        check_method(request.method, route)?;
+        match (request.method, request.fields.unstorable) {
+            (Method::Put | Method::Post, Some(Unstorable::MaxAge)) => Err(&MALFORMED_MAX_AGE),
+            (Method::Put | Method::Post, Some(Unstorable::Part)) => Err(&PARTIAL_VALUE),
             _ => Ok(()),
         }
     }
@@ -118,6 +107,40 @@ impl Cache {
             _ => responses.empty(request.method, persistence, Status::NotFound),
         }
         Continue(())
+    }
+}
+
+/// Whether the route has the method, and there is such a route.
+#[inline]
+fn check_method(method: Method, route: Route) -> Result<(), &'static Refusal> {
+    match (route, method) {
+        (_, Method::Unknown) => Err(&NOT_IMPLEMENTED),
+        // Whatever it asks for: sccache starts with the root, and writes only if that is not there.
+        (_, Method::Propfind) => Ok(()),
+        (_, Method::Connect | Method::Known) => Err(route.method_not_allowed()),
+        (Route::Refused(refusal), _) => Err(refusal),
+        (Route::Page(_), _) if method.is_write() => Err(route.method_not_allowed()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the credentials, which don't allow everything, allow a request. What is wrong with it
+/// whatever they are is told first, unless there are none.
+#[inline(never)]
+fn check_access(request: &Request<'_>, route: Route) -> Result<(), &'static Refusal> {
+    let (access, method) = (request.fields.access, request.method);
+    let is_open = matches!(route, Route::Page(Page::Health));
+    if access == Access::Denied && !is_open {
+        return Err(&UNAUTHORIZED);
+    }
+    check_method(method, route)?;
+    match route {
+        // They do and tell nothing.
+        _ if matches!(method, Method::Options | Method::Propfind) || is_open => Ok(()),
+        Route::Page(_) if !access.is_unlimited() => Err(&NOT_UNLIMITED),
+        Route::Key(_) if access == Access::Elsewhere => Err(&ELSEWHERE),
+        _ if method.is_write() && !access.may_write() => Err(&READ_ONLY),
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,10 @@ pub(super) static UNAUTHORIZED: Refusal = Refusal {
     field: Some(("WWW-Authenticate", "Bearer, Basic realm=\"corekv\"")),
 };
 pub(super) static READ_ONLY: Refusal = Refusal::new(Status::Forbidden, "this token may not write");
+pub(super) static ELSEWHERE: Refusal =
+    Refusal::new(Status::Forbidden, "this token is limited to paths with other prefixes");
+pub(super) static NOT_UNLIMITED: Refusal =
+    Refusal::new(Status::Forbidden, "reserved names need a token that is not limited to prefixes");
 pub(super) static NOT_IMPLEMENTED: Refusal =
     Refusal::new(Status::NotImplemented, "the method is not known to this server");
 pub(super) static MALFORMED_MAX_AGE: Refusal =

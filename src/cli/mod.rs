@@ -51,7 +51,8 @@ pub struct Cli {
           value_parser = mode)]
     unix_mode: u32,
 
-    /// File of tokens, one per line, that requests need: `TOKEN`, or `TOKEN read-only`.
+    /// File of tokens, one per line, that requests need: `TOKEN`, `TOKEN read-only`, and for some
+    /// paths `TOKEN read-write /ci/` or `TOKEN read-only /ci/ /tools/`. SIGHUP has it read anew.
     #[arg(long, value_name = "FILE", env = "COREKV_AUTH_FILE")]
     auth_file: Option<PathBuf>,
 

@@ -147,8 +147,7 @@ impl<L> Batch<L> {
 #[cold]
 fn decode_path(parsed: &mut ParsedRequest, input: &[u8], decoded: &mut Vec<u8>) {
     let start = decoded.len();
-    let path = &input[parsed.path_at as usize..][..parsed.path_len as usize];
-    if percent_decode(path, decoded) {
+    if percent_decode(parsed.encoded_path(input), decoded) {
         parsed.path_at = start as u32;
         parsed.path_len = (decoded.len() - start) as u32;
     } else {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use httparse::Header;
 
-use super::access::{Access, Tokens};
+use super::access::Access;
 use super::details::Extras;
 use super::error::Error;
 use super::hosts::Hosts;
@@ -15,6 +15,7 @@ use super::kept::KeptFields;
 use super::origin::{OriginFields, Sender};
 use super::request_line::RequestLine;
 use super::target::is_authority;
+use super::tokens::TokensInForce;
 
 /// How the length of a body is known (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub struct Fields {
     pub max_age: Option<u32>,
     /// Why a body can't be stored, if that is so.
     pub unstorable: Option<Unstorable>,
-    /// What the credentials allow.
+    /// What the credentials allow on the request's path.
     pub access: Access,
     /// Who sends it and whom it means.
     pub sender: Sender,
@@ -103,7 +104,7 @@ pub struct Fields {
 #[derive(Debug, Clone, Default)]
 pub struct FieldRules {
     /// Who may do what; everybody everything if there are no tokens.
-    pub tokens: Option<Arc<Tokens>>,
+    pub tokens: Option<Arc<TokensInForce>>,
     /// The names by which requests may address the server, if there are no tokens.
     pub hosts: Hosts,
     /// The fields that are stored with a value.
@@ -131,11 +132,13 @@ struct Collected<'a> {
 
 impl Fields {
     /// Reads the fields behind a request line. The authority of an absolute target takes the place
-    /// of the Host field (RFC 9112 §3.2.2).
+    /// of the Host field (RFC 9112 §3.2.2). `access` says what the value of an Authorization field
+    /// allows.
     pub(super) fn read(
         line: &RequestLine<'_>,
         headers: &[Header<'_>],
         rules: &FieldRules,
+        access: impl FnOnce(Option<&[u8]>) -> Access,
     ) -> Result<Self, Error> {
         let mut collected = Collected::default();
         for header in headers {
@@ -159,10 +162,7 @@ impl Fields {
             expects_continue: collected.expects_continue && minor > 0,
             max_age: collected.max_age.filter(|&seconds| seconds > 0),
             unstorable: collected.unstorable,
-            access: match &rules.tokens {
-                Some(tokens) => tokens.check(collected.authorization),
-                None => Access::Write,
-            },
+            access: access(collected.authorization),
             sender: Sender::new(
                 collected.origin.judge(line.method, host),
                 host.is_some_and(|host| rules.hosts.are_foreign(host)),

@@ -6,12 +6,14 @@
 
 use httparse::{EMPTY_HEADER, Status};
 
+use super::access::Access;
 use super::error::{Error, HEADERS_MAX};
 use super::fields::{FieldRules, Fields};
 use super::memo::Memos;
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
 use super::request_line;
+use super::tokens::{Grant, HeldTokens};
 
 /// Header fields that most requests do with.
 const HEADERS_COMMON: usize = 16;
@@ -22,6 +24,8 @@ pub struct HeadParser {
     memos: Memos,
     header_bytes_max: usize,
     rules: FieldRules,
+    /// Those of the rules.
+    tokens: Option<HeldTokens>,
 }
 
 impl HeadParser {
@@ -30,7 +34,8 @@ impl HeadParser {
     #[must_use]
     pub fn new(header_bytes_max: usize, rules: FieldRules) -> Self {
         let memos = Memos::new(header_bytes_max);
-        Self { memos, header_bytes_max, rules }
+        let tokens = rules.tokens.clone().map(HeldTokens::new);
+        Self { memos, header_bytes_max, rules, tokens }
     }
 
     /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
@@ -55,11 +60,30 @@ impl HeadParser {
             *scanned = 0;
             return Ok(None);
         }
-        if let Some(end) = self.memos.recall_secret(input, at, into) {
+        if let Some(end) = self.recall_secret(input, at, into) {
             *scanned = 0;
             return Ok(Some(end));
         }
         self.parse_in_full(input, at, scanned, into)
+    }
+
+    /// Looks for a head with credentials among those that are remembered. What they allow depends on
+    /// the tokens that are in force by now, and on the path.
+    #[inline(never)]
+    fn recall_secret(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        into: &mut Vec<ParsedRequest>,
+    ) -> Option<usize> {
+        if self.tokens.as_mut().is_some_and(HeldTokens::refresh) {
+            self.memos.forget_secrets();
+        }
+        let (end, grant) = self.memos.recall_secret(input, at, into)?;
+        if let (Some(grant), Some(held), Some(parsed)) = (grant, &self.tokens, into.last_mut()) {
+            parsed.fields.access = held.tokens.access(grant, parsed.encoded_path(input));
+        }
+        Some(end)
     }
 
     /// Checks a head that is not remembered.
@@ -88,12 +112,22 @@ impl HeadParser {
         let Status::Complete((_, headers)) = result.map_err(explain)? else {
             return Err(Error::HeaderField);
         };
-        let mut fields = Fields::read(&line, headers, &self.rules)?;
+        let mut grant = None;
+        let access = |authorization: Option<&[u8]>| {
+            let Some(HeldTokens { tokens, .. }) = &self.tokens else { return Access::WriteAll };
+            let found: Grant = tokens.find(authorization);
+            let access = tokens.access(found, &input[line.path.clone()]);
+            // Others are the same for all paths.
+            grant = Some(found).filter(|_| access != Access::Denied && !access.is_unlimited());
+            access
+        };
+        let mut fields = Fields::read(&line, headers, &self.rules, access)?;
         // Who asks for a tunnel sends nothing before the answer (RFC 9110 §9.3.6).
         fields.expects_continue |= line.method == Method::Connect;
         // What an absolute target says counts as well, and is not part of what is remembered.
         if line.authority.is_none() {
-            self.memos.remember(line.method, &head[line.target_end..], headers, fields);
+            let block = &head[line.target_end..];
+            self.memos.remember(line.method, block, headers, fields, grant);
         }
         let (path, target_end) = (line.path, line.target_end);
         into.push(ParsedRequest::new(line.method, line.target, path, target_end, fields, end));

@@ -14,6 +14,7 @@ use super::fields::{Fields, Framing};
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
 use super::target::{self, Target};
+use super::tokens::Grant;
 
 /// Longest field block that is remembered, in bytes.
 const MEMO_BYTES_MAX: usize = 1024;
@@ -28,6 +29,8 @@ struct Memo {
     /// Where in it the credentials are.
     secret: Range<usize>,
     fields: Fields,
+    /// The token, if what it allows depends on the path.
+    grant: Option<Grant>,
 }
 
 /// The remembered blocks of one method, the oldest overwritten first.
@@ -62,18 +65,19 @@ impl Memos {
         at: usize,
         into: &mut Vec<ParsedRequest>,
     ) -> Option<usize> {
-        self.recall_from(&self.open, |block, memo| block.starts_with(&memo.block), input, at, into)
+        let same = |block: &[u8], memo: &Memo| block.starts_with(&memo.block);
+        Some(self.recall_from(&self.open, same, input, at, into)?.0)
     }
 
-    /// The same for a block with credentials. How long the comparison takes tells nothing of them:
-    /// they come last, and are compared as a whole.
-    #[inline(never)]
+    /// The same for a block with credentials, and the token if what it allows depends on the path. How
+    /// long the comparison takes tells nothing of them: they come last, and are compared as a whole.
+    #[inline]
     pub(super) fn recall_secret(
         &self,
         input: &[u8],
         at: usize,
         into: &mut Vec<ParsedRequest>,
-    ) -> Option<usize> {
+    ) -> Option<(usize, Option<Grant>)> {
         let same = |rest: &[u8], memo: &Memo| {
             let Some(block) = rest.get(..memo.block.len()) else { return false };
             let Range { start, end } = memo.secret;
@@ -92,7 +96,7 @@ impl Memos {
         input: &[u8],
         at: usize,
         into: &mut Vec<ParsedRequest>,
-    ) -> Option<usize> {
+    ) -> Option<(usize, Option<Grant>)> {
         let head = &input[at..];
         // Prefixes of constant length are compared as words.
         let (method, start) = match head.first()? {
@@ -113,7 +117,13 @@ impl Memos {
         }
         let target = Target::Path { escaped };
         into.push(ParsedRequest::new(method, target, path, end, memo.fields, head_end));
-        Some(head_end)
+        Some((head_end, memo.grant))
+    }
+
+    /// Forgets all blocks with credentials.
+    #[cold]
+    pub(super) fn forget_secrets(&mut self) {
+        self.secret = Default::default();
     }
 
     /// Remembers a block that was accepted.
@@ -123,6 +133,7 @@ impl Memos {
         block: &[u8],
         headers: &[Header<'_>],
         fields: Fields,
+        grant: Option<Grant>,
     ) {
         let differs = fields.framing == Framing::Chunked || fields.extras.differ();
         if block.len() > MEMO_BYTES_MAX || differs {
@@ -132,7 +143,7 @@ impl Memos {
         let all = if secret.is_empty() { &mut self.open } else { &mut self.secret };
         let Some(memos) = all.get_mut(method as usize) else { return };
         if memos.memos.len() < MEMOS_PER_METHOD {
-            memos.memos.push(Memo { block: block.to_vec(), secret, fields });
+            memos.memos.push(Memo { block: block.to_vec(), secret, fields, grant });
             return;
         }
         let memo = &mut memos.memos[memos.next % MEMOS_PER_METHOD];
@@ -140,6 +151,7 @@ impl Memos {
         memo.block.extend_from_slice(block);
         memo.secret = secret;
         memo.fields = fields;
+        memo.grant = grant;
         memos.next = memos.next.wrapping_add(1);
     }
 }

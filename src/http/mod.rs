@@ -52,6 +52,7 @@ mod settings;
 mod status;
 mod target;
 mod token;
+pub mod tokens;
 
 pub use batch::Batch;
 pub use chunked::{Chunked, Decoded};

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::class::Class;
 use super::counters::Counter;
-use super::hooks::{Phase, Ticker};
+use super::hooks::{Hangup, Phase, Ticker};
 use super::listener::{BACKLOG_CONNECTIONS_MAX, Listener};
 use super::mailbox::{Mailbox, ShutdownFlags, TICK};
 use super::signals::Signals;
@@ -62,6 +62,7 @@ pub(super) struct Acceptor<'a> {
     pub(super) rejection: fn() -> Vec<u8>,
     pub(super) turned_away: &'a Counter,
     pub(super) ticker: Ticker,
+    pub(super) hangup: Hangup,
 }
 
 impl Acceptor<'_> {
@@ -103,6 +104,9 @@ impl Acceptor<'_> {
                     Token(i) => self.listeners[i].pending = true,
                 }
             }
+            if self.signals.as_ref().is_some_and(Signals::take_hangup) {
+                self.hang_up();
+            }
             if self.signals.as_ref().is_some_and(Signals::ask_for_end) || self.stopper.has_stopped()
             {
                 return Ok(());
@@ -110,6 +114,14 @@ impl Acceptor<'_> {
             again = self.accept();
             (self.ticker.0)(Phase::Serving);
         }
+    }
+
+    /// Does what is to be done at SIGHUP.
+    fn hang_up(&mut self) {
+        if self.hangup.0.is_empty() {
+            log::info!("SIGHUP: nothing to do; SIGTERM ends the server");
+        }
+        self.hangup.0.iter_mut().for_each(|hook| hook());
     }
 
     /// Takes what waits at the listeners, up to a limit. When to call it again, if not for an

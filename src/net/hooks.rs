@@ -29,3 +29,13 @@ impl fmt::Debug for Ticker {
         f.debug_struct("Ticker").finish_non_exhaustive()
     }
 }
+
+/// What is done when SIGHUP comes.
+#[derive(Default)]
+pub(super) struct Hangup(pub(super) Vec<Box<dyn FnMut() + Send>>);
+
+impl fmt::Debug for Hangup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hangup").finish_non_exhaustive()
+    }
+}

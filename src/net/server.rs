@@ -16,7 +16,7 @@ use super::affinity::{self, Cores};
 use super::class::Class;
 use super::counters::{Counter, Counters};
 use super::event_loop::{EventLoop, LoopSettings};
-use super::hooks::{Phase, Ready, Ticker};
+use super::hooks::{Hangup, Phase, Ready, Ticker};
 use super::listener::{Listener, Source};
 use super::mailbox::{self, Mailbox, ShutdownFlags};
 use super::pace::MinRate;
@@ -63,7 +63,7 @@ pub struct Settings {
     /// Spin instead of sleeping while there is nothing to do.
     pub busy_poll: bool,
     /// SIGTERM and SIGINT end [`Server::run`] in order; a second one ends the process at once. SIGHUP
-    /// ends nothing.
+    /// ends nothing, but calls what [`Server::at_hangup`] was given.
     pub signals: bool,
     /// Open connections of all loops together; more are refused.
     pub connections_max: usize,
@@ -138,6 +138,7 @@ pub struct Server {
     rejection: fn() -> Vec<u8>,
     ready: Ready,
     ticker: Ticker,
+    hangup: Hangup,
     poll: Poll,
     stopper: Stopper,
     signals: Option<Signals>,
@@ -195,6 +196,7 @@ impl Server {
             rejection: Vec::new,
             ready,
             ticker: Ticker(Box::new(|_| {})),
+            hangup: Hangup::default(),
             poll,
             stopper,
             signals,
@@ -222,6 +224,14 @@ impl Server {
     #[must_use]
     pub fn at_each_tick(mut self, tick: impl FnMut(Phase) + Send + 'static) -> Self {
         self.ticker = Ticker(Box::new(tick));
+        self
+    }
+
+    /// Adds to what [`run`](Self::run) calls on its own thread when SIGHUP comes, if the settings have it
+    /// heed signals. It must not block.
+    #[must_use]
+    pub fn at_hangup(mut self, hook: impl FnMut() + Send + 'static) -> Self {
+        self.hangup.0.push(Box::new(hook));
         self
     }
 
@@ -283,6 +293,7 @@ impl Server {
             rejection: self.rejection,
             turned_away: &self.turned_away,
             ticker: self.ticker,
+            hangup: self.hangup,
         };
         thread::scope(|scope| {
             let ending = Ending { flags: &flags, mailboxes: &mailboxes };

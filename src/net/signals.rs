@@ -1,5 +1,5 @@
 //! SIGTERM and SIGINT: the first asks for an orderly end, the second ends the process at once.
-//! SIGHUP, which a terminal sends when it closes, ends nothing.
+//! SIGHUP, which a terminal sends when it closes, ends nothing; the server may have a use for it.
 
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
@@ -49,11 +49,13 @@ impl Signals {
         while matches!(self.stream.read(&mut [0; 64]), Ok(1..)) {}
     }
 
+    /// Whether SIGHUP has come since the last time that this was asked.
+    pub(super) fn take_hangup(&self) -> bool {
+        self.hangup.swap(false, Ordering::Relaxed)
+    }
+
     /// Whether the process was asked to end.
     pub(super) fn ask_for_end(&self) -> bool {
-        if self.hangup.swap(false, Ordering::Relaxed) {
-            log::info!("SIGHUP: nothing to do; SIGTERM ends the server");
-        }
         self.end.load(Ordering::Relaxed)
     }
 }
