@@ -29,6 +29,7 @@ fn operation(keys: u64) -> impl Strategy<Value = Operation> {
             .prop_map(|(key, len, piece, seconds)| Operation::Upload { key, len, piece, seconds }),
         1 => (key.clone(), len()).prop_map(|(key, len)| Operation::Abort { key, len }),
         2 => key.clone().prop_map(Operation::Remove),
+        1 => (0..7usize).prop_map(Operation::Purge),
         2 => key.clone().prop_map(Operation::Hold),
         1 => Just(Operation::LetGo),
         1 => (key, 0..100_000usize).prop_map(|(key, len)| Operation::Begin { key, len }),
@@ -53,6 +54,7 @@ fn large_operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(key, len, seconds)| Operation::Upload { key, len, piece: 50_000, seconds }),
         1 => (key.clone(), large_len()).prop_map(|(key, len)| Operation::Abort { key, len }),
         1 => key.prop_map(Operation::Remove),
+        1 => (0..7usize).prop_map(Operation::Purge),
         1 => (0..20u32).prop_map(Operation::Pass),
         1 => Just(Operation::Maintain),
     ]

@@ -49,6 +49,7 @@ fn operation([kind, key, high, low, seconds, piece]: [u8; 6], scale: usize) -> O
         12 => Operation::Abort { key, len },
         13 if choice < 64 => Operation::Crowd(u64::from(number) % 4096),
         13 if choice < 128 => Operation::Thin(u64::from(number) % 1024),
+        13 if choice < 160 => Operation::Purge(usize::from(low)),
         13 => Operation::Remove(key),
         14 => Operation::Pass(u32::from(number) % 4096),
         16 => Operation::Hold(key),

@@ -13,17 +13,17 @@ use super::metrics::Metrics;
 use super::pages::Pages;
 use super::pending::Pending;
 use super::refusals::{
-    DIGEST_WRONG, ELSEWHERE, FULL, MALFORMED_MAX_AGE, NOT_IMPLEMENTED, NOT_UNLIMITED,
-    PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
+    DIGEST_WRONG, ELSEWHERE, FULL, MALFORMED_MAX_AGE, NOT_ADMINISTRATOR, NOT_IMPLEMENTED,
+    NOT_UNLIMITED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
 };
-use super::route::{Page, Route};
+use super::route::{Page, Route, Routes};
 use super::settings::Settings;
 use crate::http::access::Access;
 use crate::http::{
-    Framing, Handler, Method, Persistence, Refusal, Request, Requests, Responses, Status,
-    Unstorable,
+    Framing, Handler, Method, Persistence, Postponed, Refusal, Request, Requests, Responses,
+    Status, Unstorable,
 };
-use crate::store::{Clock, Full, Key, Tick};
+use crate::store::{Busy, Clock, Full, Key, Tick};
 
 /// Answers one event loop's requests from the store that all loops share.
 #[derive(Debug)]
@@ -63,10 +63,11 @@ impl Cache {
     /// Whether the request is refused before its body is looked at.
     #[inline]
     fn check(&self, request: &Request<'_>, route: Route) -> Result<(), &'static Refusal> {
+        let routes = self.settings.routes;
         if request.fields.access != Access::WriteAll {
-            check_access(request, route)?;
+            check_access(request, route, routes)?;
         }
-        check_method(request.method, route)?;
+        check_method(request, route, routes)?;
         match (request.method, request.fields.unstorable) {
             (Method::Put | Method::Post, Some(Unstorable::MaxAge)) => Err(&MALFORMED_MAX_AGE),
             (Method::Put | Method::Post, Some(Unstorable::Part)) => Err(&PARTIAL_VALUE),
@@ -94,6 +95,7 @@ impl Cache {
                 responses.empty_with(request, Status::NoContent, ("Allow", route.allow()));
             }
             (_, Method::Propfind) => responses.empty(request.method, persistence, Status::NotFound),
+            (_, Method::Purge) => return self.purge(request, responses),
             (Route::Page(page), _) => self.pages.show(page, request, responses),
             (Route::Key(hash), method) => {
                 let key = Key::new(request.path, hash).with_hint(hint);
@@ -108,18 +110,34 @@ impl Cache {
         }
         Continue(())
     }
+
+    /// Drops all keys that begin with a path.
+    #[cold]
+    fn purge(&mut self, request: &Request<'_>, responses: &mut Responses<'_>) -> Outcome {
+        if let Err(Busy) = self.keys.store.purge(request.path) {
+            return Break(Postponed::Busy);
+        }
+        responses.empty(request.method, request.fields.persistence, Status::NoContent);
+        Continue(())
+    }
 }
 
 /// Whether the route has the method, and there is such a route.
 #[inline]
-fn check_method(method: Method, route: Route) -> Result<(), &'static Refusal> {
-    match (route, method) {
+fn check_method(
+    request: &Request<'_>,
+    route: Route,
+    routes: Routes,
+) -> Result<(), &'static Refusal> {
+    match (route, request.method) {
         (_, Method::Unknown) => Err(&NOT_IMPLEMENTED),
         // Whatever it asks for: sccache starts with the root, and writes only if that is not there.
         (_, Method::Propfind) => Ok(()),
         (_, Method::Connect | Method::Known) => Err(route.method_not_allowed()),
+        (_, Method::Purge) if routes.can_purge(request) => Ok(()),
         (Route::Refused(refusal), _) => Err(refusal),
-        (Route::Page(_), _) if method.is_write() => Err(route.method_not_allowed()),
+        (_, Method::Purge) => Err(route.method_not_allowed()),
+        (Route::Page(_), method) if method.is_write() => Err(route.method_not_allowed()),
         _ => Ok(()),
     }
 }
@@ -127,16 +145,21 @@ fn check_method(method: Method, route: Route) -> Result<(), &'static Refusal> {
 /// Whether the credentials, which don't allow everything, allow a request. What is wrong with it
 /// whatever they are is told first, unless there are none.
 #[inline(never)]
-fn check_access(request: &Request<'_>, route: Route) -> Result<(), &'static Refusal> {
+fn check_access(
+    request: &Request<'_>,
+    route: Route,
+    routes: Routes,
+) -> Result<(), &'static Refusal> {
     let (access, method) = (request.fields.access, request.method);
     let is_open = matches!(route, Route::Page(Page::Health));
     if access == Access::Denied && !is_open {
         return Err(&UNAUTHORIZED);
     }
-    check_method(method, route)?;
+    check_method(request, route, routes)?;
     match route {
         // They do and tell nothing.
         _ if matches!(method, Method::Options | Method::Propfind) || is_open => Ok(()),
+        _ if method == Method::Purge => Err(&NOT_ADMINISTRATOR),
         Route::Page(_) if !access.is_unlimited() => Err(&NOT_UNLIMITED),
         Route::Key(_) if access == Access::Elsewhere => Err(&ELSEWHERE),
         _ if method.is_write() && !access.may_write() => Err(&READ_ONLY),

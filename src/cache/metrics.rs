@@ -191,9 +191,12 @@ fn store(text: &mut Text, metrics: &Metrics) {
         "Times that a large value, received or sent, had to wait for a share of the memory.",
         metrics.store.refusals(),
     );
-    let removed: [(&str, &str, u64); 4] = [
+    let help = "Purges whose memory has not been given back yet.";
+    text.single("purges_under_way", "gauge", help, metrics.store.purges_under_way());
+    let removed: [(&str, &str, u64); 5] = [
         ("evicted_total", "Keys dropped to make room.", sum(|s| s.evicted)),
         ("expired_total", "Keys whose time to live ended.", sum(|s| s.expired)),
+        ("purged_total", "Keys that were purged and removed.", sum(|s| s.purged)),
         ("replaced_total", "Live values overwritten.", sum(|s| s.replaced)),
         ("deleted_total", "Keys deleted by clients.", sum(|s| s.deleted)),
     ];

@@ -12,6 +12,7 @@ pub enum Method {
     Delete,
     Options,
     Propfind,
+    Purge,
     Connect,
     /// A registered method that is none of the others.
     Known,
@@ -34,9 +35,10 @@ impl Method {
             b"DELETE" => Self::Delete,
             b"OPTIONS" => Self::Options,
             b"PROPFIND" => Self::Propfind,
+            b"PURGE" => Self::Purge,
             b"CONNECT" => Self::Connect,
             b"TRACE" | b"PATCH" | b"COPY" | b"LOCK" | b"MKCOL" | b"MOVE" | b"PROPPATCH"
-            | b"UNLOCK" | b"PURGE" => Self::Known,
+            | b"UNLOCK" => Self::Known,
             _ => Self::Unknown,
         }
     }
@@ -52,7 +54,7 @@ impl Method {
     #[inline]
     #[must_use]
     pub fn is_write(self) -> bool {
-        matches!(self, Self::Put | Self::Post | Self::Delete)
+        matches!(self, Self::Put | Self::Post | Self::Delete | Self::Purge)
     }
 
     /// The name that metrics show.
@@ -66,6 +68,7 @@ impl Method {
             Self::Delete => "DELETE",
             Self::Options => "OPTIONS",
             Self::Propfind => "PROPFIND",
+            Self::Purge => "PURGE",
             Self::Connect => "CONNECT",
             Self::Known => "other",
             Self::Unknown => "unknown",
@@ -81,6 +84,7 @@ impl Method {
         Self::Delete,
         Self::Options,
         Self::Propfind,
+        Self::Purge,
         Self::Connect,
         Self::Known,
         Self::Unknown,

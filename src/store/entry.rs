@@ -7,11 +7,12 @@
 //!   | header | k e y . . . . | meta's length | meta | either of these | unused |  one with meta
 //!
 //!   header   63      32 31      29  28     27     26      25            13 12        0
-//!          | expiry    | 0       | meta | dead | large | content bytes | key bytes |
+//!          | expiry    | generat.| meta | dead | large | content bytes | key bytes |
 //! ```
 //!
 //! Meta is what the store's user keeps beside a value: a few bytes that mean nothing here. The
-//! fingerprint of a large value is 0 until somebody has asked for it.
+//! fingerprint of a large value is 0 until somebody has asked for it. The generation says what was
+//! purged before the entry was written ([`super::purges`]).
 //!
 //! Entries start at multiples of 8 bytes and don't cross pages. A reader may look at an entry
 //! whose memory is just being used for something else: nothing here trusts what it reads further
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::clock::Expiry;
 use super::fingerprint::Fingerprint;
+use super::generation::Generation;
 use super::pages::PAGE_BYTES;
 
 /// Bytes that an entry takes beside key and value, before rounding up to 8.
@@ -49,6 +51,7 @@ const DEAD: u64 = LARGE << 1;
 const META: u64 = DEAD << 1;
 
 const _: () = assert!(PAGE_BYTES - HEADER_BYTES < 1 << LENGTH_BITS);
+const _: () = assert!(Generation::MASK == (u32::MAX as u64 + 1) - (META << 1));
 
 /// The entry's first word, see the drawing above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +104,24 @@ impl Header {
     #[inline]
     pub(super) fn is_plain(self) -> bool {
         self.0 & (LARGE | META) == 0
+    }
+
+    /// The same, and whether the entry is of this generation.
+    #[inline]
+    pub(super) fn is_plain_of(self, generation: Generation) -> bool {
+        (self.0 ^ generation.to_word()) & (LARGE | META | Generation::MASK) == 0
+    }
+
+    /// What the header has of the generation.
+    #[inline]
+    pub(super) fn generation_bits(self) -> u64 {
+        self.0 & Generation::MASK
+    }
+
+    /// The same header of another generation.
+    #[inline]
+    pub(super) fn of_generation(self, generation: Generation) -> Self {
+        Self(self.0 & !Generation::MASK | generation.bits())
     }
 
     pub(super) fn is_dead(self) -> bool {
@@ -165,10 +186,18 @@ impl<'a> Entry<'a> {
 
     #[inline]
     pub(super) fn key_is(&self, key: &[u8]) -> bool {
-        if self.header.key_len() != key.len() {
-            return false;
-        }
-        let (words, rest) = key.as_chunks::<8>();
+        self.header.key_len() == key.len() && self.has_at_start(key)
+    }
+
+    /// Whether the key begins with these bytes.
+    pub(super) fn key_begins_with(&self, prefix: &[u8]) -> bool {
+        self.header.key_len() >= prefix.len() && self.has_at_start(prefix)
+    }
+
+    /// Whether the key, which is as long at least, begins with these bytes.
+    #[inline]
+    fn has_at_start(&self, bytes: &[u8]) -> bool {
+        let (words, rest) = bytes.as_chunks::<8>();
         let mut at = 1;
         for word in words {
             if self.word(at) != u64::from_le_bytes(*word) {
@@ -176,7 +205,7 @@ impl<'a> Entry<'a> {
             }
             at += 1;
         }
-        // The bytes beyond the key are the value's.
+        // There are others beyond these: the value's, behind the key.
         rest.is_empty() || (self.word(at) ^ padded(rest)) << (64 - 8 * rest.len()) == 0
     }
 
@@ -261,10 +290,18 @@ impl<'a> Entry<'a> {
         self.words[0].store(self.header.0 | DEAD, Ordering::Relaxed);
     }
 
-    /// Copies the entry's words to another place. What stood there may still be read.
-    pub(super) fn copy_to(&self, words: &[AtomicU64]) {
+    /// Makes the entry one of this generation. Readers take it for one of the old or the new one.
+    pub(super) fn set_generation(&self, generation: Generation) {
+        // Whoever sees the new one also sees that it has begun.
+        self.words[0].store(self.header.of_generation(generation).0, Ordering::Release);
+    }
+
+    /// Copies the entry's words to another place, as one of this generation. What stood there may still be
+    /// read.
+    pub(super) fn copy_to(&self, words: &[AtomicU64], generation: Generation) {
         fence(Ordering::Release);
-        for (from, to) in self.words.iter().zip(words) {
+        words[0].store(self.header.of_generation(generation).0, Ordering::Relaxed);
+        for (from, to) in self.words.iter().zip(words).skip(1) {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }

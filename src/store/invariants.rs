@@ -47,6 +47,7 @@ pub(super) fn check(table: &Table, state: &WriterState) {
         };
         let slot = slots.remove(&place);
         check_slot(table, place, &entry, slot);
+        check_generation(table, &entry);
         if let Some((_, first)) = earliest.last_mut() {
             *first = entry.header.expiry().min(*first);
         }
@@ -75,6 +76,13 @@ fn check_slot(table: &Table, place: u64, entry: &Entry<'_>, slot: Option<(usize,
     assert_eq!(slot, expected, "an entry has exactly one slot: the tag of {place}");
     let of_key = table.index.shape().bucket_of(hash);
     assert_eq!(bucket, of_key, "a key is in the bucket that its hash leads to: {place}");
+}
+
+/// An entry is of no generation before the one up to which its partition was swept.
+fn check_generation(table: &Table, entry: &Entry<'_>) {
+    let (swept, current) = (table.purges.swept(table.number), table.purges.current());
+    let generation = current.latest_with(entry.header.generation_bits());
+    assert!(generation >= swept, "generations are told apart: {generation:?} before {swept:?}");
 }
 
 /// Pages that are neither free nor reached from the index belong to readers and uploads.

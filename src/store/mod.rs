@@ -11,6 +11,7 @@
 //! | `partitions`, `partition` | operations, and room that is made in another partition |
 //! | `reclaimer`, `policy`, `ghosts`, `queue_sizer` | what is evicted, and where |
 //! | `maintenance`, `wheel` | what expires |
+//! | `purges`, `generation`, `sweep` | what is purged, and how its memory comes back |
 //! | `writer` | keeps the parts of a partition in step |
 //! | `log`, `list`, `entry`, `batch` | entries, and the queues that they are in |
 //! | `chain` | the pages of a large value, and who refers to them |
@@ -29,6 +30,7 @@ mod claims;
 mod clock;
 mod entry;
 mod fingerprint;
+mod generation;
 mod ghosts;
 mod hasher;
 mod index;
@@ -53,6 +55,7 @@ mod partition;
 mod partitions;
 mod policy;
 mod prefault;
+mod purges;
 mod queue_sizer;
 mod reclaimer;
 mod sequence;
@@ -62,6 +65,7 @@ mod statistics;
 #[allow(clippy::module_inception)] // The type that the module is named after.
 mod store;
 mod stored;
+mod sweep;
 mod table;
 mod upload;
 mod wheel;
@@ -74,7 +78,7 @@ pub use index::SlotHint;
 pub use key::{Hash, Key};
 pub use large_value::LargeValue;
 pub use optimistic_read::OptimisticRead;
-pub use outcome::{Full, Written};
+pub use outcome::{Busy, Full, Written};
 pub use settings::Settings;
 pub use statistics::Statistics;
 pub use store::{Store, Value};

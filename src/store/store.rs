@@ -10,7 +10,7 @@ use super::index::SlotHint;
 use super::key::{Hash, Key};
 use super::large_value::LargeValue;
 use super::optimistic_read::OptimisticRead;
-use super::outcome::{Full, Written};
+use super::outcome::{Busy, Full, Written};
 use super::partition::Partition;
 use super::partitions::Partitions;
 use super::settings::Settings;
@@ -123,7 +123,7 @@ impl Store {
         loop {
             match self.partitions[partition].read(key, now, |entry| read(Value::of(entry)))? {
                 Seen::Value(result) => return Some(result),
-                Seen::Expired => return None,
+                Seen::Gone => return None,
                 Seen::Large => {}
             }
             if let Some(value) = LargeValue::take(&self.partitions, partition, key, now) {
@@ -253,11 +253,31 @@ impl Store {
         self.partitions[self.partition_of(key)].remove_if(key, now, judge)
     }
 
-    /// Gives the memory of expired entries of one partition back, a bounded step at a time.
-    /// Called by the partition's core between iterations of its loop; whether more is due now.
+    /// Removes all keys that begin with `prefix`, at one moment: every read that begins when the call has
+    /// returned, and every read behind one that has found any of them gone, finds none that was
+    /// written before. Takes no time for the keys; [`maintain`](Self::maintain) gives their memory back, and
+    /// until then they count. An [`Upload`] is not written before it is stored.
+    ///
+    /// # Errors
+    /// [`Busy`] if seven others are under way: their memory has not been given back yet.
+    pub fn purge(&self, prefix: &[u8]) -> Result<(), Busy> {
+        self.partitions.purges().begin(prefix)
+    }
+
+    /// Purges whose memory has not been given back yet.
+    #[must_use]
+    pub fn purges_under_way(&self) -> usize {
+        self.partitions.purges().count()
+    }
+
+    /// Gives the memory of expired and purged entries back, a bounded step at a time, of one partition,
+    /// and what was purged then of others as well. Called by the partition's core between iterations of
+    /// its loop; whether more is due now.
     #[inline]
     pub fn maintain(&self, partition: usize, now: Tick) -> bool {
-        self.partitions[partition].maintain(now)
+        let is_sweeping =
+            self.partitions.purges().are_under_way() && self.partitions.sweep(partition, now);
+        self.partitions[partition].maintain(now) | is_sweeping
     }
 
     /// Bytes of large values that readers have pinned, each value counted once. Eviction can't free them.

@@ -16,6 +16,7 @@ use super::optimistic_read::OptimisticRead;
 use super::pages::Pages;
 use super::policy::Policy;
 use super::prefault::Prefaulter;
+use super::purges::Purges;
 use super::space::Space;
 
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Table {
     pub(super) hasher: Hasher,
     pub(super) budget: Budget,
     pub(super) policy: Arc<Policy>,
+    pub(super) purges: Arc<Purges>,
     /// Which of all partitions it is.
     pub(super) number: usize,
 }
@@ -34,7 +36,8 @@ pub(super) enum Seen<R> {
     Value(R),
     /// The value is large and must be taken under the lock.
     Large,
-    Expired,
+    /// It has expired, or was purged.
+    Gone,
 }
 
 impl Table {
@@ -44,11 +47,12 @@ impl Table {
         hasher: Hasher,
         budget: Budget,
         policy: Arc<Policy>,
+        purges: Arc<Purges>,
         number: usize,
     ) -> io::Result<Self> {
         let index = Index::reserve(space.entries_bytes_max, prefaulter)?;
         let pages = Pages::reserve(space.pages_bytes_max, prefaulter)?;
-        Ok(Self { index, pages, hasher, budget, policy, number })
+        Ok(Self { index, pages, hasher, budget, policy, purges, number })
     }
 
     /// Charged bytes that can't hold values.
@@ -73,8 +77,19 @@ impl Table {
         }
         let entry = Entry::at(self.pages.words_at(hint.slot.place()))?;
         let header = entry.header;
-        let shows = entry.key_is(bytes) && header.is_plain() && !header.expiry().is_due(now);
+        // What is of an earlier generation may have been purged.
+        let shows = entry.key_is(bytes)
+            && header.is_plain_of(self.purges.current())
+            && !header.expiry().is_due(now);
         shows.then(|| OptimisticRead::new(entry.plain_value(), &self.index, hint))
+    }
+
+    /// Whether an entry was purged, for a reader.
+    #[inline]
+    pub(super) fn hides(&self, entry: &Entry<'_>) -> bool {
+        let bits = entry.header.generation_bits();
+        bits != self.purges.current().bits()
+            && self.purges.hide(bits, |prefix| entry.key_begins_with(prefix))
     }
 
     /// Looks a key up without a lock. `read` may be called several times; the last one counts,
@@ -90,8 +105,8 @@ impl Table {
             if !entry.key_is(key.bytes) {
                 return None;
             }
-            Some(if entry.header.expiry().is_due(now) {
-                Seen::Expired
+            Some(if entry.header.expiry().is_due(now) || self.hides(&entry) {
+                Seen::Gone
             } else if entry.header.is_large() {
                 Seen::Large
             } else {

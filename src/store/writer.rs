@@ -10,6 +10,7 @@ use super::chain::{Chain, SharedChain};
 use super::clock::{Expiry, Tick};
 use super::entry::{self, Entry, Header, LARGE_BYTES};
 use super::fingerprint::Fingerprint;
+use super::generation::Generation;
 use super::index::{Found, SlotHint, tag_of};
 use super::index_writer::IndexWriter;
 use super::key::Key;
@@ -20,6 +21,7 @@ use super::pages::{Kind, page_of};
 use super::queue_sizer::Tally;
 use super::statistics::Statistics;
 use super::stored::Stored;
+use super::sweep::Sweep;
 use super::table::Table;
 use super::wheel::Wheel;
 
@@ -31,6 +33,8 @@ pub(super) struct WriterState {
     pub(super) log: Log,
     pub(super) wheel: Wheel,
     pub(super) tally: Tally,
+    /// The sweep under way, if there is one.
+    pub(super) sweep: Option<Sweep>,
     statistics: Statistics,
     /// The latest time that any writer knew; some have none of their own.
     now: Tick,
@@ -42,6 +46,9 @@ pub(super) struct Writer<'a> {
     pub(super) table: &'a Table,
     pub(super) state: &'a mut WriterState,
     pub(super) now: Tick,
+    /// The one that all of it happens in: looked up once, so that what is found to have been purged, and
+    /// what is written thereupon, lies on the same side of each purge.
+    pub(super) generation: Generation,
 }
 
 /// What is to be stored under a key.
@@ -66,6 +73,7 @@ pub(super) enum Cause {
     Deleted,
     Evicted,
     Expired,
+    Purged,
 }
 
 impl Content<'_> {
@@ -87,6 +95,7 @@ impl WriterState {
             log: Log::new(),
             wheel: Wheel::new(),
             tally: Tally::default(),
+            sweep: None,
             statistics: Statistics::default(),
             now: Tick(0),
         }
@@ -96,8 +105,8 @@ impl WriterState {
 impl<'a> Writer<'a> {
     pub(super) fn new(table: &'a Table, state: &'a mut WriterState, now: Tick) -> Self {
         state.now = state.now.max(now);
-        let now = state.now;
-        Self { table, state, now }
+        let (now, generation) = (state.now, table.purges.current());
+        Self { table, state, now, generation }
     }
 
     /// Shows what those need to know of the partition who look without the lock.
@@ -128,7 +137,7 @@ impl<'a> Writer<'a> {
         Statistics { keys: state.index.keys(), bytes, ..state.statistics }
     }
 
-    /// Finds a key, whether or not it has expired.
+    /// Finds a key, whether or not it has expired or was purged.
     pub(super) fn find(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
         let table = self.table;
         let at = |slot: Slot| Entry::at(table.pages.words_at(slot.place()));
@@ -137,10 +146,10 @@ impl<'a> Writer<'a> {
         Some((found, at(found.slot)?))
     }
 
-    /// What is stored under a key, if it has not expired.
+    /// What is stored under a key, if it is still there.
     pub(super) fn stored(&self, key: Key<'_>) -> Option<Stored<'a>> {
         let (_, entry) = self.find(key)?;
-        (!self.is_expired(&entry)).then(|| Stored::new(entry, &self.table.pages))
+        self.ended(&entry).is_none().then(|| Stored::new(entry, &self.table.pages))
     }
 
     /// An entry by its place and its key's hash, with the slot that refers to it.
@@ -151,9 +160,21 @@ impl<'a> Writer<'a> {
         Some((found?, Entry::at(table.pages.words_at(place))?))
     }
 
-    /// Whether an entry has expired.
-    pub(super) fn is_expired(&self, entry: &Entry<'_>) -> bool {
-        entry.header.expiry().is_due(self.now)
+    /// Why an entry is not there any more, although its memory is.
+    #[inline]
+    pub(super) fn ended(&self, entry: &Entry<'_>) -> Option<Cause> {
+        if entry.header.expiry().is_due(self.now) {
+            return Some(Cause::Expired);
+        }
+        self.is_purged(entry).then_some(Cause::Purged)
+    }
+
+    /// Whether an entry was purged.
+    #[inline]
+    pub(super) fn is_purged(&self, entry: &Entry<'_>) -> bool {
+        let (generation, bits) = (self.generation, entry.header.generation_bits());
+        let begins_with = |prefix: &[u8]| entry.key_begins_with(prefix);
+        bits != generation.bits() && self.table.purges.hide_as_of(generation, bits, begins_with)
     }
 
     /// Whether readers hold the entry's value, so that evicting it would free nothing.
@@ -257,15 +278,29 @@ impl<'a> Writer<'a> {
     }
 
     fn count_replaced(&mut self, old: &Entry<'_>) -> Written {
-        if self.is_expired(old) {
-            self.state.statistics.expired += 1;
-            return Written::Created;
+        match self.ended(old) {
+            Some(cause) => {
+                self.count(cause);
+                Written::Created
+            }
+            None => {
+                self.state.statistics.replaced += 1;
+                Written::Replaced
+            }
         }
-        self.state.statistics.replaced += 1;
-        Written::Replaced
     }
 
-    /// Copies an entry to a queue's end; false if there is no room even for that.
+    fn count(&mut self, cause: Cause) {
+        let statistics = &mut self.state.statistics;
+        match cause {
+            Cause::Deleted => statistics.deleted += 1,
+            Cause::Evicted => statistics.evicted += 1,
+            Cause::Expired => statistics.expired += 1,
+            Cause::Purged => statistics.purged += 1,
+        }
+    }
+
+    /// Copies an entry, which is still there, to a queue's end; false if there is no room even for that.
     pub(super) fn move_to(
         &mut self,
         kind: Kind,
@@ -283,7 +318,7 @@ impl<'a> Writer<'a> {
         if entry.header.is_large() {
             self.count_large(kind, self.value_of(entry));
         }
-        entry.copy_to(pages.words_at(place));
+        entry.copy_to(pages.words_at(place), self.generation);
         found.replace(Slot::new(tag_of(hash), frequency, place));
         self.mark_dead(found.slot.place(), entry);
         true
@@ -291,12 +326,7 @@ impl<'a> Writer<'a> {
 
     /// Takes an entry out of the index and frees its memory.
     pub(super) fn remove(&mut self, found: Found<'_>, entry: &Entry<'_>, cause: Cause) {
-        let statistics = &mut self.state.statistics;
-        match cause {
-            Cause::Deleted => statistics.deleted += 1,
-            Cause::Evicted => statistics.evicted += 1,
-            Cause::Expired => statistics.expired += 1,
-        }
+        self.count(cause);
         let (index, budget) = (&self.table.index, &self.table.budget);
         self.state.index.remove(index, budget, found);
         self.free(found.slot.place(), entry);

@@ -45,6 +45,8 @@ pub(crate) enum Operation {
     /// The upload that began first is stored.
     Finish,
     Remove(u64),
+    /// Purges what begins with one of [`PREFIXES`].
+    Purge(usize),
     /// Stores so many keys of their own, so that the index grows.
     Crowd(u64),
     /// Removes those from a number on, so that it shrinks.
@@ -52,6 +54,10 @@ pub(crate) enum Operation {
     Pass(u32),
     Maintain,
 }
+
+/// Those of some, none, many and all names.
+const PREFIXES: [&[u8]; 7] =
+    [b"1", b"a longer key with the number 2", b"a ", b"2222", b"no name", b"AAAAA", b""];
 
 /// Readers, and uploads, that are under way at a time.
 const UNDER_WAY_MAX: usize = 2;
@@ -275,6 +281,14 @@ pub(crate) fn compare(
                 let removed = store.remove(hinted(key, &name(key)), now);
                 assert!(removed == kept || (may_evict && !removed));
             }
+            Operation::Purge(prefix) => {
+                let prefix = PREFIXES[prefix % PREFIXES.len()];
+                if store.purge(prefix).is_ok() {
+                    model.retain(|&key, _| !name(key).starts_with(prefix));
+                } else {
+                    assert_eq!(store.purges_under_way(), 7);
+                }
+            }
             Operation::Crowd(keys) => {
                 for key in CROWD..CROWD + keys {
                     let was_live = model.contains_key(&key);
@@ -304,7 +318,8 @@ pub(crate) fn compare(
         let counts = statistics(&store);
         assert!(counts.bytes <= bytes_max);
         assert!(may_evict || counts.evicted == 0);
-        assert_eq!(counts.keys, created - counts.evicted - counts.expired - counts.deleted);
+        let gone = counts.evicted + counts.expired + counts.deleted + counts.purged;
+        assert_eq!(counts.keys, created - gone);
     }
     while !under_way.readers.is_empty() {
         under_way.let_go();
@@ -313,6 +328,7 @@ pub(crate) fn compare(
     assert_eq!((store.pinned_bytes(), store.upload_bytes()), (0, 0));
     now = Tick(now.0 + 16);
     maintain(&store, now);
+    assert_eq!(store.purges_under_way(), 0);
     let all: Vec<u64> = model.keys().copied().collect();
     let (mut found, mut just_ended) = (0, 0);
     for &key in &all {
