@@ -195,6 +195,28 @@ fn what_is_wrong_whatever_the_token_is_told_first() {
 }
 
 #[test]
+fn only_a_token_for_everything_may_purge() {
+    let (server, _folder) = with_tokens(LIMITED, &[]);
+    let mut client = server.connect();
+    let admin = Some("Bearer admin");
+    assert_eq!(call(&mut client, "PUT", "/ci/k", admin).0, 201);
+    for round in 0..2 {
+        assert_eq!(call(&mut client, "PURGE", "/ci/", None).0, 401);
+        for token in ["all", "reader", "ci", "viewer"] {
+            let token = format!("Bearer {token}");
+            for path in ["/ci/", "/"] {
+                let (status, line) = call(&mut client, "PURGE", path, Some(&token));
+                assert_eq!(status, 403, "{token} {path} in round {round}");
+                assert!(line.contains("PURGE"), "{line}");
+            }
+        }
+        assert_eq!(call(&mut client, "GET", "/ci/k", admin).0, 200);
+    }
+    assert_eq!(call(&mut client, "PURGE", "/ci/", admin).0, 204);
+    assert_eq!(call(&mut client, "GET", "/ci/k", admin).0, 404);
+}
+
+#[test]
 fn a_pipeline_of_limited_tokens_and_bodies_in_pieces() {
     let (server, _folder) = with_tokens(LIMITED, &[]);
     let mut client = server.connect();
