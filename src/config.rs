@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cache::{self, CacheHeaders, MissStatus, Routes, StoreStatus};
+use crate::cache::{self, CacheHeaders, MissStatus, Namespaces, Routes, StoreStatus};
 use crate::cgroup::Groups;
 use crate::http::{self, FieldRules, Host, Hosts, KeptFields, KeptName};
 use crate::invalid::Invalid;
@@ -62,6 +62,8 @@ pub struct Config {
     pub keep_fields: Vec<KeptName>,
     /// Starts of paths, from `/` to `/`, under which the last segment is the SHA-256 of the value.
     pub cas_prefixes: Vec<String>,
+    /// Namespaces, first segments of paths, that `/metrics` shows by themselves, 32 at most.
+    pub namespaces: Vec<String>,
     /// Longest key, in bytes.
     pub key_bytes_max: usize,
     /// Longest value, in bytes.
@@ -108,6 +110,7 @@ impl Default for Config {
             etag: false,
             keep_fields: Vec::new(),
             cas_prefixes: Vec::new(),
+            namespaces: Vec::new(),
             key_bytes_max: 1 << 10,
             value_bytes_max: value_bytes_default(memory),
             header_bytes_max: 16 << 10,
@@ -148,6 +151,7 @@ impl Config {
         {
             return Err(Invalid::new("cas_prefixes", "must begin and end with /"));
         }
+        Namespaces::new(&self.namespaces).map_err(|problem| Invalid::new("namespaces", problem))?;
         self.http().validate()?;
         self.cache().validate()?;
         self.net().validate()?;
@@ -202,6 +206,8 @@ impl Config {
                 .iter()
                 .map(|path| path.as_bytes()[1..].into())
                 .collect(),
+            // What is invalid counts for none.
+            namespaces: Namespaces::new(&self.namespaces).unwrap_or_default(),
         }
     }
 

@@ -72,12 +72,13 @@ impl Server {
             warn_if_open(&net.addresses());
         }
         check_memory(config.memory_bytes_max, net.loops())?;
-        let store = Store::new(config.store(net.loops()))?;
+        let namespaces = config.cache().namespaces;
+        let store = Store::with_namespaces(config.store(net.loops()), namespaces.prefixes())?;
         let metrics = Metrics {
             turned_away: net.turned_away(),
             memory_bytes_max: config.memory_bytes_max,
             connections_max,
-            ..Metrics::new(store, net.counters())
+            ..Metrics::new(store, net.counters(), namespaces)
         };
         let routes = if has_admin { Routes::AdminOnly } else { Routes::Everywhere };
         let mut http = config.http();

@@ -220,7 +220,7 @@ fn drive(
 fn protocol(limits: &Limits) -> Protocol<Cache> {
     let settings = store::Settings { partitions: 1, memory_bytes_max: MEMORY_BYTES };
     let store = Store::new(settings).expect("memory for a small store");
-    let metrics = Arc::new(Metrics::new(store, Arc::new([Default::default()])));
+    let metrics = Arc::new(Metrics::new(store, Arc::new([Default::default()]), Default::default()));
     let settings = cache::Settings {
         key_bytes_max: limits.key_bytes_max,
         ttl_seconds: None,
@@ -235,6 +235,7 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
         etag: false,
         kept: Default::default(),
         cas_prefixes: Vec::new(),
+        namespaces: Default::default(),
     };
     let http = http::Settings {
         header_bytes_max: limits.header_bytes_max,

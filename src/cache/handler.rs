@@ -4,6 +4,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::counters::Counters;
 use super::dashboard::History;
 use super::kept_sets::KeptSets;
 use super::keys::Keys;
@@ -34,6 +35,7 @@ pub struct Cache {
     clock: Clock,
     /// The partition that this loop looks after.
     partition: usize,
+    counters: Arc<Counters>,
     /// Refusals of the store when it was last asked for them.
     refusals_seen: u64,
 }
@@ -50,9 +52,9 @@ impl Cache {
         history: Arc<History>,
     ) -> Self {
         let (store, counters) = (Arc::clone(&metrics.store), Arc::clone(&metrics.cache[partition]));
-        let keys = Keys::new(store, counters, sets, settings.clone());
+        let keys = Keys::new(store, Arc::clone(&counters), sets, settings.clone());
         let pages = Pages::new(metrics, history);
-        Self { keys, pages, settings, clock, partition, refusals_seen: 0 }
+        Self { keys, pages, settings, clock, partition, counters, refusals_seen: 0 }
     }
 
     #[inline(always)] // Into the loop over a connection's input.
@@ -109,6 +111,44 @@ impl Cache {
             _ => responses.empty(request.method, persistence, Status::NotFound),
         }
         Continue(())
+    }
+
+    /// Answers a request, and counts a look-up by its namespace as well.
+    #[inline(never)]
+    fn answer_and_count(
+        &mut self,
+        request: &Request<'_>,
+        lookup: Lookup,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> Outcome {
+        let before = self.counters.counts();
+        let outcome = self.answer_one(request, lookup, now, responses);
+        if matches!(lookup.route, Route::Key(_))
+            && let Some(namespace) = self.settings.namespaces.find(request.path)
+        {
+            let (after, namespace) = (self.counters.counts(), &self.counters.namespaces[namespace]);
+            namespace.hits.add(after[0] - before[0]);
+            namespace.misses.add(after[1] - before[1]);
+        }
+        outcome
+    }
+
+    /// Answers the requests of a batch by `answer`, until one is not answered.
+    #[inline(always)] // For each way to answer one.
+    fn answer_each(
+        &mut self,
+        requests: Requests<'_, Lookup>,
+        responses: &mut Responses<'_>,
+        answer: impl Fn(&mut Self, &Request<'_>, Lookup, Tick, &mut Responses<'_>) -> Outcome,
+    ) {
+        let now = self.clock.tick(responses.now());
+        for (at, (request, &lookup)) in requests.iter().enumerate() {
+            if let Break(why) = answer(self, &request, lookup, now, responses) {
+                responses.postpone(requests.len() - at, why);
+                break;
+            }
+        }
     }
 
     /// Drops all keys that begin with a path.
@@ -189,12 +229,10 @@ impl Handler for Cache {
     }
 
     fn answer(&mut self, requests: Requests<'_, Lookup>, responses: &mut Responses<'_>) {
-        let now = self.clock.tick(responses.now());
-        for (at, (request, &lookup)) in requests.iter().enumerate() {
-            if let Break(why) = self.answer_one(&request, lookup, now, responses) {
-                responses.postpone(requests.len() - at, why);
-                break;
-            }
+        if self.settings.namespaces.is_empty() {
+            self.answer_each(requests, responses, Self::answer_one);
+        } else {
+            self.answer_each(requests, responses, Self::answer_and_count);
         }
     }
 
@@ -253,7 +291,7 @@ impl Handler for Cache {
             Pending::Bodiless(mut bodiless) => {
                 let request = bodiless.request(persistence);
                 let lookup = Lookup::new(self.route(&request));
-                if self.answer_one(&request, lookup, now, responses).is_break() {
+                if self.answer_and_count(&request, lookup, now, responses).is_break() {
                     return Some(Pending::Bodiless(bodiless));
                 }
             }

@@ -8,10 +8,11 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 
 use super::counters::Counters;
+use super::namespaces::Namespaces;
 use crate::http::{self, Method, Status};
 use crate::net::{self, Histogram};
 use crate::process::Process;
-use crate::store::{Statistics, Store};
+use crate::store::{NamespaceStatistics, Statistics, Store};
 
 /// What a server counts: the store, and each event loop. Counters of different loops may be some
 /// requests apart.
@@ -27,6 +28,8 @@ pub struct Metrics {
     pub http: Vec<Arc<http::Counters>>,
     /// What each loop counts of its look-ups.
     pub cache: Vec<Arc<Counters>>,
+    /// The namespaces that are counted by themselves.
+    pub namespaces: Namespaces,
     /// Limit on the store's memory, in bytes; 0 if it is not known.
     pub memory_bytes_max: u64,
     /// Connections that may be open; 0 if that is not known.
@@ -34,13 +37,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Those of a server whose loops count in `net`.
+    /// Those of a server whose loops count in `net`, and whose store counts these namespaces.
     #[must_use]
-    pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>) -> Self {
+    pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>, namespaces: Namespaces) -> Self {
         let http = net.iter().map(|_| Arc::default()).collect();
-        let cache = net.iter().map(|_| Arc::default()).collect();
+        let cache = net.iter().map(|_| Arc::new(Counters::new(namespaces.len()))).collect();
         let turned_away = Arc::default();
-        Self { store, net, turned_away, http, cache, memory_bytes_max: 0, connections_max: 0 }
+        let (memory_bytes_max, connections_max) = (0, 0);
+        Self { store, net, turned_away, http, cache, namespaces, memory_bytes_max, connections_max }
     }
 
     /// Requests that each event loop has answered.
@@ -63,6 +67,7 @@ impl Metrics {
         text.sample("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
         requests(&mut text, self);
         store(&mut text, self);
+        namespaces(&mut text, self);
         connections(&mut text, self);
         process(&mut text, &Process::now());
         text.page
@@ -202,6 +207,49 @@ fn store(text: &mut Text, metrics: &Metrics) {
     ];
     for (name, help, value) in removed {
         text.single(name, "counter", help, value);
+    }
+}
+
+/// What is counted of each namespace that was named; nothing if none was.
+fn namespaces(text: &mut Text, metrics: &Metrics) {
+    if metrics.namespaces.is_empty() {
+        return;
+    }
+    let labels: Vec<String> = metrics
+        .namespaces
+        .names()
+        .map(|name| name.replace('\\', "\\\\").replace('"', "\\\""))
+        .map(|name| format!("{{namespace=\"{name}\"}}"))
+        .collect();
+    let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> u64| {
+        text.family(name, kind, help);
+        for (number, labels) in labels.iter().enumerate() {
+            text.sample(name, labels, value(number));
+        }
+    };
+    let stored: Vec<_> =
+        (0..labels.len()).map(|number| metrics.store.namespace_statistics(number)).collect();
+    type Row = (&'static str, &'static str, &'static str, fn(&NamespaceStatistics) -> u64);
+    let rows: [Row; 5] = [
+        ("namespace_keys", "gauge", "Keys stored of a namespace.", |s| s.keys),
+        ("namespace_stored_bytes", "gauge", "Memory of its entries and values.", |s| s.bytes),
+        ("namespace_evicted_total", "counter", "Its keys dropped to make room.", |s| s.evicted),
+        ("namespace_expired_total", "counter", "Its keys whose time ended.", |s| s.expired),
+        ("namespace_purged_total", "counter", "Its keys that were purged.", |s| s.purged),
+    ];
+    for (name, kind, help, value) in rows {
+        family(name, kind, help, &|number| value(&stored[number]));
+    }
+    type LookupRow = (&'static str, &'static str, fn(&Counters) -> u64);
+    let rows: [LookupRow; 2] = [
+        ("namespace_hits_total", "GET and HEAD of its keys that were there.", |l| l.hits.get()),
+        ("namespace_misses_total", "Those of keys that were not.", |l| l.misses.get()),
+    ];
+    for (name, help, value) in rows {
+        let lookups = |number: usize| {
+            metrics.cache.iter().map(|counters| value(&counters.namespaces[number])).sum()
+        };
+        family(name, "counter", help, &lookups);
     }
 }
 

@@ -121,6 +121,12 @@ pub struct Cli {
     #[arg(long, value_name = "PATH", env = "COREKV_CAS_PREFIX", value_delimiter = ',')]
     cas_prefix: Vec<String>,
 
+    /// Namespace, the first segment of a path, that /metrics shows by itself. May be given more than
+    /// once, up to 32 times
+    /// [default: none]
+    #[arg(long, value_name = "NAME", env = "COREKV_NAMESPACE", value_delimiter = ',')]
+    namespace: Vec<String>,
+
     /// Longest key, in bytes, up to 8000.
     #[arg(long, value_name = "SIZE", env = "COREKV_KEY_BYTES_MAX", default_value = "1KiB",
           value_parser = length)]
@@ -209,6 +215,7 @@ impl Cli {
             etag: self.etag,
             keep_fields: self.keep_fields,
             cas_prefixes: self.cas_prefix,
+            namespaces: self.namespace,
             key_bytes_max: self.key_bytes_max,
             value_bytes_max: self.value_bytes_max.unwrap_or_else(|| value_bytes_default(memory)),
             header_bytes_max: self.header_bytes_max,
@@ -229,6 +236,7 @@ fn option(setting: &str) -> String {
     match setting {
         "hosts" => "host".to_owned(),
         "cas_prefixes" => "cas-prefix".to_owned(),
+        "namespaces" => "namespace".to_owned(),
         "memory_bytes_max" => "memory".to_owned(),
         "ttl_seconds" => "ttl".to_owned(),
         _ => setting.replace('_', "-"),

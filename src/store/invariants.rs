@@ -40,6 +40,7 @@ pub(super) fn check(table: &Table, state: &WriterState) {
     let mut uses = Uses(Vec::new());
     let end = state.allocator.check_invariants(&table.pages, |page| uses.add(page, "free"));
     let mut earliest: Vec<(u32, Expiry)> = Vec::new();
+    let mut counted = vec![(0, 0); table.namespaces.len()];
     state.log.check_invariants(&table.pages, |page, entry| {
         let Some((place, entry)) = entry else {
             earliest.push((page, Expiry::NEVER));
@@ -48,6 +49,10 @@ pub(super) fn check(table: &Table, state: &WriterState) {
         let slot = slots.remove(&place);
         check_slot(table, place, &entry, slot);
         check_generation(table, &entry);
+        if let Some(namespace) = table.namespaces.find(|prefix| entry.key_begins_with(prefix)) {
+            counted[namespace].0 += 1;
+            counted[namespace].1 += table.bytes_of(&entry);
+        }
         if let Some((_, first)) = earliest.last_mut() {
             *first = entry.header.expiry().min(*first);
         }
@@ -57,6 +62,8 @@ pub(super) fn check(table: &Table, state: &WriterState) {
             value.check_invariants(len, |page| uses.add(page, "part of a large value"));
         }
     });
+    let noted = state.namespaces.iter().map(|namespace| (namespace.keys, namespace.bytes));
+    assert!(noted.eq(counted), "what is counted is there: namespaces");
     assert!(slots.is_empty(), "a slot leads to an entry that is not dead: {slots:?}");
     for (page, first) in earliest {
         state.wheel.check_invariant(&table.pages, page, first);

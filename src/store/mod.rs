@@ -6,7 +6,7 @@
 //!
 //! | files | what |
 //! |---|---|
-//! | `store`, `settings`, `key`, `clock`, `outcome`, `statistics` | what users see |
+//! | `store`, `settings`, `key`, `clock`, `outcome`, `statistics`, `namespaces` | what users see |
 //! | `optimistic_read`, `large_value`, `upload` | values in the hands of readers, and on their way in |
 //! | `partitions`, `partition` | operations, and room that is made in another partition |
 //! | `reclaimer`, `policy`, `ghosts`, `queue_sizer` | what is evicted, and where |
@@ -47,6 +47,7 @@ mod log;
 mod maintenance;
 mod mapping;
 mod memory;
+mod namespaces;
 mod optimistic_read;
 mod outcome;
 mod page_allocator;
@@ -77,6 +78,7 @@ pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use index::SlotHint;
 pub use key::{Hash, Key};
 pub use large_value::LargeValue;
+pub use namespaces::NamespaceStatistics;
 pub use optimistic_read::OptimisticRead;
 pub use outcome::{Busy, Full, Written};
 pub use settings::Settings;

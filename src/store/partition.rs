@@ -16,6 +16,7 @@ use super::fingerprint::Fingerprint;
 use super::hasher::Hasher;
 use super::key::Key;
 use super::maintenance;
+use super::namespaces::{NamespaceStatistics, Namespaces};
 use super::outcome::{Shortage, Written};
 use super::pages::{Kind, page_of};
 use super::policy::Policy;
@@ -60,14 +61,13 @@ impl Partition {
         budget: Budget,
         policy: Arc<Policy>,
         purges: Arc<Purges>,
+        namespaces: Namespaces,
         number: usize,
     ) -> io::Result<Self> {
-        Ok(Self {
-            table: Table::new(space, prefaulter, hasher, budget, policy, purges, number)?,
-            state: Mutex::new(WriterState::new()),
-            keys: AtomicU64::new(0),
-            quiet_until: AtomicU32::new(0),
-        })
+        let state = Mutex::new(WriterState::new(namespaces.len()));
+        let table =
+            Table::new(space, prefaulter, hasher, budget, policy, purges, namespaces, number)?;
+        Ok(Self { table, state, keys: AtomicU64::new(0), quiet_until: AtomicU32::new(0) })
     }
 
     /// Runs `work` as the partition's one writer.
@@ -99,6 +99,11 @@ impl Partition {
         // The method's path in the closure's stead is not general enough for the compiler.
         #[allow(clippy::redundant_closure_for_method_calls)]
         self.write(Tick(0), |writer| writer.statistics())
+    }
+
+    /// Counts of one of the namespaces.
+    pub(super) fn namespace_statistics(&self, namespace: usize) -> NamespaceStatistics {
+        self.write(Tick(0), |writer| writer.state.namespaces[namespace])
     }
 
     /// Stores a value if `judge` says so of what is stored; `None`: it does not. On success a large

@@ -15,6 +15,7 @@ use super::clock::{Expiry, Tick};
 use super::hasher::Hasher;
 use super::key::Key;
 use super::mapping::HUGE_BYTES;
+use super::namespaces::Namespaces;
 use super::outcome::{Full, Shortage, Written};
 use super::pages::PAGE_CHARGE;
 use super::partition::Partition;
@@ -43,7 +44,11 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
-    pub(super) fn new(settings: Settings, hasher: &Hasher) -> io::Result<Self> {
+    pub(super) fn new(
+        settings: Settings,
+        hasher: &Hasher,
+        namespaces: &Namespaces,
+    ) -> io::Result<Self> {
         let space = Space::of(settings)?;
         let budget = Budget::new(settings.memory_bytes_max);
         let (prefaulter, requests) =
@@ -54,7 +59,8 @@ impl Partitions {
         let partition = |number| {
             let (budget, policy) = (budget.for_partition(), Arc::clone(&policy));
             let (hasher, purges) = (hasher.clone(), Arc::clone(&purges));
-            Partition::new(space, prefaulter.as_ref(), hasher, budget, policy, purges, number)
+            let (prefaulter, namespaces) = (prefaulter.as_ref(), namespaces.clone());
+            Partition::new(space, prefaulter, hasher, budget, policy, purges, namespaces, number)
         };
         let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>();
         let list = list.map_err(|error| space::refused(&error, settings))?;

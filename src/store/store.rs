@@ -9,6 +9,7 @@ use super::hasher::Hasher;
 use super::index::SlotHint;
 use super::key::{Hash, Key};
 use super::large_value::LargeValue;
+use super::namespaces::{NamespaceStatistics, Namespaces};
 use super::optimistic_read::OptimisticRead;
 use super::outcome::{Busy, Full, Written};
 use super::partition::Partition;
@@ -54,9 +55,19 @@ impl Store {
     /// When a setting is out of its range, or the process may not have the address space; it then
     /// says how much is missing.
     pub fn new(settings: Settings) -> io::Result<Arc<Self>> {
+        Self::with_namespaces(settings, Vec::new())
+    }
+
+    /// The same for a store that counts keys which begin with one of these prefixes by themselves, each
+    /// in the first one that it begins with. Each write compares its key with all of them.
+    ///
+    /// # Errors
+    /// As those of [`new`](Self::new).
+    pub fn with_namespaces(settings: Settings, prefixes: Vec<Box<[u8]>>) -> io::Result<Arc<Self>> {
         settings.validate()?;
         let hasher = Hasher::with_random_seed();
-        let partitions = Arc::new(Partitions::new(settings, &hasher)?);
+        let namespaces = Namespaces::new(prefixes);
+        let partitions = Arc::new(Partitions::new(settings, &hasher, &namespaces)?);
         Ok(Arc::new(Self { partitions, hasher }))
     }
 
@@ -314,6 +325,17 @@ impl Store {
     #[must_use]
     pub fn statistics(&self, partition: usize) -> Statistics {
         self.partitions[partition].statistics()
+    }
+
+    /// Counts of the keys that begin with the prefix of that number, which the writers of all partitions
+    /// wait for in turn.
+    #[must_use]
+    pub fn namespace_statistics(&self, namespace: usize) -> NamespaceStatistics {
+        let mut sum = NamespaceStatistics::default();
+        for partition in self.partitions.iter() {
+            sum.add(&partition.namespace_statistics(namespace));
+        }
+        sum
     }
 
     /// With debug assertions on, checks the invariants of `docs/storage.md` as far as they show in a

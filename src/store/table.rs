@@ -7,13 +7,15 @@ use std::io;
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::chain::SharedChain;
 use super::clock::Tick;
 use super::entry::Entry;
 use super::hasher::Hasher;
 use super::index::{Index, SlotHint};
 use super::key::Key;
+use super::namespaces::Namespaces;
 use super::optimistic_read::OptimisticRead;
-use super::pages::Pages;
+use super::pages::{PAGE_CHARGE, Pages};
 use super::policy::Policy;
 use super::prefault::Prefaulter;
 use super::purges::Purges;
@@ -27,6 +29,7 @@ pub(super) struct Table {
     pub(super) budget: Budget,
     pub(super) policy: Arc<Policy>,
     pub(super) purges: Arc<Purges>,
+    pub(super) namespaces: Namespaces,
     /// Which of all partitions it is.
     pub(super) number: usize,
 }
@@ -48,16 +51,24 @@ impl Table {
         budget: Budget,
         policy: Arc<Policy>,
         purges: Arc<Purges>,
+        namespaces: Namespaces,
         number: usize,
     ) -> io::Result<Self> {
         let index = Index::reserve(space.entries_bytes_max, prefaulter)?;
         let pages = Pages::reserve(space.pages_bytes_max, prefaulter)?;
-        Ok(Self { index, pages, hasher, budget, policy, purges, number })
+        Ok(Self { index, pages, hasher, budget, policy, purges, namespaces, number })
     }
 
     /// Charged bytes that can't hold values.
     pub(super) fn fixed_bytes(&self) -> u64 {
         self.budget.charged_bytes().saturating_sub(self.pages.charged_bytes())
+    }
+
+    /// Bytes that an entry takes, with its large value.
+    pub(super) fn bytes_of(&self, entry: &Entry<'_>) -> u64 {
+        let is_large = entry.header.is_large();
+        let pages = if is_large { SharedChain::new(&self.pages, entry.large().0).len() } else { 0 };
+        entry.header.words() as u64 * 8 + u64::from(pages) * PAGE_CHARGE
     }
 
     /// Looks where a key is that hashes to `hash`, and starts loading its entry.

@@ -15,6 +15,7 @@ use super::index::{Found, SlotHint, tag_of};
 use super::index_writer::IndexWriter;
 use super::key::Key;
 use super::log::Log;
+use super::namespaces::NamespaceStatistics;
 use super::outcome::Written;
 use super::page_allocator::PageAllocator;
 use super::pages::{Kind, page_of};
@@ -36,6 +37,8 @@ pub(super) struct WriterState {
     /// The sweep under way, if there is one.
     pub(super) sweep: Option<Sweep>,
     statistics: Statistics,
+    /// Counts of each namespace.
+    pub(super) namespaces: Vec<NamespaceStatistics>,
     /// The latest time that any writer knew; some have none of their own.
     now: Tick,
 }
@@ -88,7 +91,7 @@ impl Content<'_> {
 }
 
 impl WriterState {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(namespaces: usize) -> Self {
         Self {
             index: IndexWriter::new(),
             allocator: PageAllocator::new(),
@@ -97,6 +100,7 @@ impl WriterState {
             tally: Tally::default(),
             sweep: None,
             statistics: Statistics::default(),
+            namespaces: vec![NamespaceStatistics::default(); namespaces],
             now: Tick(0),
         }
     }
@@ -249,7 +253,11 @@ impl<'a> Writer<'a> {
                 self.count_large(kind, SharedChain::new(pages, chain.first));
             }
         }
-        self.publish(key, place)
+        let written = self.publish(key, place);
+        if !self.table.namespaces.is_empty() {
+            Entry::at(words).iter().for_each(|entry| self.count_in_namespace(entry, true));
+        }
+        written
     }
 
     /// Makes a new entry the key's.
@@ -280,7 +288,7 @@ impl<'a> Writer<'a> {
     fn count_replaced(&mut self, old: &Entry<'_>) -> Written {
         match self.ended(old) {
             Some(cause) => {
-                self.count(cause);
+                self.count(cause, old);
                 Written::Created
             }
             None => {
@@ -290,7 +298,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn count(&mut self, cause: Cause) {
+    fn count(&mut self, cause: Cause, entry: &Entry<'_>) {
         let statistics = &mut self.state.statistics;
         match cause {
             Cause::Deleted => statistics.deleted += 1,
@@ -298,6 +306,35 @@ impl<'a> Writer<'a> {
             Cause::Expired => statistics.expired += 1,
             Cause::Purged => statistics.purged += 1,
         }
+        if let Some(namespace) = self.namespace_of(entry) {
+            match cause {
+                Cause::Deleted => {}
+                Cause::Evicted => namespace.evicted += 1,
+                Cause::Expired => namespace.expired += 1,
+                Cause::Purged => namespace.purged += 1,
+            }
+        }
+    }
+
+    /// The counts of an entry's namespace, if it belongs to one.
+    #[inline]
+    fn namespace_of(&mut self, entry: &Entry<'_>) -> Option<&mut NamespaceStatistics> {
+        let namespaces = &self.table.namespaces;
+        if namespaces.is_empty() {
+            return None;
+        }
+        let namespace = namespaces.find(|prefix| entry.key_begins_with(prefix))?;
+        self.state.namespaces.get_mut(namespace)
+    }
+
+    /// Counts an entry that comes into its namespace, or goes.
+    #[cold]
+    fn count_in_namespace(&mut self, entry: &Entry<'_>, comes: bool) {
+        let bytes = self.table.bytes_of(entry);
+        let Some(namespace) = self.namespace_of(entry) else { return };
+        let count = |number: &mut u64, n| if comes { *number += n } else { *number -= n };
+        count(&mut namespace.keys, 1);
+        count(&mut namespace.bytes, bytes);
     }
 
     /// Copies an entry, which is still there, to a queue's end; false if there is no room even for that.
@@ -326,7 +363,7 @@ impl<'a> Writer<'a> {
 
     /// Takes an entry out of the index and frees its memory.
     pub(super) fn remove(&mut self, found: Found<'_>, entry: &Entry<'_>, cause: Cause) {
-        self.count(cause);
+        self.count(cause, entry);
         let (index, budget) = (&self.table.index, &self.table.budget);
         self.state.index.remove(index, budget, found);
         self.free(found.slot.place(), entry);
@@ -335,6 +372,9 @@ impl<'a> Writer<'a> {
 
     /// Frees an entry that the index no longer refers to. A page without a live entry is free at once.
     fn free(&mut self, place: u64, entry: &Entry<'_>) {
+        if !self.table.namespaces.is_empty() {
+            self.count_in_namespace(entry, false);
+        }
         self.mark_dead(place, entry);
         if entry.header.is_large() {
             self.value_of(entry).release_stored(&mut self.state.allocator);

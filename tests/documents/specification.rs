@@ -7,7 +7,7 @@ use std::process::Command;
 use super::markdown::{files, is_test, quoted, read, rows};
 
 /// Options that have no limit, and so no row.
-const WITHOUT_LIMIT: [&str; 17] = [
+const WITHOUT_LIMIT: [&str; 18] = [
     "--config",
     "--listen",
     "--admin",
@@ -23,6 +23,7 @@ const WITHOUT_LIMIT: [&str; 17] = [
     "--etag",
     "--cache-headers",
     "--cas-prefix",
+    "--namespace",
     "--no-date",
     "--log-level",
 ];

@@ -178,7 +178,11 @@ pub(crate) fn compare(
     bytes_max: u64,
     may_evict: bool,
 ) {
-    let store = store(partitions, bytes_max);
+    // The invariants check what is counted of them.
+    let counted = [&b"a longer key with the number 1"[..], b"a ", b"1", b"no name"];
+    let counted = counted.map(|prefix| prefix.into()).to_vec();
+    let settings = Settings { partitions, memory_bytes_max: bytes_max };
+    let store = Store::with_namespaces(settings, counted).expect("address space");
     let mut model: HashMap<u64, Kept> = HashMap::new();
     let (mut now, mut created) = (Tick(0), 0u64);
     let mut hints = SlotHints::default();
@@ -349,5 +353,9 @@ pub(crate) fn compare(
     store.check_invariants();
     let counts = statistics(&store);
     assert_eq!(counts.keys, 0);
+    for namespace in 0..4 {
+        let counts = store.namespace_statistics(namespace);
+        assert_eq!((counts.keys, counts.bytes), (0, 0));
+    }
     assert!(counts.bytes <= EMPTY_BYTES_MAX * partitions as u64, "{} bytes kept", counts.bytes);
 }
