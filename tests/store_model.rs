@@ -36,6 +36,7 @@ fn operation(keys: u64) -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Finish),
         1 => prop_oneof![4 => 0..20u32, 1 => 0..100_000u32].prop_map(Operation::Pass),
         1 => Just(Operation::Maintain),
+        2 => (0..3usize).prop_map(Operation::MaintainOnce),
         1 => prop_oneof![(0..800u64).prop_map(Operation::Crowd), Just(Operation::Thin(0))],
         1 => (0..400u64).prop_map(Operation::Thin),
     ]

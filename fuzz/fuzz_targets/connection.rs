@@ -220,7 +220,7 @@ fn drive(
 fn protocol(limits: &Limits) -> Protocol<Cache> {
     let settings = store::Settings { partitions: 1, memory_bytes_max: MEMORY_BYTES };
     let store = Store::new(settings).expect("memory for a small store");
-    let metrics = Arc::new(Metrics::new(store, Arc::new([Default::default()]), Default::default()));
+    let metrics = Arc::new(Metrics::new(store, Arc::new([Default::default()])));
     let settings = cache::Settings {
         key_bytes_max: limits.key_bytes_max,
         ttl_seconds: None,

@@ -56,6 +56,7 @@ fn operation([kind, key, high, low, seconds, piece]: [u8; 6], scale: usize) -> O
         17 => Operation::LetGo,
         18 => Operation::Begin { key, len },
         19 => Operation::Finish,
+        15 if choice < 128 => Operation::MaintainOnce(usize::from(low)),
         _ => Operation::Maintain,
     }
 }

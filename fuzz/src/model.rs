@@ -192,17 +192,8 @@ fn read_body(head: &Head, input: &[u8], limits: &Limits) -> Body {
     }
 }
 
-const KNOWN: [&[u8]; 9] = [
-    b"CONNECT",
-    b"TRACE",
-    b"PATCH",
-    b"COPY",
-    b"LOCK",
-    b"MKCOL",
-    b"MOVE",
-    b"PROPPATCH",
-    b"UNLOCK",
-];
+const KNOWN: [&[u8]; 9] =
+    [b"CONNECT", b"TRACE", b"PATCH", b"COPY", b"LOCK", b"MKCOL", b"MOVE", b"PROPPATCH", b"UNLOCK"];
 const HANDLED: [&[u8]; 8] =
     [b"GET", b"HEAD", b"PUT", b"POST", b"DELETE", b"OPTIONS", b"PROPFIND", b"PURGE"];
 
@@ -243,9 +234,7 @@ fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
             let is_use = writes || matches!(method, b"GET" | b"HEAD");
             let is_limited = access.prefixes.is_some();
             let is_elsewhere = if is_page(key, limits) { is_limited } else { !access.covers(key) };
-            if writes && !access.writes
-                || is_use && is_elsewhere && !health
-                || purges && is_limited
+            if writes && !access.writes || is_use && is_elsewhere && !health || purges && is_limited
             {
                 statuses.push(403);
             }
@@ -306,13 +295,7 @@ fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
 }
 
 /// Does what the request asks for.
-fn act(
-    head: &Head,
-    body: Vec<u8>,
-    limits: &Limits,
-    values: &mut Values,
-    answer: &mut Answer,
-) {
+fn act(head: &Head, body: Vec<u8>, limits: &Limits, values: &mut Values, answer: &mut Answer) {
     let Values { map: values, was_purged } = values;
     let key = match &head.target {
         Target::Path(path) => decode(path).unwrap_or_default(),

@@ -53,6 +53,8 @@ pub(crate) enum Operation {
     Thin(u64),
     Pass(u32),
     Maintain,
+    /// A single step of one partition.
+    MaintainOnce(usize),
 }
 
 /// Those of some, none, many and all names.
@@ -180,7 +182,7 @@ pub(crate) fn compare(
 ) {
     // The invariants check what is counted of them.
     let counted = [&b"a longer key with the number 1"[..], b"a ", b"1", b"no name"];
-    let counted = counted.map(|prefix| prefix.into()).to_vec();
+    let counted = counted.map(Box::<[u8]>::from).to_vec();
     let settings = Settings { partitions, memory_bytes_max: bytes_max };
     let store = Store::with_namespaces(settings, counted).expect("address space");
     let mut model: HashMap<u64, Kept> = HashMap::new();
@@ -317,6 +319,9 @@ pub(crate) fn compare(
             }
             Operation::Pass(ticks) => now = Tick(now.0 + ticks),
             Operation::Maintain => maintain(&store, now),
+            Operation::MaintainOnce(partition) => {
+                store.maintain(partition % partitions, now);
+            }
         }
         store.check_invariants();
         let counts = statistics(&store);
