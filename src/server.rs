@@ -78,7 +78,7 @@ impl Server {
             turned_away: net.turned_away(),
             memory_bytes_max: config.memory_bytes_max,
             connections_max,
-            ..Metrics::new(store, net.counters(), namespaces)
+            ..Metrics::with_namespaces(store, net.counters(), namespaces)
         };
         let routes = if has_admin { Routes::AdminOnly } else { Routes::Everywhere };
         let mut http = config.http();

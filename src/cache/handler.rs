@@ -24,7 +24,7 @@ use crate::http::{
     Framing, Handler, Method, Persistence, Postponed, Refusal, Request, Requests, Responses,
     Status, Unstorable,
 };
-use crate::store::{Busy, Clock, Full, Key, Tick};
+use crate::store::{Busy, Clock, Full, Hash, Key, SlotHint, Tick};
 
 /// Answers one event loop's requests from the store that all loops share.
 #[derive(Debug)]
@@ -63,7 +63,6 @@ impl Cache {
     }
 
     /// Whether the request is refused before its body is looked at.
-    #[inline]
     fn check(&self, request: &Request<'_>, route: Route) -> Result<(), &'static Refusal> {
         let routes = self.settings.routes;
         if request.fields.access != Access::WriteAll {
@@ -86,6 +85,45 @@ impl Cache {
         now: Tick,
         responses: &mut Responses<'_>,
     ) -> Outcome {
+        // What `check` has nothing to say to.
+        let is_plain = request.method.is_of_keys()
+            && request.fields.access.may_write()
+            && request.fields.unstorable.is_none();
+        match lookup.route {
+            Route::Key(hash) if is_plain => {
+                self.answer_key((hash, lookup.hint), request, now, responses)
+            }
+            _ => self.answer_other(request, lookup, now, responses),
+        }
+    }
+
+    /// Answers a request for a key.
+    #[inline(always)] // Into the loop over a batch.
+    fn answer_key(
+        &mut self,
+        (hash, hint): (Hash, SlotHint),
+        request: &Request<'_>,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> Outcome {
+        let key = Key::new(request.path, hash).with_hint(hint);
+        match request.method {
+            Method::Put | Method::Post => self.keys.write(key, request, now, responses),
+            Method::Delete => self.keys.delete(key, request, now, responses),
+            _ => return self.keys.read(key, request, now, responses),
+        }
+        Continue(())
+    }
+
+    /// Answers a request that may be refused, or is not for a key.
+    #[inline(never)]
+    fn answer_other(
+        &mut self,
+        request: &Request<'_>,
+        lookup: Lookup,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> Outcome {
         let Lookup { route, hint } = lookup;
         let persistence = request.fields.persistence;
         if let Err(refusal) = self.check(request, route) {
@@ -99,14 +137,7 @@ impl Cache {
             (_, Method::Propfind) => responses.empty(request.method, persistence, Status::NotFound),
             (_, Method::Purge) => return self.purge(request, responses),
             (Route::Page(page), _) => self.pages.show(page, request, responses),
-            (Route::Key(hash), method) => {
-                let key = Key::new(request.path, hash).with_hint(hint);
-                match method {
-                    Method::Put | Method::Post => self.keys.write(key, request, now, responses),
-                    Method::Delete => self.keys.delete(key, request, now, responses),
-                    _ => return self.keys.read(key, request, now, responses),
-                }
-            }
+            (Route::Key(hash), _) => return self.answer_key((hash, hint), request, now, responses),
             // `check` has refused everything else.
             _ => responses.empty(request.method, persistence, Status::NotFound),
         }
@@ -163,7 +194,6 @@ impl Cache {
 }
 
 /// Whether the route has the method, and there is such a route.
-#[inline]
 fn check_method(
     request: &Request<'_>,
     route: Route,
@@ -184,7 +214,6 @@ fn check_method(
 
 /// Whether the credentials, which don't allow everything, allow a request. What is wrong with it
 /// whatever they are is told first, unless there are none.
-#[inline(never)]
 fn check_access(
     request: &Request<'_>,
     route: Route,

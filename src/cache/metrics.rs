@@ -37,9 +37,19 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Those of a server whose loops count in `net`.
+    #[must_use]
+    pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>) -> Self {
+        Self::with_namespaces(store, net, Namespaces::default())
+    }
+
     /// Those of a server whose loops count in `net`, and whose store counts these namespaces.
     #[must_use]
-    pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>, namespaces: Namespaces) -> Self {
+    pub fn with_namespaces(
+        store: Arc<Store>,
+        net: Arc<[net::Counters]>,
+        namespaces: Namespaces,
+    ) -> Self {
         let http = net.iter().map(|_| Arc::default()).collect();
         let cache = net.iter().map(|_| Arc::new(Counters::new(namespaces.len()))).collect();
         let turned_away = Arc::default();

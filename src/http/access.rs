@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 /// What a request's credentials allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Access {
     /// Nothing: there are none, or they are wrong.
     Denied,
@@ -11,10 +12,10 @@ pub enum Access {
     Elsewhere,
     /// Reading what the path names.
     Read,
-    /// Reading and writing what the path names.
-    Write,
     /// Reading everything.
     ReadAll,
+    /// Reading and writing what the path names.
+    Write,
     /// Everything; what every request may do when no tokens are set.
     WriteAll,
 }
@@ -22,6 +23,7 @@ pub enum Access {
 impl Access {
     /// Whether what the path names may be changed.
     #[must_use]
+    #[inline]
     pub fn may_write(self) -> bool {
         matches!(self, Self::Write | Self::WriteAll)
     }

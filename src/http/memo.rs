@@ -66,7 +66,7 @@ impl Memos {
         into: &mut Vec<ParsedRequest>,
     ) -> Option<usize> {
         let same = |block: &[u8], memo: &Memo| block.starts_with(&memo.block);
-        Some(self.recall_from(&self.open, same, input, at, into)?.0)
+        self.recall_from(&self.open, same, input, at, into).map(|(end, _)| end)
     }
 
     /// The same for a block with credentials, and the token if what it allows depends on the path. How
@@ -85,18 +85,19 @@ impl Memos {
                 && block[end..] == memo.block[end..]
                 && access::equal(&block[start..end], &memo.block[start..end])
         };
-        self.recall_from(&self.secret, same, input, at, into)
+        let (end, memo) = self.recall_from(&self.secret, same, input, at, into)?;
+        Some((end, memo.grant))
     }
 
     #[inline(always)] // Into both of them.
-    fn recall_from(
+    fn recall_from<'m>(
         &self,
-        memos: &[MethodMemos; 5],
+        memos: &'m [MethodMemos; 5],
         same: impl Fn(&[u8], &Memo) -> bool,
         input: &[u8],
         at: usize,
         into: &mut Vec<ParsedRequest>,
-    ) -> Option<(usize, Option<Grant>)> {
+    ) -> Option<(usize, &'m Memo)> {
         let head = &input[at..];
         // Prefixes of constant length are compared as words.
         let (method, start) = match head.first()? {
@@ -117,7 +118,7 @@ impl Memos {
         }
         let target = Target::Path { escaped };
         into.push(ParsedRequest::new(method, target, path, end, memo.fields, head_end));
-        Some((head_end, memo.grant))
+        Some((head_end, memo))
     }
 
     /// Forgets all blocks with credentials.

@@ -43,6 +43,13 @@ impl Method {
         }
     }
 
+    /// Whether it is one that reads, stores or removes a key.
+    #[must_use]
+    #[inline]
+    pub fn is_of_keys(self) -> bool {
+        self as u8 <= Self::Delete as u8
+    }
+
     /// Whether a request's body is of use. That of any other method is read and dropped.
     #[must_use]
     pub fn takes_body(self) -> bool {

@@ -118,6 +118,19 @@ impl Header {
         self.0 & Generation::MASK
     }
 
+    /// Whether the entry is of this generation.
+    #[inline]
+    pub(super) fn is_of(self, generation: Generation) -> bool {
+        (self.0 ^ generation.to_word()) & Generation::MASK == 0
+    }
+
+    /// A new header as one of this generation.
+    #[inline]
+    pub(super) fn in_generation(self, generation: Generation) -> Self {
+        debug_assert!(self.generation_bits() == 0);
+        Self(self.0 | generation.bits())
+    }
+
     /// The same header of another generation.
     #[inline]
     pub(super) fn of_generation(self, generation: Generation) -> Self {

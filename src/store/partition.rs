@@ -6,7 +6,7 @@
 use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::budget::Budget;
 use super::chain::{Chain, SharedChain};
@@ -16,18 +16,16 @@ use super::fingerprint::Fingerprint;
 use super::hasher::Hasher;
 use super::key::Key;
 use super::maintenance;
-use super::namespaces::{NamespaceStatistics, Namespaces};
+use super::namespaces::NamespaceStatistics;
 use super::outcome::{Shortage, Written};
 use super::pages::{Kind, page_of};
-use super::policy::Policy;
 use super::prefault::Prefaulter;
-use super::purges::Purges;
 use super::reclaimer::{Effort, Reclaimer, Spared};
 use super::space::Space;
 use super::statistics::Statistics;
 use super::stored::{Judge, Stored};
 use super::sweep;
-use super::table::Table;
+use super::table::{Shared, Table};
 use super::wheel::unit_of;
 use super::writer::{Cause, Content, ContentValue, Writer, WriterState};
 
@@ -59,14 +57,11 @@ impl Partition {
         prefaulter: Option<&Prefaulter>,
         hasher: Hasher,
         budget: Budget,
-        policy: Arc<Policy>,
-        purges: Arc<Purges>,
-        namespaces: Namespaces,
+        shared: Shared,
         number: usize,
     ) -> io::Result<Self> {
-        let state = Mutex::new(WriterState::new(namespaces.len()));
-        let table =
-            Table::new(space, prefaulter, hasher, budget, policy, purges, namespaces, number)?;
+        let state = Mutex::new(WriterState::new(shared.namespaces.len()));
+        let table = Table::new(space, prefaulter, hasher, budget, shared, number)?;
         Ok(Self { table, state, keys: AtomicU64::new(0), quiet_until: AtomicU32::new(0) })
     }
 
@@ -124,7 +119,7 @@ impl Partition {
             if !judge.allows(|| writer.stored(key)) {
                 return Ok(None);
             }
-            let header = content.header(key, expiry).of_generation(writer.generation);
+            let header = content.header(key, expiry).in_generation(writer.generation);
             let found = writer.find(key);
             if let (Some((found, entry)), ContentValue::Small(value)) = (&found, content.value)
                 && !entry.header.is_large()

@@ -26,6 +26,7 @@ use super::reclaimer::{Effort, Spared};
 use super::settings::Settings;
 use super::space::{self, Space};
 use super::stored::Judge;
+use super::table::Shared;
 use super::writer::Content;
 
 /// Pages that another partition releases at a time.
@@ -56,11 +57,14 @@ impl Partitions {
         let policy = Policy::new(settings.partitions, budget.for_partition());
         let policy = Arc::new(policy.map_err(|error| space::refused(&error, settings))?);
         let purges = Arc::new(Purges::new(settings.partitions));
+        let shared = Shared {
+            policy: Arc::clone(&policy),
+            purges: Arc::clone(&purges),
+            namespaces: namespaces.clone(),
+        };
         let partition = |number| {
-            let (budget, policy) = (budget.for_partition(), Arc::clone(&policy));
-            let (hasher, purges) = (hasher.clone(), Arc::clone(&purges));
-            let (prefaulter, namespaces) = (prefaulter.as_ref(), namespaces.clone());
-            Partition::new(space, prefaulter, hasher, budget, policy, purges, namespaces, number)
+            let (hasher, budget) = (hasher.clone(), budget.for_partition());
+            Partition::new(space, prefaulter.as_ref(), hasher, budget, shared.clone(), number)
         };
         let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>();
         let list = list.map_err(|error| space::refused(&error, settings))?;

@@ -34,6 +34,14 @@ pub(super) struct Table {
     pub(super) number: usize,
 }
 
+/// What a partition shares with all others.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) policy: Arc<Policy>,
+    pub(super) purges: Arc<Purges>,
+    pub(super) namespaces: Namespaces,
+}
+
 /// What a reader has found.
 pub(super) enum Seen<R> {
     Value(R),
@@ -49,11 +57,10 @@ impl Table {
         prefaulter: Option<&Prefaulter>,
         hasher: Hasher,
         budget: Budget,
-        policy: Arc<Policy>,
-        purges: Arc<Purges>,
-        namespaces: Namespaces,
+        shared: Shared,
         number: usize,
     ) -> io::Result<Self> {
+        let Shared { policy, purges, namespaces } = shared;
         let index = Index::reserve(space.entries_bytes_max, prefaulter)?;
         let pages = Pages::reserve(space.pages_bytes_max, prefaulter)?;
         Ok(Self { index, pages, hasher, budget, policy, purges, namespaces, number })
@@ -98,9 +105,9 @@ impl Table {
     /// Whether an entry was purged, for a reader.
     #[inline]
     pub(super) fn hides(&self, entry: &Entry<'_>) -> bool {
-        let bits = entry.header.generation_bits();
-        bits != self.purges.current().bits()
-            && self.purges.hide(bits, |prefix| entry.key_begins_with(prefix))
+        let header = entry.header;
+        !header.is_of(self.purges.current())
+            && self.purges.hide(header.generation_bits(), |prefix| entry.key_begins_with(prefix))
     }
 
     /// Looks a key up without a lock. `read` may be called several times; the last one counts,

@@ -176,9 +176,10 @@ impl<'a> Writer<'a> {
     /// Whether an entry was purged.
     #[inline]
     pub(super) fn is_purged(&self, entry: &Entry<'_>) -> bool {
-        let (generation, bits) = (self.generation, entry.header.generation_bits());
+        let (generation, header) = (self.generation, entry.header);
         let begins_with = |prefix: &[u8]| entry.key_begins_with(prefix);
-        bits != generation.bits() && self.table.purges.hide_as_of(generation, bits, begins_with)
+        !header.is_of(generation)
+            && self.table.purges.hide_as_of(generation, header.generation_bits(), begins_with)
     }
 
     /// Whether readers hold the entry's value, so that evicting it would free nothing.
