@@ -4,10 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cache::{self, CacheHeaders, MissStatus, Namespaces, Routes, StoreStatus};
+use crate::cache::{
+    self, CacheHeaders, MissStatus, Namespaces, Routes, StoreStatus, TURBOREPO_FIELDS,
+    TURBOREPO_TEAM,
+};
 use crate::cgroup::Groups;
 use crate::http::{self, FieldRules, Host, Hosts, KeptFields, KeptName};
-use crate::invalid::Invalid;
+use crate::invalid::{Invalid, check_number, check_time};
 use crate::net::{self, Address, Cores};
 use crate::store;
 
@@ -21,8 +24,14 @@ const VALUE_BYTES_DEFAULT_MAX: u64 = 256 << 20;
 /// Least memory that is worth a server, in bytes.
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
 
+/// Shortest time that a snapshot's settings can name.
+const SNAPSHOT_TIME_MIN: Duration = Duration::from_secs(1);
+
 /// Memory that each partition of the store needs at least, to hold something beside its index.
 const MEMORY_BYTES_PER_LOOP_MIN: u64 = 256 << 10;
+
+/// Responses of which one can get a line in the access log.
+const SAMPLE_MAX: u32 = 1_000_000_000;
 
 /// A server's settings; [`Config::default`] is what the command line defaults to.
 #[derive(Debug, Clone)]
@@ -44,7 +53,8 @@ pub struct Config {
     pub pin: bool,
     /// Spin instead of sleeping.
     pub busy_poll: bool,
-    /// Whether SIGTERM and SIGINT end the server in order, and SIGHUP has the tokens read anew.
+    /// Whether SIGTERM and SIGINT end the server in order, and SIGHUP has the access log opened anew
+    /// and the tokens read anew.
     pub signals: bool,
     /// Limit on index, entries and values together, in bytes.
     pub memory_bytes_max: u64,
@@ -64,6 +74,9 @@ pub struct Config {
     pub cas_prefixes: Vec<String>,
     /// Namespaces, first segments of paths, that `/metrics` shows by themselves, 32 at most.
     pub namespaces: Vec<String>,
+    /// Whether the server is a remote cache for Turborepo: a status and events at `v8/artifacts/`, teams
+    /// as a part of the key, four more header fields that are kept.
+    pub turborepo: bool,
     /// Longest key, in bytes.
     pub key_bytes_max: usize,
     /// Longest value, in bytes.
@@ -87,6 +100,18 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether responses have a Date field.
     pub date: bool,
+    /// File that gets a line for each response, `-` for standard output.
+    pub access_log: Option<PathBuf>,
+    /// One of so many responses gets a line, on average.
+    pub access_log_sample: u32,
+    /// File that the contents are written to at the end, and loaded from at the start.
+    pub snapshot: Option<PathBuf>,
+    /// How often they are written while the server runs.
+    pub snapshot_interval: Option<Duration>,
+    /// Oldest snapshot that is loaded.
+    pub snapshot_age_max: Option<Duration>,
+    /// Whether there is no server without what the snapshot holds.
+    pub snapshot_required: bool,
 }
 
 impl Default for Config {
@@ -111,6 +136,7 @@ impl Default for Config {
             keep_fields: Vec::new(),
             cas_prefixes: Vec::new(),
             namespaces: Vec::new(),
+            turborepo: false,
             key_bytes_max: 1 << 10,
             value_bytes_max: value_bytes_default(memory),
             header_bytes_max: 16 << 10,
@@ -122,6 +148,12 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
             date: true,
+            access_log: None,
+            access_log_sample: 1,
+            snapshot: None,
+            snapshot_interval: None,
+            snapshot_age_max: None,
+            snapshot_required: false,
         }
     }
 }
@@ -144,18 +176,44 @@ impl Config {
         if self.memory_bytes_max < MEMORY_BYTES_MIN {
             return Err(Invalid::new("memory_bytes_max", "must be at least 1MiB"));
         }
-        if KeptFields::new(&self.keep_fields).is_err() {
-            return Err(Invalid::new("keep_fields", "must be sixteen names at most"));
+        if KeptFields::new(&self.kept_names()).is_err() {
+            let problem = "must be sixteen names at most, twelve with --turborepo";
+            return Err(Invalid::new("keep_fields", problem));
         }
         if !self.cas_prefixes.iter().all(|prefix| prefix.starts_with('/') && prefix.ends_with('/'))
         {
             return Err(Invalid::new("cas_prefixes", "must begin and end with /"));
         }
         Namespaces::new(&self.namespaces).map_err(|problem| Invalid::new("namespaces", problem))?;
+        check_number("access_log_sample", self.access_log_sample, 1..=SAMPLE_MAX)?;
+        self.validate_snapshot()?;
         self.http().validate()?;
         self.cache().validate()?;
         self.net().validate()?;
         self.store(1).validate()
+    }
+
+    fn validate_snapshot(&self) -> Result<(), Invalid> {
+        let times = [
+            ("snapshot_interval", self.snapshot_interval),
+            ("snapshot_age_max", self.snapshot_age_max),
+        ];
+        for (setting, time) in times {
+            let Some(time) = time else { continue };
+            if time < SNAPSHOT_TIME_MIN {
+                return Err(Invalid::new(setting, "must be at least 1s"));
+            }
+            check_time(setting, time)?;
+        }
+        let needs_path = [
+            ("snapshot_interval", self.snapshot_interval.is_some()),
+            ("snapshot_age_max", self.snapshot_age_max.is_some()),
+            ("snapshot_required", self.snapshot_required),
+        ];
+        match needs_path.into_iter().find(|(_, is_set)| *is_set && self.snapshot.is_none()) {
+            Some((setting, _)) => Err(Invalid::new(setting, "needs a snapshot")),
+            None => Ok(()),
+        }
     }
 
     /// What concerns the event loops.
@@ -185,6 +243,7 @@ impl Config {
             body_bytes_max: self.value_bytes_max,
             date: self.date,
             rules: FieldRules { tokens: None, hosts: Hosts::new(&self.hosts), kept: self.kept() },
+            key_parameters: if self.turborepo { TURBOREPO_TEAM } else { Default::default() },
         }
     }
 
@@ -208,12 +267,21 @@ impl Config {
                 .collect(),
             // What is invalid counts for none.
             namespaces: Namespaces::new(&self.namespaces).unwrap_or_default(),
+            turborepo: self.turborepo,
         }
     }
 
     /// The fields that are kept; none if they are too many, which is invalid.
     fn kept(&self) -> KeptFields {
-        KeptFields::new(&self.keep_fields).unwrap_or_default()
+        KeptFields::new(&self.kept_names()).unwrap_or_default()
+    }
+
+    fn kept_names(&self) -> Vec<KeptName> {
+        let mut names = self.keep_fields.clone();
+        if self.turborepo {
+            names.extend(TURBOREPO_FIELDS.iter().filter_map(|name| name.parse().ok()));
+        }
+        names
     }
 
     /// What concerns the store of so many event loops.

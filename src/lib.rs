@@ -20,6 +20,9 @@
 //! | [`cache`] | what requests mean to the store | sockets |
 //! | [`store`] | keys, values, expiry, eviction | HTTP, sockets |
 //!
+//! [`snapshot`] writes what a store holds to a file, and reads it back; it knows the store alone. [`handover`] has
+//! another process go on in a server's place.
+//!
 //! A request goes down through them three times, so that memory has time to arrive: a loop parses
 //! what a group of connections has sent, then prefetches for all of them, then answers each.
 //!
@@ -145,14 +148,18 @@ mod cgroup;
 pub mod cli;
 mod config;
 mod explain;
+pub mod handover;
 pub mod http;
 mod invalid;
+mod line_log;
 pub mod logging;
 pub mod net;
 mod process;
 mod server;
+pub mod snapshot;
 pub mod store;
 pub mod systemd;
+mod vector;
 
 pub use config::{Config, memory_bytes_default, value_bytes_default};
 pub use invalid::Invalid;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use corekv::cli::{self, Chosen, Failure, Task};
+use corekv::handover::{Handover, Order, Predecessor};
 use corekv::systemd::{self, Manager};
 use corekv::{Config, Server, logging};
 
@@ -44,19 +45,36 @@ fn failed(error: &io::Error) -> ExitCode {
 
 fn serve(config: &Config) -> io::Result<()> {
     // Before anything is opened, which could have the number of a descriptor that was passed.
+    let predecessor = Predecessor::from_env()?;
     let sockets = systemd::sockets()?;
     let manager = Manager::from_env()?;
-    let server = Server::bind_with(config, sockets)?;
-    let announcement = announcement(&server);
-    // A supervisor that could not be told would wait for ever, so that the server ends if it fails.
-    let Some(manager) = manager else {
-        return server.when_ready(move || print(announcement.as_bytes())).run();
+    let (server, predecessor) = match (predecessor, &manager) {
+        (Some(mut predecessor), _) => {
+            (Server::succeed(config, &mut predecessor)?, Some(predecessor))
+        }
+        // It may take a while to load a snapshot.
+        (None, Some(manager)) if config.snapshot.is_some() => {
+            (manager.busy("loading the snapshot", || Server::bind_with(config, sockets))?, None)
+        }
+        (None, _) => (Server::bind_with(config, sockets)?, None),
     };
-    let manager = Arc::new(manager);
-    let told = Arc::clone(&manager);
+    let server = server.succeeded_by(Handover::new(Order::own()));
+    let announcement = announcement(&server);
     let status = announcement.lines().next().unwrap_or_default().to_owned();
-    let ready = move || print(announcement.as_bytes()).and_then(|()| told.ready(&status));
-    server.watched_by(manager).when_ready(ready).run()
+    let manager = manager.map(Arc::new);
+    let told = manager.clone();
+    let ready = move || {
+        // Before that the manager does not listen to this process.
+        predecessor.into_iter().for_each(Predecessor::succeed);
+        print(announcement.as_bytes())?;
+        // A supervisor that could not be told would wait for ever, so that the server ends if it fails.
+        told.map_or(Ok(()), |told| told.ready(&status))
+    };
+    let server = match manager {
+        Some(manager) => server.watched_by(manager),
+        None => server,
+    };
+    server.when_ready(ready).run()
 }
 
 /// Where the server can be reached, and that it is ready, for people and scripts.

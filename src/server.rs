@@ -1,16 +1,22 @@
 //! The cache as a server: the modules put together.
 
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cache::{self, Cache, History, KeptSets, Metrics, Routes};
+use crate::cache::{self, Cache, History, KeptSets, Metrics, Routes, StoredFields};
 use crate::config::{Config, memory_bytes_min};
+use crate::explain::explain;
+use crate::handover::{Handover, Inherited, Predecessor};
 use crate::http::tokens::{Tokens, TokensInForce};
-use crate::http::{self, Protocol};
+use crate::http::{self, AccessLog, Protocol};
+use crate::line_log::LineLog;
 use crate::net::{self, Address, Phase, Reach, Source, Stopper};
+use crate::snapshot::{self, Contents, Limits, LoadError, Loaded, Saver};
 use crate::store::{Clock, Store};
 use crate::systemd::{Manager, PassedSocket, Watch};
 
@@ -27,8 +33,16 @@ pub struct Server {
     metrics: Arc<Metrics>,
     http: http::Settings,
     cache: cache::Settings,
-    auth_file: Option<PathBuf>,
     data_addresses: usize,
+    /// The access log, and of how many responses one gets a line.
+    access_log: Option<(LineLog, u32)>,
+    sets: Arc<KeptSets>,
+    contents: Contents,
+    saver: Option<Arc<Saver>>,
+    manager: Option<Arc<Manager>>,
+    handover: Option<Handover>,
+    /// It was told to end before it had loaded its snapshot.
+    is_over: bool,
 }
 
 /// Checks settings as far as that can be done without a server: what they say, the tokens, and
@@ -48,8 +62,8 @@ impl Server {
     ///
     /// # Errors
     /// When a setting is [out of its range](Config::validate), an address can't be bound, a core
-    /// can't be pinned to, the tokens can't be read, the memory can't be reserved, or is too little
-    /// for so many event loops.
+    /// can't be pinned to, the tokens can't be read, the access log can't be opened, the memory can't be
+    /// reserved, or is too little for so many event loops.
     pub fn bind(config: &Config) -> io::Result<Self> {
         Self::bind_with(config, Vec::new())
     }
@@ -60,32 +74,115 @@ impl Server {
     /// # Errors
     /// As those of [`bind`](Self::bind), and when a socket does not listen for streams.
     pub fn bind_with(config: &Config, sockets: Vec<PassedSocket>) -> io::Result<Self> {
+        Self::open(
+            config,
+            || sources(config, sockets),
+            || Ok(config.snapshot.clone()),
+            config.snapshot_required,
+        )
+    }
+
+    /// A server that goes on in another one's place, with its listeners and what it holds.
+    ///
+    /// # Errors
+    /// As those of [`bind`](Self::bind), and when the other goes on, or what it holds can't be loaded.
+    pub fn succeed(config: &Config, predecessor: &mut Predecessor) -> io::Result<Self> {
+        let listeners = predecessor.take_listeners();
+        let (admin, data): (Vec<_>, Vec<_>) = listeners.into_iter().partition(|l| l.is_admin);
+        let source = |listener: Inherited| match listener.owns_file {
+            true => Source::Inherited(listener.fd),
+            false => Source::Socket(listener.fd),
+        };
+        let data = data.into_iter().map(source).collect();
+        let admin = admin.into_iter().next().map(source);
+        Self::open(config, || Ok((data, admin)), || predecessor.wait(), true)
+    }
+
+    /// `snapshot` is asked when everything else is there; where what it names is not loaded, there is no
+    /// server if it is `required`.
+    fn open(
+        config: &Config,
+        sources: impl FnOnce() -> io::Result<(Vec<Source>, Option<Source>)>,
+        snapshot: impl FnOnce() -> io::Result<Option<PathBuf>>,
+        required: bool,
+    ) -> io::Result<Self> {
         config.validate()?;
         let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?;
         let tokens = tokens.map(TokensInForce::new).map(Arc::new);
         let connections_max = config.connections_max.min(descriptors());
         let settings = net::Settings { connections_max, ..config.net() };
-        let (listen, admin) = sources(config, sockets)?;
+        let (listen, admin) = sources()?;
         let (data_addresses, has_admin) = (listen.len(), admin.is_some());
         let net = net::Server::open(listen, admin, settings)?;
         if tokens.is_none() {
             warn_if_open(&net.addresses());
         }
         check_memory(config.memory_bytes_max, net.loops())?;
+        let (sets, mut is_over) = (Arc::new(KeptSets::default()), false);
+        let saver = config.snapshot.clone().map(|path| Saver::new(path, config.snapshot_interval));
+        let saver = saver.transpose()?.map(Arc::new);
+        let fields = StoredFields { sets: Arc::clone(&sets), kept: config.cache().kept };
         let namespaces = config.cache().namespaces;
-        let store = Store::with_namespaces(config.store(net.loops()), namespaces.prefixes())?;
+        let prefixes = namespaces.prefixes();
+        let store = || Store::with_namespaces(config.store(net.loops()), prefixes.clone());
+        let clock = Clock::start();
+        let mut contents = Contents { store: store()?, clock, fields: Arc::new(fields) };
+        let loading = Loading { config, end: &net.end(), threads: net.loops(), required };
+        let outcome = snapshot()?.map_or(Ok(Outcome::Empty), |path| loading.load(&path, &contents));
+        match outcome? {
+            Outcome::Empty => {}
+            Outcome::Loaded(keys) => {
+                saver.iter().for_each(|saver| saver.status().set_loaded(keys));
+            }
+            Outcome::Failed => {
+                // What was loaded before the fault was found goes with the store, before there is another.
+                drop(contents.store);
+                contents.store = store()?;
+            }
+            Outcome::Stopped => is_over = true,
+        }
         let metrics = Metrics {
             turned_away: net.turned_away(),
             memory_bytes_max: config.memory_bytes_max,
             connections_max,
-            ..Metrics::with_namespaces(store, net.counters(), namespaces)
+            snapshot: saver.clone(),
+            ..Metrics::with_namespaces(Arc::clone(&contents.store), net.counters(), namespaces)
         };
+        let access_log = config.access_log.as_deref();
+        let access_log =
+            access_log.map(|path| LineLog::open(path, Arc::clone(&metrics.access_log)));
+        let access_log = access_log.transpose()?;
+        let net = match &access_log {
+            Some(log) => net.at_hangup(log.reopener()),
+            None => net,
+        };
+        let net = match (&tokens, config.auth_file.clone()) {
+            (Some(tokens), Some(path)) => {
+                let tokens = Arc::clone(tokens);
+                net.at_hangup(move || read_tokens_anew(&tokens, &path))
+            }
+            _ => net,
+        };
+        let access_log = access_log.map(|log| (log, config.access_log_sample));
         let routes = if has_admin { Routes::AdminOnly } else { Routes::Everywhere };
         let mut http = config.http();
         http.rules.tokens = tokens;
         let cache = cache::Settings { routes, ..config.cache() };
-        let (metrics, auth_file) = (Arc::new(metrics), config.auth_file.clone());
-        Ok(Self { net, metrics, http, cache, auth_file, data_addresses })
+        let metrics = Arc::new(metrics);
+        Ok(Self {
+            net,
+            metrics,
+            http,
+            cache,
+            data_addresses,
+            sets,
+            contents,
+            saver,
+            manager: None,
+            handover: None,
+            access_log,
+            is_over,
+        })
     }
 
     /// The addresses that serve keys, with the ports that were bound.
@@ -126,40 +223,90 @@ impl Server {
     #[must_use]
     pub fn watched_by(self, manager: Arc<Manager>) -> Self {
         let metrics = Arc::clone(&self.metrics);
-        let mut watch = Watch::new(manager);
+        let mut watch = Watch::new(Arc::clone(&manager));
         let net = self.net.at_each_tick(move |phase| match phase {
             Phase::Serving => {
                 let iterations = metrics.net.iter().map(|core| core.iterations.get());
                 watch.look(iterations, || status(&metrics));
             }
             Phase::Draining => watch.stop(),
+            Phase::HandingOver => watch.feed(),
         });
-        Self { net, ..self }
+        Self { net, manager: Some(manager), ..self }
     }
 
-    /// Serves until it is told to end.
+    /// Has SIGUSR2 start a process that goes on in this one's place.
+    #[must_use]
+    pub fn succeeded_by(self, handover: Handover) -> Self {
+        let net = self.net.succeeded_by(handover.clone());
+        Self { net, handover: Some(handover), ..self }
+    }
+
+    /// Serves until it is told to end, and writes its snapshot then; or until another process has taken
+    /// over.
     ///
     /// # Errors
-    /// When a thread can't be started, nobody can be told that the server is ready, or the
-    /// operating system refuses to wait for events.
+    /// When a thread can't be started, nobody can be told that the server is ready, the operating
+    /// system refuses to wait for events, or the snapshot can't be written.
     pub fn run(self) -> io::Result<()> {
-        let Self { mut net, metrics, http, cache, auth_file, .. } = self;
-        if let (Some(tokens), Some(path)) = (http.rules.tokens.clone(), auth_file) {
-            net = net.at_hangup(move || read_tokens_anew(&tokens, &path));
+        let Self { is_over, metrics, http, cache, sets, contents, saver, manager, .. } = self;
+        let (mut net, handover, access_log) = (self.net, self.handover, self.access_log);
+        if is_over {
+            return Ok(());
         }
-        let clock = Clock::start();
+        let (clock, loops, end) = (contents.clock, net.loops(), net.end());
         let history = Arc::new(History::new(&metrics));
         let _recorder = history.record(Arc::clone(&metrics))?;
-        let sets = Arc::new(KeptSets::default());
+        // Dropped when all loops have ended, and with them their lines handed over.
+        let log = access_log.map(|(log, every)| Ok::<_, io::Error>((log.start()?, every)));
+        let log = log.transpose()?;
         let rejection =
             if http.date { || http::rejection(true) } else { || http::rejection(false) };
-        net.reject_with(rejection).run(|index| {
+        net = net.reject_with(rejection);
+        let make = |index: usize| {
             let counters = Arc::clone(&metrics.http[index]);
             let (sets, metrics, history) =
                 (Arc::clone(&sets), Arc::clone(&metrics), Arc::clone(&history));
             let cache = Cache::new(index, clock, cache.clone(), sets, metrics, history);
-            Protocol::new(cache, http.clone(), counters)
-        })
+            let log = log.as_ref();
+            let log = log.map(|(log, every)| AccessLog::new(log.lines(index), *every, index));
+            Protocol::new(cache, http.clone(), counters).with_log(log)
+        };
+        let is_saved = Cell::new(false);
+        let save = || {
+            let saved = saver.as_ref().map(|saver| saver.save(&contents, loops, false)).transpose();
+            saved.map_err(explain("the snapshot can't be written"))?;
+            is_saved.set(true);
+            Ok(saver.as_ref().map(|saver| saver.path().to_owned()))
+        };
+        loop {
+            let running = saver.as_ref().map(|saver| saver.start(&contents)).transpose()?;
+            let paused = net.run_for_now(make);
+            drop(running);
+            is_saved.set(false);
+            net = match paused {
+                Ok(Some(paused)) => paused,
+                ended => {
+                    handover.iter().for_each(Handover::cancel);
+                    let saved = busy(manager.as_deref(), "writing the snapshot", save);
+                    return ended.and(saved).map(drop);
+                }
+            };
+            let completed = busy(manager.as_deref(), "handing over", || {
+                let announce = |process| manager.iter().for_each(|m| m.succeeded_by(process));
+                handover.as_ref().map_or(Ok(()), |handover| handover.complete(save, &end, announce))
+            });
+            match completed {
+                Ok(()) => net.leave_files(),
+                Err(error) if !end() => {
+                    log::error!("no process has taken over, this one goes on: {error}");
+                    continue;
+                }
+                Err(error) if !is_saved.get() => return Err(error),
+                Err(_) => {}
+            }
+            return Ok(());
+        }
     }
 }
 
@@ -173,6 +320,74 @@ fn read_tokens_anew(tokens: &TokensInForce, path: &Path) {
         }
         Err(error) => log::error!("SIGHUP: {error}; the tokens from before stay in force"),
     }
+}
+
+/// Does something that takes its time, and has a service manager know meanwhile.
+fn busy<R>(manager: Option<&Manager>, what: &str, work: impl FnOnce() -> R) -> R {
+    match manager {
+        Some(manager) => manager.busy(what, work),
+        None => work(),
+    }
+}
+
+/// How a snapshot is loaded.
+struct Loading<'a> {
+    config: &'a Config,
+    end: &'a (dyn Fn() -> bool + Sync),
+    threads: usize,
+    required: bool,
+}
+
+/// What became of a snapshot.
+enum Outcome {
+    /// There is none.
+    Empty,
+    /// So many keys are in the store.
+    Loaded(u64),
+    /// It can't be loaded, and some of it may be in the store.
+    Failed,
+    /// The server was told to end meanwhile.
+    Stopped,
+}
+
+impl Loading<'_> {
+    fn load(&self, path: &Path, contents: &Contents) -> io::Result<Outcome> {
+        let limits = Limits {
+            memory_bytes_max: self.config.memory_bytes_max,
+            key_bytes_max: self.config.key_bytes_max,
+            age_max: self.config.snapshot_age_max,
+        };
+        let began = Instant::now();
+        let error = match snapshot::load(path, contents, limits, self.threads, self.end) {
+            Ok(loaded) => {
+                tell(loaded, began.elapsed());
+                return Ok(Outcome::Loaded(loaded.keys));
+            }
+            Err(LoadError::Stopped) => return Ok(Outcome::Stopped),
+            Err(error) => error,
+        };
+        let text = format!("can't load the snapshot {}: {error}", path.display());
+        match error {
+            _ if self.required => return Err(io::Error::new(io::ErrorKind::InvalidData, text)),
+            LoadError::Missing => {
+                log::info!("there is no snapshot {} yet", path.display());
+                return Ok(Outcome::Empty);
+            }
+            _ => log::error!("{text}; the server starts empty"),
+        }
+        Ok(Outcome::Failed)
+    }
+}
+
+/// Says what was loaded.
+fn tell(loaded: Loaded, time: Duration) {
+    let Loaded { keys, expired, left_out, bytes, age } = loaded;
+    let (seconds, mebibytes) = (time.as_secs_f64(), bytes as f64 / f64::from(1 << 20));
+    let age = age.map_or("an unknown time".to_owned(), |age| format!("{} s", age.as_secs()));
+    log::info!(
+        "loaded {keys} keys from a snapshot of {mebibytes:.1} MiB in {seconds:.3} s; it is {age} \
+         old, {expired} keys had expired, {left_out} were left out"
+    );
 }
 
 /// Refuses a store that could hold next to nothing.

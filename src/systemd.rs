@@ -12,6 +12,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::explain::explain;
@@ -28,6 +30,11 @@ const READY_MAX: Duration = Duration::from_secs(5);
 
 /// How often it is told how the server is if it has no watchdog.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the manager is told that something is under way that takes its time, and how many of
+/// these messages may be late before it does not believe it any more.
+const BUSY_EVERY: Duration = Duration::from_secs(1);
+const BUSY_MISSED_MAX: u32 = 30;
 
 /// Times that the watchdog is fed within its timeout: an iteration that takes long, or a message that
 /// finds the manager's queue full, does not count for more than it is.
@@ -132,6 +139,33 @@ impl Manager {
         }
     }
 
+    /// Does something that takes its time, and has the manager know meanwhile that it goes on.
+    pub fn busy<R>(&self, what: &str, work: impl FnOnce() -> R) -> R {
+        let micros = (BUSY_EVERY * BUSY_MISSED_MAX).as_micros();
+        let message = format!("STATUS={what}\nEXTEND_TIMEOUT_USEC={micros}\nWATCHDOG=1\n");
+        let (done, is_done) = mpsc::channel::<()>();
+        let tell = move || {
+            loop {
+                self.tell(&message);
+                if is_done.recv_timeout(BUSY_EVERY) == Err(RecvTimeoutError::Disconnected) {
+                    return;
+                }
+            }
+        };
+        thread::scope(|scope| {
+            // Without the thread the manager's usual times hold.
+            let _ = thread::Builder::new().name("notify".to_owned()).spawn_scoped(scope, tell);
+            let result = work();
+            drop(done);
+            result
+        })
+    }
+
+    /// Says that another process goes on in this one's place.
+    pub(crate) fn succeeded_by(&self, process: u32) {
+        self.tell(&format!("MAINPID={process}\n"));
+    }
+
     fn interval(&self) -> Duration {
         self.watchdog.map_or(STATUS_EVERY, |timeout| timeout / FEEDINGS)
     }
@@ -191,6 +225,11 @@ impl Watch {
         if !std::mem::replace(&mut self.is_stopping, true) {
             self.manager.tell("STOPPING=1\nSTATUS=answering what was received\n");
         }
+        self.feed();
+    }
+
+    /// The same while it hands over.
+    pub(crate) fn feed(&mut self) {
         let now = Instant::now();
         if now >= self.next {
             self.next = now + self.manager.interval();

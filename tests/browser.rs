@@ -238,3 +238,65 @@ fn a_link_on_a_page_of_another_site_leads_to_a_value() {
         });
     }
 }
+
+/// A picture of three by two pixels.
+const PNG: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x03\x00\x00\x00\x02\x08\x02\x00\x00\x00\x12\x16\xf1M\
+    \x00\x00\x00\x0eIDATx\x9cch\x80\x01\x068\x0b\x00Z\x14\x09\x01\xb2\x12=\x87\x00\x00\x00\x00IEND\xaeB`\x82";
+
+#[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
+fn values_are_shown_by_their_types() {
+    let server = Server::start(&["--keep-fields", "content-type"]);
+    let mut client = server.connect();
+    for (name, kind, value, expected) in [
+        ("text", "text/plain; charset=utf-8", "grüße <b>".as_bytes(), "grüße &lt;b&gt;</pre>"),
+        ("json", "application/json", br#"{"a": [1, "<b>"]}"#, r#"{"a": [1, "&lt;b&gt;"]}"#),
+        // The title has the size, if the picture could be read.
+        ("image", "image/png", PNG, "(3×2)</title>"),
+        // What it is said to be decides, and not what it looks like.
+        ("looks", "text/plain", b"<h1>title</h1>", "&lt;h1&gt;title&lt;/h1&gt;"),
+    ] {
+        let type_field = format!("Content-Type: {kind}\r\n");
+        client.put_with(&format!("/{name}"), &type_field, value);
+        let url = format!("http://{}/{name}", server.address());
+        let Some(shown) = document(&url) else { return };
+        assert!(shown.contains(expected), "{name}: {shown}");
+    }
+}
+
+#[test]
+#[ignore = "takes half a minute in all, and Chromium; .ci/run runs it"]
+fn documents_that_are_kept_with_their_types_run_no_script() {
+    let server = Server::start(&["--keep-fields", "content-type"]);
+    let mut client = server.connect();
+    client.put("/victim", "good");
+    let script = "document.documentElement.setAttribute('ran', 'yes');
+        fetch('/victim', {method: 'PUT', body: 'bad'}); fetch('/new', {method: 'PUT', body: 'bad'});";
+    let html = format!("<!doctype html><h1>title</h1><script>{script}</script>");
+    let svg = format!(
+        "<svg xmlns='http://www.w3.org/2000/svg'><text>title</text><script>{script}</script></svg>"
+    );
+    let xhtml = format!(
+        "<html xmlns='http://www.w3.org/1999/xhtml'><body><h1>title</h1><script>{script}</script></body></html>"
+    );
+    for (n, (kind, value)) in [
+        ("text/html", &html),
+        ("image/svg+xml", &svg),
+        ("application/xhtml+xml", &xhtml),
+        ("text/xml", &xhtml),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let type_field = format!("Content-Type: {kind}\r\n");
+        client.put_with("/document", &type_field, value);
+        let Some(shown) = document(&format!("http://{}/document", server.address())) else {
+            return;
+        };
+        // It is shown as what it is.
+        assert!(shown.contains(">title<"), "{kind}: {shown}");
+        assert!(!shown.contains("ran="), "{kind}: {shown}");
+        assert_eq!(client.get("/victim").line(), "good", "{kind}");
+        assert_eq!(client.size(), 2, "{kind} {n}");
+    }
+}

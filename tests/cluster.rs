@@ -48,11 +48,17 @@ fn bench() -> PathBuf {
 struct Node {
     server: Option<Server>,
     socket: PathBuf,
+    /// Flags beyond those of every node.
+    flags: Vec<String>,
 }
 
 impl Node {
     fn start(folder: &Path, name: &str) -> Self {
-        let mut node = Self { server: None, socket: folder.join(name) };
+        Self::start_with(folder, name, Vec::new())
+    }
+
+    fn start_with(folder: &Path, name: &str, flags: Vec<String>) -> Self {
+        let mut node = Self { server: None, socket: folder.join(name), flags };
         node.again();
         node
     }
@@ -61,8 +67,14 @@ impl Node {
         let address = format!("unix:{}", self.socket.display());
         let flags = ["--memory", "256MiB", "--cores", "0", "--no-pin"];
         let mut command = command(&flags);
-        command.args(["--listen", &address]);
+        command.args(["--listen", &address]).args(&self.flags);
         self.server = Some(Server::spawn(command));
+    }
+
+    fn crash(&mut self) {
+        let mut server = self.server.take().expect("it runs");
+        server.signal(Signal::KILL);
+        server.wait();
     }
 
     fn stop(&mut self) {
@@ -358,6 +370,67 @@ fn failover(kind: Kind) {
     eprintln!("{kind:?}: the node was used again {:?} after it started", back.elapsed());
 }
 
+/// Waits until a strict proxy uses a node again, which answers 404 or 200 then, and 503 before.
+fn wait_for(proxy: &Path, keys: &[usize]) {
+    let deadline = Instant::now() + DETECTION_MAX;
+    while write(proxy, &keys[..1], "new ")[0].0 / 100 != 2 {
+        assert!(Instant::now() < deadline, "the node is not used again");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Nodes with snapshots are restarted one after the other, and nothing is lost; and a snapshot that is too
+/// old brings nothing back.
+fn rolling(kind: Kind) {
+    let folder = folder();
+    let snapshot = |name: &str| {
+        let path = folder.path().join(format!("snapshot-{name}"));
+        vec!["--snapshot".to_owned(), path.to_str().expect("text").to_owned()]
+    };
+    let node = |name| Node::start_with(folder.path(), name, snapshot(name));
+    let mut nodes: Vec<Node> = ["a", "b", "c"].map(node).into();
+    let Some(proxy) = Proxy::start(kind, &nodes) else { return };
+    let results = load(&proxy.strict, &["-n", "50000", "--write-ratio", "0.2"]);
+    assert_eq!((&results["wrong_values"], &results["lost"]), (&0.into(), &0.into()), "{results}");
+    let keys = some_keys();
+    assert!(write(&proxy.strict, &keys, "old ").iter().all(|(status, _)| *status == 201));
+    let before = shares(&nodes);
+    assert_eq!(before.iter().sum::<usize>(), KEYS + keys.len());
+    for at in 0..nodes.len() {
+        let own = owned(&nodes[at], &keys);
+        nodes[at].stop();
+        nodes[at].again();
+        wait_for(&proxy.strict, &own);
+        assert!(write(&proxy.strict, &own[..1], "old ").iter().all(|(status, _)| *status == 204));
+        assert_eq!(shares(&nodes), before, "nothing is lost");
+        for (key, answer) in keys.iter().zip(read(&proxy.strict, &keys)) {
+            assert_eq!(answer, (200, format!("old {key}")));
+        }
+    }
+
+    // A node crashes after its values were replaced: its snapshot is from before.
+    let of_b = owned(&nodes[1], &keys);
+    let written = Instant::now();
+    assert!(write(&proxy.strict, &of_b, "new ").iter().all(|(status, _)| *status == 204));
+    nodes[1].crash();
+    nodes[1].again();
+    assert_eq!(nodes[1].get(&format!("/x{}", of_b[1])), (200, format!("old {}", of_b[1])));
+    nodes[1].crash();
+    nodes[1].flags.extend(["--snapshot-age-max".to_owned(), "1s".to_owned()]);
+    while written.elapsed() < Duration::from_secs(2) {
+        thread::sleep(Duration::from_millis(50));
+    }
+    nodes[1].again();
+    wait_for(&proxy.strict, &of_b);
+    for (key, (status, body)) in keys.iter().zip(read(&proxy.strict, &keys)) {
+        if of_b[1..].contains(key) {
+            assert_eq!(status, 404, "{key}: {body}");
+        } else {
+            assert_eq!(status, 200, "{key}");
+        }
+    }
+}
+
 fn write_and_read(path: &Path, keys: &[usize]) -> Vec<(u16, String)> {
     write(path, keys, "v");
     read(path, keys)
@@ -405,6 +478,12 @@ macro_rules! of_each {
             #[ignore = "takes an installed proxy; .ci/run runs it"]
             fn a_cluster_that_fails_over_goes_on() {
                 super::failover(super::Kind::$kind);
+            }
+
+            #[test]
+            #[ignore = "takes an installed proxy; .ci/run runs it"]
+            fn a_restart_of_all_nodes_loses_nothing() {
+                super::rolling(super::Kind::$kind);
             }
         }
     )*};

@@ -41,8 +41,15 @@ fn try_out(config: &Config) -> std::io::Result<()> {
 #[test]
 fn settings_out_of_range_are_errors_that_name_them() {
     type Change = fn(&mut Config);
-    let cases: [(&str, Change); 22] = [
+    let cases: [(&str, Change); 26] = [
         ("listen", |c| c.listen.clear()),
+        ("snapshot_interval", |c| c.snapshot_interval = Some(Duration::from_secs(1))),
+        ("snapshot_age_max", |c| c.snapshot_age_max = Some(Duration::from_secs(1))),
+        ("snapshot_required", |c| c.snapshot_required = true),
+        ("snapshot_interval", |c| {
+            c.snapshot = Some("snapshot".into());
+            c.snapshot_interval = Some(Duration::from_millis(999));
+        }),
         ("unix_mode", |c| c.unix_mode = 0o1000),
         ("cores", |c| c.cores = Cores::List(Vec::new())),
         ("cores", |c| c.cores = Cores::List(vec![1, 0, 1])),

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use testkit::{Server, command};
 
 /// Flags that the next two tests set in every way: name, a value, another one, a third.
-const OPTIONS: [[&str; 4]; 20] = [
+const OPTIONS: [[&str; 4]; 27] = [
     ["listen", "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"],
     ["admin", "127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6"],
     ["unix-mode", "600", "660", "666"],
@@ -28,6 +28,13 @@ const OPTIONS: [[&str; 4]; 20] = [
     ["min-rate", "0", "1KiB", "2KiB"],
     ["min-rate-grace", "1s", "2s", "3s"],
     ["drain-timeout", "1s", "2s", "3s"],
+    ["turborepo", "true", "false", "true"],
+    ["access-log", "a", "b", "c"],
+    ["access-log-sample", "1", "2", "3"],
+    ["snapshot", "/a", "/b", "/c"],
+    ["snapshot-interval", "1s", "2m", "3h"],
+    ["snapshot-age-max", "1s", "2m", "3h"],
+    ["snapshot-required", "true", "false", "true"],
     ["log-level", "error", "warn", "debug"],
 ];
 

@@ -27,5 +27,7 @@ mod purge;
 mod ranges;
 #[path = "contract/reserved.rs"]
 mod reserved;
+#[path = "contract/turborepo.rs"]
+mod turborepo;
 #[path = "contract/values.rs"]
 mod values;

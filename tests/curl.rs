@@ -193,3 +193,77 @@ fn an_upload_that_is_resumed_does_not_replace_the_value_by_its_tail() {
     assert!(text.ends_with("400") && text.contains("Content-Range"), "{output:?}");
     assert_eq!(body(&[&target]), "0123456789");
 }
+
+#[test]
+fn a_copy_is_fetched_again_only_if_the_value_has_changed() {
+    if !is_installed() {
+        return;
+    }
+    let server = Server::start(&["--etag"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    let (tag, copy) = (file("tag"), file("copy"));
+    let target = format!("http://{}/k", server.address());
+    let fetch = || {
+        let tags = ["--etag-save", &tag, "--etag-compare", &tag, "-o", &copy];
+        body(&[&tags[..], &["-w", "%{http_code} %{size_download}", &target]].concat())
+    };
+    assert_eq!(status(&["-d", "first", &target]), "201");
+    assert_eq!(fetch(), "200 5");
+    assert_eq!(fetch(), "304 0");
+    assert_eq!(fs::read(&copy).expect("the copy"), b"first");
+    assert_eq!(status(&["-d", "second", &target]), "204");
+    assert_eq!(fetch(), "200 6");
+    assert_eq!(fetch(), "304 0");
+    assert_eq!(fs::read(&copy).expect("the copy"), b"second");
+}
+
+#[test]
+fn parts_of_values() {
+    if !is_installed() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, value) in
+        [("small", b"0123456789".to_vec()), ("large", Numbers::new(9).bytes(3 << 20))]
+    {
+        let file = folder.path().join(name);
+        fs::write(&file, &value).expect("the file");
+        let target = format!("http://{}/{name}", server.address());
+        assert_eq!(status(&["-T", file.to_str().expect("text"), &target]), "201");
+        let part = folder.path().join("part");
+        let part_name = part.to_str().expect("text");
+        let end = value.len();
+        for (range, expected) in [
+            ("2-4", &value[2..5]),
+            ("-3", &value[end - 3..]),
+            ("5-", &value[5..]),
+            ("0-0", &value[..1]),
+        ] {
+            assert_eq!(body(&["-r", range, "-o", part_name, "-w", "%{http_code}", &target]), "206");
+            assert!(fs::read(&part).expect("the part") == expected, "{name} {range}");
+        }
+        assert_eq!(status(&["-r", &format!("{end}-"), &target]), "416");
+        // What is there already is not fetched again.
+        fs::write(&part, &value[..7]).expect("the part");
+        let fetched = "%{http_code} %{size_download}";
+        let fetched = body(&["-C", "-", "-o", part_name, "-w", fetched, &target]);
+        assert_eq!(fetched, format!("206 {}", end - 7));
+        assert!(fs::read(&part).expect("the part") == value, "{name}");
+    }
+}
+
+/// There are no modification dates, so that a copy is fetched anew whatever its date.
+#[test]
+fn a_copy_by_date_is_fetched_again() {
+    if !is_installed() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let target = format!("http://{}/k", server.address());
+    assert_eq!(status(&["-d", "v", &target]), "201");
+    for date in ["2040-01-01", "-1999-01-01", "1999-01-01"] {
+        assert_eq!(body(&["-z", date, "-w", " %{http_code}", &target]), "v 200", "{date}");
+    }
+}

@@ -249,6 +249,8 @@ fn every_metric_is_there_from_the_start() {
         ("corekv_core_iterations_total", "counter"),
         ("corekv_large_values_deferred_total", "counter"),
         ("corekv_memory_limit_bytes", "gauge"),
+        ("corekv_access_log_lines_total", "counter"),
+        ("corekv_access_log_lost_lines_total", "counter"),
         ("process_cpu_seconds_total", "counter"),
         ("process_max_fds", "gauge"),
         ("process_resident_memory_bytes", "gauge"),

@@ -236,6 +236,7 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
         kept: Default::default(),
         cas_prefixes: Vec::new(),
         namespaces: Default::default(),
+        turborepo: false,
     };
     let http = http::Settings {
         header_bytes_max: limits.header_bytes_max,
@@ -245,6 +246,7 @@ fn protocol(limits: &Limits) -> Protocol<Cache> {
             tokens: limits.tokens.then(|| Arc::clone(&TOKENS)),
             ..FieldRules::default()
         },
+        ..http::Settings::default()
     };
     let counters = Arc::clone(&metrics.http[0]);
     let history = Arc::new(History::new(&metrics));

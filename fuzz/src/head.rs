@@ -24,8 +24,6 @@ pub enum MaxAge {
     /// 0 counts as none.
     Seconds(u64),
     Malformed,
-    /// The field has quoted commas, on which lenient and strict readers differ.
-    Unsure,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -346,27 +344,58 @@ fn browser_fields(lines: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 fn max_age(values: &[&[u8]]) -> MaxAge {
-    if values.iter().any(|value| value.contains(&b'"') && value.contains(&b',')) {
-        return MaxAge::Unsure;
-    }
     let mut found = MaxAge::Absent;
-    for directive in elements(values) {
+    for directive in values.iter().flat_map(|value| directives(value)) {
         let mut parts = directive.splitn(2, |&byte| byte == b'=');
-        if trim(parts.next().unwrap_or_default()) != b"max-age" {
+        if !trim(parts.next().unwrap_or_default()).eq_ignore_ascii_case(b"max-age") {
             continue;
         }
-        let argument = trim(parts.next().unwrap_or_default());
-        let inner = argument.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-        let digits = inner.unwrap_or(argument);
-        let age = if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            MaxAge::Malformed
-        } else {
-            let text = std::str::from_utf8(digits).unwrap();
-            MaxAge::Seconds(text.parse::<u64>().unwrap_or(u64::MAX).min(u64::from(u32::MAX)))
+        let digits = unquoted(trim(parts.next().unwrap_or_default()));
+        let digits = digits.filter(|digits| !digits.is_empty());
+        let age = match digits {
+            Some(digits) if digits.iter().all(u8::is_ascii_digit) => {
+                let text = String::from_utf8(digits).unwrap();
+                MaxAge::Seconds(text.parse::<u64>().unwrap_or(u64::MAX).min(u64::from(u32::MAX)))
+            }
+            _ => MaxAge::Malformed,
         };
         found = if found == MaxAge::Absent || found == age { age } else { MaxAge::Malformed };
     }
     found
+}
+
+/// What stands between the commas of a field that are not within a quoted string.
+fn directives(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = vec![Vec::new()];
+    let mut is_quoted = false;
+    let mut bytes = value.iter();
+    while let Some(&byte) = bytes.next() {
+        if byte == b',' && !is_quoted {
+            all.push(Vec::new());
+            continue;
+        }
+        let directive = all.last_mut().unwrap();
+        directive.push(byte);
+        if byte == b'\\' && is_quoted {
+            directive.extend(bytes.next());
+        }
+        is_quoted ^= byte == b'"';
+    }
+    all
+}
+
+/// A token as it is, a quoted string without its quotes; `None` if it is neither.
+fn unquoted(argument: &[u8]) -> Option<Vec<u8>> {
+    let Some(rest) = argument.strip_prefix(b"\"") else { return Some(argument.to_vec()) };
+    let mut text = Vec::new();
+    let mut bytes = rest.iter();
+    loop {
+        match *bytes.next()? {
+            b'"' => return bytes.as_slice().is_empty().then_some(text),
+            b'\\' => text.push(*bytes.next()?),
+            byte => text.push(byte),
+        }
+    }
 }
 
 /// The elements of a list that is spread over fields, in lower case, without the empty ones.

@@ -285,10 +285,8 @@ fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
         if head.part {
             statuses.push(400);
         }
-        match head.max_age {
-            MaxAge::Malformed => statuses.push(400),
-            MaxAge::Unsure => return None,
-            _ => {}
+        if head.max_age == MaxAge::Malformed {
+            statuses.push(400);
         }
     }
     Some(Answer { statuses, ..Answer::default() })

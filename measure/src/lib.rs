@@ -23,7 +23,29 @@ pub enum Heads {
     Same,
     /// Another X-Request-Id in each.
     Differing,
+    /// A browser's, with another `traceparent` in each.
+    Browser,
+    /// A browser's, the same in every request: as long as the others.
+    SameBrowser,
+    /// Another Content-Length in each: values of up to the length that is said.
+    Lengths,
 }
+
+/// The fields that a browser sends with a request of a page of the server's own.
+const BROWSER_FIELDS: &str = "Connection: keep-alive\r\n\
+    sec-ch-ua-platform: \"Linux\"\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/142.0.0.0 Safari/537.36\r\n\
+    sec-ch-ua: \"Chromium\";v=\"142\", \"Not_A Brand\";v=\"99\"\r\n\
+    sec-ch-ua-mobile: ?0\r\n\
+    Accept: */*\r\n\
+    Origin: http://127.0.0.1:8080\r\n\
+    Sec-Fetch-Site: same-origin\r\n\
+    Sec-Fetch-Mode: cors\r\n\
+    Sec-Fetch-Dest: empty\r\n\
+    Referer: http://127.0.0.1:8080/dashboard\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: en-GB,en;q=0.9\r\n";
 
 /// What requests ask for.
 #[derive(Debug, Clone, Copy)]
@@ -56,12 +78,24 @@ pub fn requests(count: usize, mix: Mix) -> Vec<u8> {
         let key = numbers.below(KEYS);
         let method = if numbers.below(100) < mix.put_percent { "PUT" } else { "GET" };
         write!(out, "{method} /{key} HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n").expect("memory");
-        if mix.heads == Heads::Differing {
-            write!(out, "X-Request-Id: {:016x}\r\n", numbers.next()).expect("memory");
+        match mix.heads {
+            Heads::Differing => {
+                write!(out, "X-Request-Id: {:016x}\r\n", numbers.next()).expect("memory");
+            }
+            Heads::Browser | Heads::SameBrowser => {
+                let id = if mix.heads == Heads::Browser { numbers.next() } else { 1 };
+                out.extend_from_slice(BROWSER_FIELDS.as_bytes());
+                write!(out, "traceparent: 00-{id:032x}-{id:016x}-01\r\n").expect("memory");
+            }
+            Heads::Same | Heads::Lengths => {}
         }
         if method == "PUT" {
-            write!(out, "Content-Length: {}\r\n\r\n", mix.value_bytes).expect("memory");
-            out.resize(out.len() + mix.value_bytes, b'v');
+            let value_bytes = match mix.heads {
+                Heads::Lengths => 1 + numbers.below(mix.value_bytes as u64) as usize,
+                _ => mix.value_bytes,
+            };
+            write!(out, "Content-Length: {value_bytes}\r\n\r\n").expect("memory");
+            out.resize(out.len() + value_bytes, b'v');
         } else {
             out.extend_from_slice(b"\r\n");
         }

@@ -19,12 +19,13 @@ use super::refusals::{
 };
 use super::route::{Page, Route, Routes};
 use super::settings::Settings;
+use super::turborepo;
 use crate::http::access::Access;
 use crate::http::{
-    Framing, Handler, Method, Persistence, Postponed, Refusal, Request, Requests, Responses,
-    Status, Unstorable,
+    Framing, Handler, Method, Persistence, Postponed, Refusal, Request, RequestView, Requests,
+    Responses, Status, Unstorable,
 };
-use crate::store::{Busy, Clock, Full, Hash, Key, SlotHint, Tick};
+use crate::store::{Busy, Clock, Full, Key, Tick};
 
 /// Answers one event loop's requests from the store that all loops share.
 #[derive(Debug)]
@@ -59,6 +60,11 @@ impl Cache {
 
     #[inline(always)] // Into the loop over a connection's input.
     fn route(&self, request: &Request<'_>) -> Route {
+        if self.settings.turborepo
+            && let Some(route) = turborepo::find(request.class, request.path)
+        {
+            return route;
+        }
         self.settings.routes.find(request, self.settings.key_bytes_max, &self.keys.store)
     }
 
@@ -69,55 +75,39 @@ impl Cache {
             check_access(request, route, routes)?;
         }
         check_method(request, route, routes)?;
-        match (request.method, request.fields.unstorable) {
-            (Method::Put | Method::Post, Some(Unstorable::MaxAge)) => Err(&MALFORMED_MAX_AGE),
-            (Method::Put | Method::Post, Some(Unstorable::Part)) => Err(&PARTIAL_VALUE),
+        match (route, request.method, request.fields.unstorable) {
+            // They store nothing.
+            (Route::TurborepoEvents, ..) => Ok(()),
+            (_, Method::Put | Method::Post, Some(Unstorable::MaxAge)) => Err(&MALFORMED_MAX_AGE),
+            (_, Method::Put | Method::Post, Some(Unstorable::Part)) => Err(&PARTIAL_VALUE),
             _ => Ok(()),
         }
     }
 
+    /// Answers a request of the commonest kind. False, and nothing done: it is another.
+    #[inline(always)] // Into the loop over a batch.
+    fn answer_plain(
+        &mut self,
+        view: RequestView<'_>,
+        lookup: &Lookup,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> bool {
+        let Route::Key(hash) = lookup.route else { return false };
+        if let Some(path) = view.plain_get() {
+            let key = Key::new(path, hash).with_hint(lookup.hint);
+            self.keys.read_in_place(key, now, responses)
+        } else if let Some(write) = view.plain_write() {
+            let key = Key::new(write.path, hash).with_hint(lookup.hint);
+            self.keys.write_plainly(key, write, now, responses)
+        } else {
+            false
+        }
+    }
+
     /// Answers a request. `Break`: it is not answered, but comes again.
-    #[inline(always)] // Into the loop over a batch.
-    fn answer_one(
-        &mut self,
-        request: &Request<'_>,
-        lookup: Lookup,
-        now: Tick,
-        responses: &mut Responses<'_>,
-    ) -> Outcome {
-        // What `check` has nothing to say to.
-        let is_plain = request.method.is_of_keys()
-            && request.fields.access.may_write()
-            && request.fields.unstorable.is_none();
-        match lookup.route {
-            Route::Key(hash) if is_plain => {
-                self.answer_key((hash, lookup.hint), request, now, responses)
-            }
-            _ => self.answer_other(request, lookup, now, responses),
-        }
-    }
-
-    /// Answers a request for a key.
-    #[inline(always)] // Into the loop over a batch.
-    fn answer_key(
-        &mut self,
-        (hash, hint): (Hash, SlotHint),
-        request: &Request<'_>,
-        now: Tick,
-        responses: &mut Responses<'_>,
-    ) -> Outcome {
-        let key = Key::new(request.path, hash).with_hint(hint);
-        match request.method {
-            Method::Put | Method::Post => self.keys.write(key, request, now, responses),
-            Method::Delete => self.keys.delete(key, request, now, responses),
-            _ => return self.keys.read(key, request, now, responses),
-        }
-        Continue(())
-    }
-
-    /// Answers a request that may be refused, or is not for a key.
     #[inline(never)]
-    fn answer_other(
+    fn answer_one(
         &mut self,
         request: &Request<'_>,
         lookup: Lookup,
@@ -136,8 +126,16 @@ impl Cache {
             }
             (_, Method::Propfind) => responses.empty(request.method, persistence, Status::NotFound),
             (_, Method::Purge) => return self.purge(request, responses),
+            (Route::TurborepoEvents, _) => responses.empty(request.method, persistence, Status::Ok),
             (Route::Page(page), _) => self.pages.show(page, request, responses),
-            (Route::Key(hash), _) => return self.answer_key((hash, hint), request, now, responses),
+            (Route::Key(hash), method) => {
+                let key = Key::new(request.path, hash).with_hint(hint);
+                match method {
+                    Method::Put | Method::Post => self.keys.write(key, request, now, responses),
+                    Method::Delete => self.keys.delete(key, request, now, responses),
+                    _ => return self.keys.read(key, request, now, responses),
+                }
+            }
             // `check` has refused everything else.
             _ => responses.empty(request.method, persistence, Status::NotFound),
         }
@@ -145,7 +143,6 @@ impl Cache {
     }
 
     /// Answers a request, and counts a look-up by its namespace as well.
-    #[inline(never)]
     fn answer_and_count(
         &mut self,
         request: &Request<'_>,
@@ -165,17 +162,16 @@ impl Cache {
         outcome
     }
 
-    /// Answers the requests of a batch by `answer`, until one is not answered.
-    #[inline(always)] // For each way to answer one.
-    fn answer_each(
+    /// Answers the requests of a batch, and counts look-ups by namespace.
+    #[inline(never)]
+    fn answer_and_count_all(
         &mut self,
         requests: Requests<'_, Lookup>,
+        now: Tick,
         responses: &mut Responses<'_>,
-        answer: impl Fn(&mut Self, &Request<'_>, Lookup, Tick, &mut Responses<'_>) -> Outcome,
     ) {
-        let now = self.clock.tick(responses.now());
-        for (at, (request, &lookup)) in requests.iter().enumerate() {
-            if let Break(why) = answer(self, &request, lookup, now, responses) {
+        for (at, (view, lookup)) in requests.views().enumerate() {
+            if let Break(why) = self.answer_and_count(&view.request(), *lookup, now, responses) {
                 responses.postpone(requests.len() - at, why);
                 break;
             }
@@ -207,7 +203,11 @@ fn check_method(
         (_, Method::Purge) if routes.can_purge(request) => Ok(()),
         (Route::Refused(refusal), _) => Err(refusal),
         (_, Method::Purge) => Err(route.method_not_allowed()),
-        (Route::Page(_), method) if method.is_write() => Err(route.method_not_allowed()),
+        (Route::TurborepoEvents, Method::Post | Method::Options) => Ok(()),
+        (Route::TurborepoEvents, _) => Err(route.method_not_allowed()),
+        (Route::Page(page), method) if method.is_write() && !page.takes(method) => {
+            Err(route.method_not_allowed())
+        }
         _ => Ok(()),
     }
 }
@@ -229,6 +229,8 @@ fn check_access(
         // They do and tell nothing.
         _ if matches!(method, Method::Options | Method::Propfind) || is_open => Ok(()),
         _ if method == Method::Purge => Err(&NOT_ADMINISTRATOR),
+        // They store nothing, so that a token that may only read may send them.
+        Route::TurborepoEvents => Ok(()),
         Route::Page(_) if !access.is_unlimited() => Err(&NOT_UNLIMITED),
         Route::Key(_) if access == Access::Elsewhere => Err(&ELSEWHERE),
         _ if method.is_write() && !access.may_write() => Err(&READ_ONLY),
@@ -258,10 +260,18 @@ impl Handler for Cache {
     }
 
     fn answer(&mut self, requests: Requests<'_, Lookup>, responses: &mut Responses<'_>) {
-        if self.settings.namespaces.is_empty() {
-            self.answer_each(requests, responses, Self::answer_one);
-        } else {
-            self.answer_each(requests, responses, Self::answer_and_count);
+        let now = self.clock.tick(responses.now());
+        if !self.settings.namespaces.is_empty() {
+            return self.answer_and_count_all(requests, now, responses);
+        }
+        for (at, (view, lookup)) in requests.views().enumerate() {
+            if self.answer_plain(view, lookup, now, responses) {
+                continue;
+            }
+            if let Break(why) = self.answer_one(&view.request(), *lookup, now, responses) {
+                responses.postpone(requests.len() - at, why);
+                break;
+            }
         }
     }
 

@@ -11,11 +11,10 @@ use super::representation::{self, ReadRules, Representation};
 use super::settings::{CacheHeaders, MissStatus, Settings};
 use super::terms::{self, Terms};
 use crate::http::{
-    Conditions, Details, EntityTag, Method, Persistence, Refusal, Request, Responses, Status,
+    Conditions, Details, EntityTag, Method, Persistence, PlainWrite, Refusal, Request, Responses,
+    Status,
 };
-use crate::store::{
-    Expiry, Fingerprint, Full, Key, SmallValue, Store, Stored, Tick, Upload, Value, Written,
-};
+use crate::store::{Expiry, Fingerprint, Full, Key, Store, Stored, Tick, Upload, Value, Written};
 
 /// The store, as requests read and write it.
 #[derive(Debug)]
@@ -48,8 +47,38 @@ impl Keys {
         Self { store, counters, sets, settings, reads_in_full, writes_in_full, store_statuses }
     }
 
+    /// Answers a plain GET of a small value that is still where it was seen. False, and nothing done: it is
+    /// not there.
+    #[inline(always)] // Into the loop over a batch.
+    pub(super) fn read_in_place(
+        &self,
+        key: Key<'_>,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> bool {
+        if self.reads_in_full {
+            return false;
+        }
+        let Some(read) = self.store.optimistic_read(key, now) else { return false };
+        let start = responses.bytes().len();
+        let value = read.value();
+        match value.as_word() {
+            Some(word) => responses.ok_word(word, value.len()),
+            None => {
+                responses.ok_head(Persistence::Default, value.len());
+                value.append_long_to(responses.bytes());
+            }
+        }
+        if !read.validate() {
+            responses.bytes().truncate(start);
+            return false;
+        }
+        self.counters.hits.add(1);
+        responses.count(Method::Get, Status::Ok);
+        true
+    }
+
     /// Answers GET or HEAD.
-    #[inline]
     pub(super) fn read(
         &self,
         key: Key<'_>,
@@ -62,34 +91,15 @@ impl Keys {
             return self.read_in_full(key, request, now, responses);
         }
         let start = responses.bytes().len();
-        if let Some(read) = self.store.optimistic_read(key, now) {
-            render(read.value(), request, responses);
-            if read.validate() {
-                self.counters.hits.add(1);
-                responses.count(request.method, Status::Ok);
-                return Continue(());
-            }
-            responses.bytes().truncate(start);
-        }
-        self.search(key, request, now, responses)
-    }
-
-    /// Answers a read of a key that is not where it was seen, or not small, or not there.
-    #[inline(never)]
-    fn search(
-        &self,
-        key: Key<'_>,
-        request: &Request<'_>,
-        now: Tick,
-        responses: &mut Responses<'_>,
-    ) -> Outcome {
-        let start = responses.bytes().len();
         let mut large = None;
         let hit = self.store.get(key, now, |value| {
             // An earlier call may have been torn by a write.
             responses.bytes().truncate(start);
             match value {
-                Value::Small(value) => render(&value, request, responses),
+                Value::Small(value) => {
+                    responses.ok_head(request.fields.persistence, value.len());
+                    value.append_to(responses.bytes());
+                }
                 Value::SmallWithMeta(..) => return false,
                 Value::Large(value) if !value.meta().is_empty() => return false,
                 Value::Large(value) => {
@@ -166,8 +176,25 @@ impl Keys {
         if status.is_bodiless() { head.bodiless() } else { head.body(0) }
     }
 
+    /// Stores a body that came as a whole, unless more than that is asked of all writes. False: it is.
+    #[inline(always)] // Into the loop over a batch.
+    pub(super) fn write_plainly(
+        &self,
+        key: Key<'_>,
+        write: PlainWrite<'_>,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> bool {
+        if self.writes_in_full {
+            return false;
+        }
+        let PlainWrite { method, body, max_age, .. } = write;
+        let result = self.store.put(key, body, self.expiry(max_age, now), now);
+        self.respond(result, (method, Persistence::Default), responses);
+        true
+    }
+
     /// Stores a body that came as a whole.
-    #[inline]
     pub(super) fn write(
         &self,
         key: Key<'_>,
@@ -352,14 +379,5 @@ impl Keys {
             Some(seconds) => Expiry::after(now, seconds),
             None => Expiry::NEVER,
         }
-    }
-}
-
-/// Renders a small value, which the answer to HEAD goes without.
-#[inline]
-fn render(value: &SmallValue<'_>, request: &Request<'_>, responses: &mut Responses<'_>) {
-    responses.ok_head(request.fields.persistence, value.len());
-    if request.method != Method::Head {
-        value.append_to(responses.bytes());
     }
 }

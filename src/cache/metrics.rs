@@ -6,12 +6,15 @@
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use super::counters::Counters;
 use super::namespaces::Namespaces;
 use crate::http::{self, Method, Status};
-use crate::net::{self, Histogram};
+use crate::line_log::LogCounters;
+use crate::net::{self, Counter, Histogram};
 use crate::process::Process;
+use crate::snapshot::{Saver, Status as SnapshotStatus};
 use crate::store::{NamespaceStatistics, Statistics, Store};
 
 /// What a server counts: the store, and each event loop. Counters of different loops may be some
@@ -23,7 +26,7 @@ pub struct Metrics {
     /// What each loop counts of its connections.
     pub net: Arc<[net::Counters]>,
     /// Connections rejected before any loop had to do with them.
-    pub turned_away: Arc<net::Counter>,
+    pub turned_away: Arc<Counter>,
     /// What each loop counts of its requests.
     pub http: Vec<Arc<http::Counters>>,
     /// What each loop counts of its look-ups.
@@ -34,6 +37,10 @@ pub struct Metrics {
     pub memory_bytes_max: u64,
     /// Connections that may be open; 0 if that is not known.
     pub connections_max: usize,
+    /// What the access log counts.
+    pub(crate) access_log: Arc<LogCounters>,
+    /// What writes snapshots, if anything does.
+    pub snapshot: Option<Arc<Saver>>,
 }
 
 impl Metrics {
@@ -52,9 +59,19 @@ impl Metrics {
     ) -> Self {
         let http = net.iter().map(|_| Arc::default()).collect();
         let cache = net.iter().map(|_| Arc::new(Counters::new(namespaces.len()))).collect();
-        let turned_away = Arc::default();
-        let (memory_bytes_max, connections_max) = (0, 0);
-        Self { store, net, turned_away, http, cache, namespaces, memory_bytes_max, connections_max }
+        let access_log = Arc::new(LogCounters::new(net.len()));
+        Self {
+            store,
+            net,
+            turned_away: Arc::default(),
+            http,
+            cache,
+            namespaces,
+            memory_bytes_max: 0,
+            connections_max: 0,
+            access_log,
+            snapshot: None,
+        }
     }
 
     /// Requests that each event loop has answered.
@@ -79,6 +96,10 @@ impl Metrics {
         store(&mut text, self);
         namespaces(&mut text, self);
         connections(&mut text, self);
+        access_log(&mut text, &self.access_log);
+        if let Some(saver) = &self.snapshot {
+            snapshot(&mut text, saver.status());
+        }
         process(&mut text, &Process::now());
         text.page
     }
@@ -318,6 +339,50 @@ fn connections(text: &mut Text, metrics: &Metrics) {
         1e6,
         cores.iter().map(|c| &c.batch_microseconds),
     );
+}
+
+fn access_log(text: &mut Text, log: &LogCounters) {
+    let help = "Lines written to the access log.";
+    text.single("access_log_lines_total", "counter", help, log.written.get());
+    let (name, help) = ("access_log_lost_lines_total", "Lines of the access log that were lost.");
+    text.family(name, "counter", help);
+    let dropped: u64 = log.dropped.iter().map(Counter::get).sum();
+    text.sample(name, "{reason=\"full\"}", dropped);
+    text.sample(name, "{reason=\"error\"}", log.failed.get());
+}
+
+fn snapshot(text: &mut Text, status: &SnapshotStatus) {
+    let saved = status.saved();
+    let time = saved.and_then(|saved| saved.time.duration_since(UNIX_EPOCH).ok());
+    let rows: [(&str, &str, f64); 4] = [
+        (
+            "snapshot_last_success_timestamp_seconds",
+            "When the last snapshot was complete, in seconds since 1970; 0 for never.",
+            time.map_or(0.0, |time| time.as_secs_f64()),
+        ),
+        (
+            "snapshot_duration_seconds",
+            "How long the last snapshot took.",
+            saved.map_or(0.0, |saved| saved.duration.as_secs_f64()),
+        ),
+        (
+            "snapshot_bytes",
+            "Length of the last snapshot.",
+            saved.map_or(0.0, |saved| saved.bytes as f64),
+        ),
+        (
+            "snapshot_running",
+            "1 while a snapshot is being written.",
+            f64::from(u8::from(status.is_running())),
+        ),
+    ];
+    for (name, help, value) in rows {
+        text.single(name, "gauge", help, value);
+    }
+    let help = "Keys that were loaded at the start.";
+    text.single("snapshot_loaded_keys", "gauge", help, status.loaded_keys());
+    let help = "Snapshots that could not be written.";
+    text.single("snapshot_failures_total", "counter", help, status.failures());
 }
 
 fn process(text: &mut Text, process: &Process) {

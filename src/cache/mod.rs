@@ -28,7 +28,10 @@ mod refusals;
 mod representation;
 mod route;
 mod settings;
+mod snapshot_page;
+mod stored_fields;
 mod terms;
+mod turborepo;
 
 pub use counters::Counters;
 pub use dashboard::{History, Recorder};
@@ -40,3 +43,5 @@ pub use namespaces::Namespaces;
 pub use pending::{BodilessRequest, Pending};
 pub use route::Routes;
 pub use settings::{CacheHeaders, MissStatus, Settings, StoreStatus};
+pub use stored_fields::StoredFields;
+pub(crate) use turborepo::{KEPT_FIELDS as TURBOREPO_FIELDS, TEAM as TURBOREPO_TEAM};

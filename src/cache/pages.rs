@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use super::dashboard::{self, History};
 use super::metrics::Metrics;
 use super::route::Page;
+use super::snapshot_page;
 use crate::http::{Request, Responses};
 use crate::net::Payload;
 
 const TEXT: &str = "text/plain";
 const HTML: &str = "text/html; charset=utf-8";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// The content type of the text format's version (Prometheus, "Exposition formats").
 const METRICS: &str = "text/plain; version=0.0.4";
@@ -122,6 +123,10 @@ impl Pages {
             }
             Page::History => share(self.history.all(), request, responses),
             Page::Now => share(self.history.last(), request, responses),
+            Page::TurborepoStatus => responses.body(request, JSON, br#"{"status":"enabled"}"#),
+            Page::Snapshot => {
+                snapshot_page::show(self.metrics.snapshot.as_deref(), request, responses);
+            }
             Page::Size => {
                 responses.body(request, TEXT, self.metrics.store.keys().to_string().as_bytes());
             }

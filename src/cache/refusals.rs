@@ -48,6 +48,8 @@ pub(super) const RANGE: &str = "no byte of the value is in the range";
 /// The methods that keys and reserved names have, for an Allow field.
 pub(super) const ALLOW_KEY: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 pub(super) const ALLOW_PAGE: &str = "GET, HEAD, OPTIONS";
+pub(super) const ALLOW_EVENTS: &str = "POST, OPTIONS";
+pub(super) const ALLOW_SNAPSHOT: &str = "GET, HEAD, POST, OPTIONS";
 
 pub(super) static KEY_METHODS: Refusal = Refusal {
     status: Status::MethodNotAllowed,
@@ -60,6 +62,17 @@ pub(super) static PAGE_METHODS: Refusal = Refusal {
     reason: "reserved names have the methods GET, HEAD and OPTIONS",
     field: Some(("Allow", ALLOW_PAGE)),
 };
+pub(super) static EVENTS_METHODS: Refusal = Refusal {
+    status: Status::MethodNotAllowed,
+    reason: "events have the methods POST and OPTIONS",
+    field: Some(("Allow", ALLOW_EVENTS)),
+};
+
+pub(super) static SNAPSHOT_METHODS: Refusal = Refusal {
+    status: Status::MethodNotAllowed,
+    reason: "/snapshot has the methods GET, HEAD, POST and OPTIONS",
+    field: Some(("Allow", ALLOW_SNAPSHOT)),
+};
 
 pub(super) static BROKEN_ESCAPE: Refusal =
     Refusal::new(Status::BadRequest, "a % in the path is not followed by two hexadecimal digits");
@@ -67,7 +80,9 @@ pub(super) static KEY_TOO_LONG: Refusal =
     Refusal::new(Status::UriTooLong, "the key is longer than key-bytes-max");
 pub(super) static KEY_EMPTY: Refusal =
     Refusal::new(Status::BadRequest, "a key has at least one byte");
-pub(super) static NO_SUCH_PAGE: Refusal = Refusal::new(
+pub(super) const NO_SUCH_PAGE: Refusal = Refusal::new(
     Status::NotFound,
-    "the admin address has /, /dashboard, /healthz, /metrics and /size",
+    "the admin address has /, /dashboard, /healthz, /metrics, /size and, with --snapshot, /snapshot",
 );
+pub(super) const SNAPSHOT_BUSY: Refusal =
+    Refusal::new(Status::Conflict, "a snapshot is being written already");

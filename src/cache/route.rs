@@ -1,10 +1,10 @@
 //! What a request is about: a key, or one of the reserved names.
 
 use super::refusals::{
-    ALLOW_KEY, ALLOW_PAGE, BROKEN_ESCAPE, KEY_EMPTY, KEY_METHODS, KEY_TOO_LONG, NO_SUCH_PAGE,
-    PAGE_METHODS,
+    ALLOW_EVENTS, ALLOW_KEY, ALLOW_PAGE, ALLOW_SNAPSHOT, BROKEN_ESCAPE, EVENTS_METHODS, KEY_EMPTY,
+    KEY_METHODS, KEY_TOO_LONG, NO_SUCH_PAGE, PAGE_METHODS, SNAPSHOT_METHODS,
 };
-use crate::http::{Refusal, Request, Target};
+use crate::http::{Method, Refusal, Request, Target};
 use crate::net::Class;
 use crate::store::{Hash, Store};
 
@@ -19,6 +19,7 @@ pub enum Routes {
 
 /// A page behind a reserved name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)] // A route with one is copied as a whole, which takes fewer moves so.
 pub(super) enum Page {
     About,
     Dashboard,
@@ -27,7 +28,21 @@ pub(super) enum Page {
     Health,
     Metrics,
     Size,
+    /// Turborepo's question whether the cache may be used.
+    TurborepoStatus,
+    /// Of the admin address alone.
+    Snapshot,
 }
+
+impl Page {
+    /// Whether a page has this method beside those that read.
+    pub(super) fn takes(self, method: Method) -> bool {
+        self == Self::Snapshot && method == Method::Post
+    }
+}
+
+/// The name of [`Page::Snapshot`].
+const SNAPSHOT: &[u8] = b"snapshot";
 
 /// The reserved names, without their first `/`.
 const PAGES: [(&[u8], Page); 7] = [
@@ -45,6 +60,8 @@ const PAGES: [(&[u8], Page); 7] = [
 pub(super) enum Route {
     Key(Hash),
     Page(Page),
+    /// Where Turborepo tells its hits and misses, which nobody here wants to know.
+    TurborepoEvents,
     /// The server as a whole: `OPTIONS *`.
     Server,
     /// Nothing that there could be.
@@ -54,11 +71,21 @@ pub(super) enum Route {
 impl Route {
     /// The methods, for an Allow field.
     pub(super) fn allow(self) -> &'static str {
-        if matches!(self, Self::Page(_)) { ALLOW_PAGE } else { ALLOW_KEY }
+        match self {
+            Self::Page(Page::Snapshot) => ALLOW_SNAPSHOT,
+            Self::Page(_) => ALLOW_PAGE,
+            Self::TurborepoEvents => ALLOW_EVENTS,
+            _ => ALLOW_KEY,
+        }
     }
 
     pub(super) fn method_not_allowed(self) -> &'static Refusal {
-        if matches!(self, Self::Page(_)) { &PAGE_METHODS } else { &KEY_METHODS }
+        match self {
+            Self::Page(Page::Snapshot) => &SNAPSHOT_METHODS,
+            Self::Page(_) => &PAGE_METHODS,
+            Self::TurborepoEvents => &EVENTS_METHODS,
+            _ => &KEY_METHODS,
+        }
     }
 }
 
@@ -101,6 +128,7 @@ impl Routes {
     fn find_page(self, class: Class, path: &[u8]) -> Option<Route> {
         let page = PAGES.iter().find(|(name, _)| *name == path).map(|&(_, page)| Route::Page(page));
         match (class, self) {
+            (Class::Admin(_), _) if path == SNAPSHOT => Some(Route::Page(Page::Snapshot)),
             (Class::Admin(_), _) => Some(page.unwrap_or(Route::Refused(&NO_SUCH_PAGE))),
             (_, Self::Everywhere) => page,
             (_, Self::AdminOnly) => path.is_empty().then_some(Route::Refused(&KEY_EMPTY)),

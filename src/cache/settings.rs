@@ -73,6 +73,8 @@ pub struct Settings {
     pub cas_prefixes: Vec<Box<[u8]>>,
     /// The namespaces that are counted by themselves.
     pub namespaces: Namespaces,
+    /// Whether Turborepo's status and events are there.
+    pub turborepo: bool,
 }
 
 impl Settings {

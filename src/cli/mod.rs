@@ -127,6 +127,11 @@ pub struct Cli {
     #[arg(long, value_name = "NAME", env = "COREKV_NAMESPACE", value_delimiter = ',')]
     namespace: Vec<String>,
 
+    /// Be a remote cache for Turborepo: answer its status and events at /v8/artifacts/, keep the
+    /// teams that it names in the query apart, and keep the header fields of its artifacts.
+    #[arg(long, env = "COREKV_TURBOREPO")]
+    turborepo: bool,
+
     /// Longest key, in bytes, up to 8000.
     #[arg(long, value_name = "SIZE", env = "COREKV_KEY_BYTES_MAX", default_value = "1KiB",
           value_parser = length)]
@@ -172,7 +177,8 @@ pub struct Cli {
           value_parser = duration)]
     idle_timeout: Duration,
 
-    /// Limit on answering what was received after SIGTERM or SIGINT. (SIGHUP ends nothing.)
+    /// Limit on answering what was received after SIGTERM or SIGINT. (SIGHUP ends
+    /// nothing.)
     #[arg(long, value_name = "DURATION", env = "COREKV_DRAIN_TIMEOUT", default_value = "10s",
           value_parser = duration)]
     drain_timeout: Duration,
@@ -180,6 +186,34 @@ pub struct Cli {
     /// Send no Date field.
     #[arg(long, env = "COREKV_NO_DATE")]
     no_date: bool,
+
+    /// File that gets a line of JSON for each response, or - for standard output. SIGHUP has it opened
+    /// anew
+    /// [default: none]
+    #[arg(long, value_name = "FILE|-", env = "COREKV_ACCESS_LOG")]
+    access_log: Option<PathBuf>,
+
+    /// One of so many responses gets a line in the access log, on average; up to 1000000000.
+    #[arg(long, value_name = "N", env = "COREKV_ACCESS_LOG_SAMPLE", default_value = "1")]
+    access_log_sample: u32,
+    /// File that the contents are written to at the end, on POST /snapshot of --admin, and before a
+    /// successor starts (SIGUSR2); and loaded from at the start.
+    #[arg(long, value_name = "FILE", env = "COREKV_SNAPSHOT")]
+    snapshot: Option<PathBuf>,
+
+    /// Write the snapshot also every so often, from 1s up
+    /// [default: none]
+    #[arg(long, value_name = "DURATION", env = "COREKV_SNAPSHOT_INTERVAL", value_parser = duration)]
+    snapshot_interval: Option<Duration>,
+
+    /// Oldest snapshot that is loaded, from 1s up: older values may have been replaced elsewhere
+    /// [default: none]
+    #[arg(long, value_name = "DURATION", env = "COREKV_SNAPSHOT_AGE_MAX", value_parser = duration)]
+    snapshot_age_max: Option<Duration>,
+
+    /// End with exit code 1 if the snapshot can't be loaded, instead of starting empty.
+    #[arg(long, env = "COREKV_SNAPSHOT_REQUIRED")]
+    snapshot_required: bool,
 
     /// Least severe messages to show: off, error, warn, info or debug.
     #[arg(long, value_name = "LEVEL", env = "COREKV_LOG_LEVEL", default_value = "info")]
@@ -216,6 +250,7 @@ impl Cli {
             keep_fields: self.keep_fields,
             cas_prefixes: self.cas_prefix,
             namespaces: self.namespace,
+            turborepo: self.turborepo,
             key_bytes_max: self.key_bytes_max,
             value_bytes_max: self.value_bytes_max.unwrap_or_else(|| value_bytes_default(memory)),
             header_bytes_max: self.header_bytes_max,
@@ -227,6 +262,12 @@ impl Cli {
             idle_timeout: self.idle_timeout,
             drain_timeout: self.drain_timeout,
             date: !self.no_date,
+            access_log: self.access_log,
+            access_log_sample: self.access_log_sample,
+            snapshot: self.snapshot,
+            snapshot_interval: self.snapshot_interval,
+            snapshot_age_max: self.snapshot_age_max,
+            snapshot_required: self.snapshot_required,
         }
     }
 }

@@ -22,7 +22,7 @@ COREKV_MIN_RATE. A flag goes before the environment, which goes before the file;
 shows what is used, and from where.
 
 SIGTERM and SIGINT end the server when it has answered what it received, a second one ends it at \
-once. Exit code: 0 after that, 1 if the server could not start or go on, 2 if an option is wrong.";
+once. SIGUSR2 has a new process take over. Exit code: 0 after that, 1 if the server could not start or go on, 2 if an option is wrong.";
 
 /// What the program is asked to do.
 #[derive(Debug)]

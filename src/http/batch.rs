@@ -3,8 +3,10 @@
 use super::error::Error;
 use super::fields::Framing;
 use super::head::HeadParser;
+use super::memo::Recalled;
 use super::origin::Sender;
 use super::parsed_request::ParsedRequest;
+use super::query::KeyParameters;
 use super::request::{Request, Source};
 use super::target::{Target, percent_decode};
 use crate::net::Class;
@@ -16,7 +18,7 @@ pub struct Batch<L> {
     pub(super) parsed: Vec<ParsedRequest>,
     /// One for each of them.
     pub(super) lookups: Vec<L>,
-    /// Their paths that had to be decoded, one behind the other.
+    /// Their paths that had to be decoded or completed, one behind the other.
     pub(super) decoded: Vec<u8>,
     /// Who sends them and whom they mean, the same for all of a batch.
     pub(super) sender: Sender,
@@ -33,6 +35,8 @@ pub(super) struct BatchRules {
     pub(super) body_bytes_max: u64,
     /// A request that addresses another host is refused.
     pub(super) checks_host: bool,
+    /// What of a query is a part of the key.
+    pub(super) key_parameters: KeyParameters,
 }
 
 /// Why a batch ended.
@@ -87,67 +91,125 @@ impl<L> Batch<L> {
         mut look_up: impl FnMut(&Request<'_>) -> L,
     ) {
         self.clear();
+        let mut scanned_before = std::mem::take(scanned);
         let end = loop {
             if self.parsed.len() == rules.requests_max {
                 break End::Full;
             }
-            // Empty lines before a request line are left over from the body before it, by the
-            // count of an old client (RFC 9112 §2.2).
-            while input[at..].starts_with(b"\r\n") {
-                at += 2;
-                *scanned = 0;
-            }
-            match parser.parse(input, at, scanned, &mut self.parsed) {
-                Ok(Some(head_end)) => at = head_end,
-                Ok(None) => break End::Incomplete,
-                Err(error) => break End::Error(error),
-            }
-            let [before @ .., parsed] = &mut self.parsed[..] else { break End::Incomplete };
-            if parsed.fields.sender != self.sender {
-                if let Some((end, end_at)) = end_before(before.last(), parsed, &rules) {
-                    self.parsed.pop();
-                    at = end_at;
+            if let Some(recalled) = parser.recall(input, at)
+                && let Some(parsed) = self.complete(&recalled, input, rules.body_bytes_max)
+            {
+                at = (parsed.body_at + parsed.body_len) as usize;
+                self.parsed.push(parsed);
+            } else {
+                *scanned = scanned_before;
+                if let Some(end) = self.parse_other(parser, input, &mut at, scanned, &rules) {
                     break end;
                 }
-                self.sender = parsed.fields.sender;
             }
-            if parsed.target.is_escaped() {
-                decode_path(parsed, input, &mut self.decoded);
-            }
-            match parsed.fields.framing {
-                Framing::Length(0) => {}
-                Framing::Length(n) if n > rules.body_bytes_max => {
-                    let parsed = *parsed;
-                    self.parsed.pop();
-                    break End::TooLarge(parsed);
-                }
-                Framing::Length(n)
-                    if n <= (input.len() - at) as u64 && !parsed.fields.expects_continue =>
-                {
-                    parsed.body_len = n as u32;
-                    at += n as usize;
-                }
-                _ => {
-                    let parsed = *parsed;
-                    self.parsed.pop();
-                    break End::Body(parsed);
-                }
-            }
-            let source = Source { input, decoded: &self.decoded, class: rules.class };
-            self.lookups.push(look_up(&source.request(parsed)));
-            if parsed.fields.persistence.closes() {
-                break End::Close;
-            }
+            scanned_before = 0;
         };
         self.end = Some((end, at));
+        let source = Source { input, decoded: &self.decoded, class: rules.class };
+        self.lookups.extend(self.parsed.iter().map(|parsed| look_up(&source.request(parsed))));
+    }
+
+    /// Parses any other request, from `at` on, which is then where the next one begins, or the one
+    /// with which the batch ends.
+    #[inline(never)]
+    fn parse_other(
+        &mut self,
+        parser: &mut HeadParser,
+        input: &[u8],
+        at: &mut usize,
+        scanned: &mut usize,
+        rules: &BatchRules,
+    ) -> Option<End> {
+        // Empty lines before a request line are left over from the body before it, by the
+        // count of an old client (RFC 9112 §2.2).
+        while input[*at..].starts_with(b"\r\n") {
+            *at += 2;
+            *scanned = 0;
+        }
+        match parser.parse(input, *at, scanned, &mut self.parsed) {
+            Ok(Some(head_end)) => *at = head_end,
+            Ok(None) => return Some(End::Incomplete),
+            Err(error) => return Some(End::Error(error)),
+        }
+        let mut parsed = self.parsed.pop()?;
+        if parsed.fields.sender != self.sender {
+            if let Some((end, end_at)) = end_before(self.parsed.last(), &parsed, rules) {
+                *at = end_at;
+                return Some(end);
+            }
+            self.sender = parsed.fields.sender;
+        }
+        if parsed.target.is_escaped() {
+            decode_path(&mut parsed, input, rules.key_parameters, &mut self.decoded);
+        }
+        match parsed.fields.framing {
+            Framing::Length(0) => {}
+            Framing::Length(n) if n > rules.body_bytes_max => return Some(End::TooLarge(parsed)),
+            Framing::Length(n)
+                if n <= (input.len() - *at) as u64 && !parsed.fields.expects_continue =>
+            {
+                parsed.body_len = n as u32;
+                *at += n as usize;
+            }
+            _ => return Some(End::Body(parsed)),
+        }
+        self.parsed.push(parsed);
+        parsed.fields.persistence.closes().then_some(End::Close)
+    }
+
+    /// A request that is complete, as far as its head leaves nothing to be decided.
+    #[inline(always)] // Into the loop over a connection's input.
+    fn complete(
+        &self,
+        recalled: &Recalled<'_>,
+        input: &[u8],
+        body_bytes_max: u64,
+    ) -> Option<ParsedRequest> {
+        let &Recalled { method, path_at, path_end, end, length, fields } = recalled;
+        if fields.sender != self.sender || !fields.are_simple() {
+            return None;
+        }
+        let mut parsed = ParsedRequest {
+            fields: *fields,
+            path_at: path_at as u32,
+            path_len: (path_end - path_at) as u32,
+            target_end: path_end as u32,
+            body_at: end as u32,
+            body_len: 0,
+            method,
+            target: Target::Path { escaped: false },
+        };
+        let length = match (length, fields.framing) {
+            (None, Framing::Length(0)) => return Some(parsed),
+            (Some(length), _) | (None, Framing::Length(length)) => length,
+            (None, Framing::Chunked) => return None,
+        };
+        if length > body_bytes_max || length > (input.len() - end) as u64 {
+            return None;
+        }
+        parsed.fields.framing = Framing::Length(length);
+        parsed.body_len = length as u32;
+        Some(parsed)
     }
 }
 
-/// Decodes a path behind those that were decoded before.
+/// Decodes a path behind those that were decoded before, and completes it from its query.
 #[cold]
-fn decode_path(parsed: &mut ParsedRequest, input: &[u8], decoded: &mut Vec<u8>) {
+fn decode_path(
+    parsed: &mut ParsedRequest,
+    input: &[u8],
+    key_parameters: KeyParameters,
+    decoded: &mut Vec<u8>,
+) {
     let start = decoded.len();
+    let path_end = (parsed.path_at + parsed.path_len) as usize;
     if percent_decode(parsed.encoded_path(input), decoded) {
+        key_parameters.append(&input[path_end..parsed.target_end as usize], decoded);
         parsed.path_at = start as u32;
         parsed.path_len = (decoded.len() - start) as u32;
     } else {

@@ -1,5 +1,6 @@
 //! A request's body that is on its way, in pieces.
 
+use super::access_log::Asked;
 use super::chunked::Chunked;
 use super::error::Error;
 use super::fields::{Framing, Persistence};
@@ -16,6 +17,8 @@ pub(super) struct Body<P> {
     pub(super) method: Method,
     pub(super) persistence: Persistence,
     pub(super) is_browsers: bool,
+    /// What the access log is to tell of the request, if anything.
+    pub(super) asked: Option<Box<Asked>>,
 }
 
 /// Where a body goes.
@@ -80,6 +83,7 @@ impl<P> Body<P> {
             method: parsed.method,
             persistence: parsed.fields.persistence,
             is_browsers: parsed.fields.sender.is_browser(),
+            asked: None,
         }
     }
 

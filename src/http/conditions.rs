@@ -161,6 +161,7 @@ mod tests {
             (&["OURS"], &[], Holds, MatchFailed),
             (&["\"x\""], &[], MatchFailed, MatchFailed),
             (&["\"x\", OURS"], &[], Holds, MatchFailed),
+            (&["\"x,y\" , OURS"], &[], Holds, MatchFailed),
             (&["\"x\"", "OURS"], &[], Holds, MatchFailed),
             (&["W/OURS"], &[], MatchFailed, MatchFailed),
             (&[], &["*"], NoneMatchFailed, Holds),

@@ -32,12 +32,6 @@ impl Extras {
         self.0 == 0
     }
 
-    /// Whether what the fields say is likely to differ from request to request.
-    #[must_use]
-    pub(super) fn differ(self) -> bool {
-        self.0 & (Self::CONDITION | Self::RANGE | Self::DIGEST) != 0
-    }
-
     /// Takes note of a field.
     pub(super) fn note(&mut self, name: &str, kept: &KeptFields) {
         let is = |other: &str| name.eq_ignore_ascii_case(other);

@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::conditions::Malformed;
+use super::list;
 
 /// A SHA-256 digest.
 pub type Sha256Digest = [u8; 32];
@@ -16,9 +17,8 @@ pub type Sha256Digest = [u8; 32];
 /// When its member `sha-256` is not the digest of that algorithm.
 pub(super) fn sha256(value: &[u8]) -> Result<Option<Sha256Digest>, Malformed> {
     let mut found = None;
-    // Base64 has no comma, and no member of the registered algorithms has one elsewhere.
-    for member in value.split(|&byte| byte == b',') {
-        let Some((name, bytes)) = split_once(member.trim_ascii(), b'=') else { continue };
+    for member in list::elements(value) {
+        let Some((name, bytes)) = split_once(member, b'=') else { continue };
         if name != b"sha-256" {
             continue;
         }
@@ -61,7 +61,8 @@ mod tests {
         ] {
             assert_eq!(sha256(text.as_bytes()), Ok(Some(NOTHING)), "{text}");
         }
-        for text in ["", "sha-512=:YWJj:", "unixsum=30637", "sha-256", "SHA-256=:YWJj:"] {
+        let within = format!("x=\"a, sha-256={TEXT}\"");
+        for text in ["", "sha-512=:YWJj:", "unixsum=30637", "sha-256", "SHA-256=:YWJj:", &within] {
             assert_eq!(sha256(text.as_bytes()), Ok(None), "{text}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::access_log::AccessLog;
 use super::batch::{Batch, BatchRules};
 use super::counters::Counters;
 use super::handler::Handler;
@@ -20,6 +21,8 @@ pub(super) struct Engine<H> {
     pub(super) heads: Heads,
     pub(super) settings: Settings,
     pub(super) counters: Arc<Counters>,
+    /// `None`: no line is written of any response.
+    pub(super) log: Option<Box<AccessLog>>,
 }
 
 impl<H: Handler> Engine<H> {
@@ -31,6 +34,7 @@ impl<H: Handler> Engine<H> {
             heads: Heads::new(settings.date),
             settings,
             counters,
+            log: None,
         }
     }
 
@@ -49,6 +53,7 @@ impl<H: Handler> Engine<H> {
             requests_max: if iteration.pressed { 1 } else { REQUESTS_PER_BATCH_MAX },
             body_bytes_max: settings.body_bytes_max,
             checks_host: session.checks_host,
+            key_parameters: settings.key_parameters,
         };
         batch.parse(parser, input, at, &mut session.scanned, rules, |request| {
             handler.look_up(request)

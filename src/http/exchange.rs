@@ -1,6 +1,10 @@
 //! The answering of a connection's input: batches of complete requests, and bodies in pieces, one
 //! after the other until the input is used up or the output is full.
 
+use std::ops::Range;
+use std::time::Instant;
+
+use super::access_log::{self, Answered, Asked};
 use super::batch::{Batch, End};
 use super::body::{Body, Destination, Taken};
 use super::engine::Engine;
@@ -31,18 +35,24 @@ pub(super) struct Exchange<'a, H: Handler> {
 }
 
 /// Who gets an error that ends the connection: the sender of which request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Recipient {
     method: Method,
     is_browser: bool,
+    /// What the access log is to tell of the request.
+    asked: Option<Box<Asked>>,
+    /// Nothing is known of the request.
+    is_unknown: bool,
 }
 
 impl Recipient {
     /// That of a request whose head could not be read.
-    pub(super) const UNKNOWN: Self = Self { method: Method::Unknown, is_browser: false };
+    pub(super) const UNKNOWN: Self =
+        Self { method: Method::Unknown, is_browser: false, asked: None, is_unknown: true };
 
-    pub(super) fn of<P>(body: &Body<P>) -> Self {
-        Self { method: body.method, is_browser: body.is_browsers }
+    pub(super) fn of<P>(body: Body<P>) -> Self {
+        let (method, is_browser, asked) = (body.method, body.is_browsers, body.asked);
+        Self { method, is_browser, asked, is_unknown: false }
     }
 }
 
@@ -117,7 +127,9 @@ impl<'a, H: Handler> Exchange<'a, H> {
             End::Body(parsed) => self.begin_body(&parsed, batch),
             End::TooLarge(parsed) => {
                 let (method, is_browser) = (parsed.method, parsed.fields.sender.is_browser());
-                Some(self.fail(Error::BodyTooLarge, Recipient { method, is_browser }))
+                let asked = self.note(&parsed);
+                let recipient = Recipient { method, is_browser, asked, is_unknown: false };
+                Some(self.fail(Error::BodyTooLarge, recipient))
             }
             End::Error(error) => Some(self.fail(error, Recipient::UNKNOWN)),
         }
@@ -126,14 +138,76 @@ impl<'a, H: Handler> Exchange<'a, H> {
     /// Has the handler answer. How many requests at the end of the batch are postponed, and why.
     #[inline]
     fn answer_requests(&mut self, batch: &mut Batch<H::Lookup>) -> Option<(usize, Postponed)> {
+        if self.engine.log.is_some() {
+            return self.answer_and_log(batch);
+        }
+        self.answer_part(batch, 0..batch.parsed.len())
+    }
+
+    /// Has the handler answer a part of the batch. How many requests at its end are postponed.
+    #[inline]
+    fn answer_part(
+        &mut self,
+        batch: &Batch<H::Lookup>,
+        part: Range<usize>,
+    ) -> Option<(usize, Postponed)> {
         let is_browser = batch.sender.is_browser();
         let source = batch.source(self.input, self.session.class);
-        let requests = Requests { source, parsed: &batch.parsed, lookups: &batch.lookups };
+        let (parsed, lookups) = (&batch.parsed[part.clone()], &batch.lookups[part]);
+        let requests = Requests { source, parsed, lookups };
         let Self { engine, output, iteration, .. } = self;
         let Engine { handler, heads, counters, .. } = &mut **engine;
         let mut responses = Responses::new(output, heads.of(is_browser), counters, iteration.now);
         handler.answer(requests, &mut responses);
         responses.postponed()
+    }
+
+    /// The same, and adds lines to the log: requests that get one are answered one by one.
+    #[cold]
+    fn answer_and_log(&mut self, batch: &Batch<H::Lookup>) -> Option<(usize, Postponed)> {
+        let (mut at, end) = (0, batch.parsed.len());
+        while at < end {
+            let passed = self.engine.log.as_mut().map_or(0, |log| log.pass_over(end - at));
+            let next = at + passed.max(1);
+            let start = self.mark();
+            if let Some((count, why)) = self.answer_part(batch, at..next) {
+                return Some((count + (end - next), why));
+            }
+            if passed == 0 {
+                let parsed = &batch.parsed[at];
+                let target = access_log::target(self.input, parsed.target_end);
+                self.log_answer(start, Some((parsed.method, target)), self.iteration.now);
+            }
+            at = next;
+        }
+        None
+    }
+
+    /// How long the output is, before a response that is to be logged.
+    fn mark(&mut self) -> (usize, usize) {
+        (self.output.bytes().len(), self.output.payload_bytes())
+    }
+
+    /// Adds a line on the response from `start` on.
+    fn log_answer(
+        &mut self,
+        start: (usize, usize),
+        asked: Option<(Method, &[u8])>,
+        since: Instant,
+    ) {
+        let Some(log) = &mut self.engine.log else { return };
+        let payload_bytes = self.output.payload_bytes() - start.1;
+        let answered = Answered { bytes: &self.output.bytes()[start.0..], payload_bytes };
+        log.add(self.session.client.as_deref(), asked, since, answered);
+    }
+
+    /// What the log is to tell of a request that is answered later, if anything.
+    fn note(&mut self, parsed: &ParsedRequest) -> Option<Box<Asked>> {
+        if !self.engine.log.as_mut()?.takes_next() {
+            return None;
+        }
+        let target = access_log::target(self.input, parsed.target_end).into();
+        Some(Box::new(Asked { method: parsed.method, target, since: self.iteration.now }))
     }
 
     fn responses(&mut self, is_browser: bool) -> (&mut H, Responses<'_>) {
@@ -157,6 +231,7 @@ impl<'a, H: Handler> Exchange<'a, H> {
         let destination = begun.map_or_else(Destination::Refused, Destination::Handler);
         let (body_max, trailer_max) = (settings.body_bytes_max, settings.header_bytes_max);
         let mut body = Body::new(parsed, destination, body_max, trailer_max);
+        body.asked = self.note(parsed);
         // Nobody waits to send no body.
         if fields.expects_continue && fields.framing != Framing::Length(0) {
             if parsed.method.takes_body() && !body.is_refused() {
@@ -187,12 +262,13 @@ impl<'a, H: Handler> Exchange<'a, H> {
                 }
                 self.finish_body(body)
             }
-            Err(error) => Some(self.fail(error, Recipient::of(&body))),
+            Err(error) => Some(self.fail(error, Recipient::of(*body))),
         }
     }
 
     /// Answers a request whose body is complete, or won't be. `None` if the next request follows.
     fn finish_body(&mut self, mut body: Box<Body<H::Pending>>) -> Option<Flow> {
+        let start = self.mark();
         let (handler, mut responses) = self.responses(body.is_browsers);
         match body.destination {
             Destination::Handler(pending) => {
@@ -207,6 +283,9 @@ impl<'a, H: Handler> Exchange<'a, H> {
                 responses.refuse(body.method, body.persistence, refusal);
             }
         }
+        if let Some(asked) = &body.asked {
+            self.log_answer(start, Some((asked.method, &asked.target)), asked.since);
+        }
         self.answered += 1;
         body.persistence.closes().then_some(Flow::Close)
     }
@@ -215,8 +294,20 @@ impl<'a, H: Handler> Exchange<'a, H> {
     #[cold]
     pub(super) fn fail(&mut self, error: Error, recipient: Recipient) -> Flow {
         self.answered += 1;
+        let start = self.mark();
         let (_, mut responses) = self.responses(recipient.is_browser);
         responses.refuse(recipient.method, Persistence::Close, error.into());
+        match recipient.asked {
+            Some(asked) => {
+                self.log_answer(start, Some((asked.method, &asked.target)), asked.since);
+            }
+            None if recipient.is_unknown
+                && self.engine.log.as_mut().is_some_and(|log| log.takes_next()) =>
+            {
+                self.log_answer(start, None, self.iteration.now);
+            }
+            None => {}
+        }
         Flow::Close
     }
 }

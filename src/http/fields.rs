@@ -12,6 +12,7 @@ use super::details::Extras;
 use super::error::Error;
 use super::hosts::Hosts;
 use super::kept::KeptFields;
+use super::list;
 use super::origin::{OriginFields, Sender};
 use super::request_line::RequestLine;
 use super::target::is_authority;
@@ -91,13 +92,26 @@ pub struct Fields {
     pub max_age: Option<u32>,
     /// Why a body can't be stored, if that is so.
     pub unstorable: Option<Unstorable>,
-    /// What the credentials allow on the request's path.
+    /// What the credentials allow.
     pub access: Access,
     /// Who sends it and whom it means.
     pub sender: Sender,
     /// Which of the fields it has that few requests have; [`Details`](super::Details) tells what
     /// they say.
     pub extras: Extras,
+}
+
+/// How much of a field counts: what another head may have in its place, and mean the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// All of it.
+    Value,
+    /// The name alone: that the field is there.
+    Name,
+    /// All of it, but a number of other digits says nothing else but the length of the body.
+    Length,
+    /// All of it, and nobody may find out how much of a guess was right.
+    Secret,
 }
 
 /// What fields are read by: the server's own settings, the same for all heads.
@@ -131,18 +145,36 @@ struct Collected<'a> {
 }
 
 impl Fields {
-    /// Reads the fields behind a request line. The authority of an absolute target takes the place
-    /// of the Host field (RFC 9112 §3.2.2). `access` says what the value of an Authorization field
-    /// allows.
+    /// Whether a request with these fields is answered when it is there as a whole, and another one may
+    /// follow.
+    #[inline]
+    pub(super) fn are_simple(&self) -> bool {
+        !self.expects_continue && !self.persistence.closes()
+    }
+
+    /// Whether they say nothing of the answer: it is whole, the connection stays open without a word, and
+    /// nothing is asked for but what the method says.
+    #[must_use]
+    #[inline]
+    pub fn are_plain(&self) -> bool {
+        self.persistence == Persistence::Default
+            && self.access.may_write()
+            && self.extras.is_empty()
+    }
+
+    /// Reads the fields behind a request line, and appends the weight of each. The authority of an
+    /// absolute target takes the place of the Host field (RFC 9112 §3.2.2). `access` says what the value of
+    /// an Authorization field allows.
     pub(super) fn read(
         line: &RequestLine<'_>,
         headers: &[Header<'_>],
         rules: &FieldRules,
+        weights: &mut Vec<Weight>,
         access: impl FnOnce(Option<&[u8]>) -> Access,
     ) -> Result<Self, Error> {
         let mut collected = Collected::default();
         for header in headers {
-            collected.take(header, &rules.kept)?;
+            weights.push(collected.take(header, &rules.kept)?);
         }
         let minor = line.minor;
         collected.check(minor)?;
@@ -173,43 +205,49 @@ impl Fields {
 }
 
 impl<'a> Collected<'a> {
-    fn take(&mut self, header: &Header<'a>, kept: &KeptFields) -> Result<(), Error> {
+    fn take(&mut self, header: &Header<'a>, kept: &KeptFields) -> Result<Weight, Error> {
         let value = header.value.trim_ascii();
         let name = header.name;
         // The length first: most fields are none of these and are told apart by it alone.
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => self.host(value),
+            4 if name.eq_ignore_ascii_case("host") => self.host(value)?,
             6 if name.eq_ignore_ascii_case("expect") => {
                 let known = value.eq_ignore_ascii_case(b"100-continue");
                 self.expects_continue |= known;
                 self.expects_more |= !known;
-                Ok(())
             }
             10 if name.eq_ignore_ascii_case("connection") => {
                 self.connection(value);
-                Ok(())
             }
             13 if name.eq_ignore_ascii_case("authorization") => {
                 // Two of them are as good as a wrong one.
                 let repeated = self.authorization.replace(value).is_some();
-                if repeated { Err(Error::HeaderField) } else { Ok(()) }
+                return if repeated { Err(Error::HeaderField) } else { Ok(Weight::Secret) };
             }
             13 if name.eq_ignore_ascii_case("cache-control") => {
                 self.cache_control(value);
-                Ok(())
             }
             13 if name.eq_ignore_ascii_case("content-range") => {
                 self.unstorable = Some(Unstorable::Part);
-                Ok(())
+                return Ok(Weight::Name);
             }
-            14 if name.eq_ignore_ascii_case("content-length") => self.content_length(value),
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(value),
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                self.content_length(value)?;
+                return Ok(Weight::Length);
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                self.transfer_encoding(value)?;
+            }
             _ => {
-                self.origin.take(name, value);
                 self.extras.note(name, kept);
-                Ok(())
+                return Ok(if self.origin.take(name, value) {
+                    Weight::Value
+                } else {
+                    Weight::Name
+                });
             }
         }
+        Ok(Weight::Value)
     }
 
     fn host(&mut self, value: &'a [u8]) -> Result<(), Error> {
@@ -218,7 +256,8 @@ impl<'a> Collected<'a> {
     }
 
     fn connection(&mut self, value: &[u8]) {
-        for option in list(value) {
+        // Tokens, which have no quoted strings.
+        for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
@@ -254,7 +293,7 @@ impl<'a> Collected<'a> {
     }
 
     fn cache_control(&mut self, value: &[u8]) {
-        for directive in list(value) {
+        for directive in list::elements(value) {
             let (name, age) = match directive.iter().position(|&byte| byte == b'=') {
                 Some(at) => (&directive[..at], &directive[at + 1..]),
                 None => (directive, &[][..]),
@@ -262,7 +301,7 @@ impl<'a> Collected<'a> {
             if !name.trim_ascii().eq_ignore_ascii_case(b"max-age") {
                 continue;
             }
-            let age = seconds(age.trim_ascii());
+            let age = list::number(age.trim_ascii());
             if age.is_none() || self.max_age.is_some_and(|other| Some(other) != age) {
                 self.unstorable = self.unstorable.or(Some(Unstorable::MaxAge));
             }
@@ -295,11 +334,6 @@ impl<'a> Collected<'a> {
     }
 }
 
-/// The elements of a comma-separated list, empty ones skipped (RFC 9110 §5.6.1).
-fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
-}
-
 /// One or more digits as a number; `None` for anything else and on overflow.
 fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
@@ -309,16 +343,4 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
         number.checked_mul(10)?.checked_add(u64::from(digit))
     })
-}
-
-/// A max-age's number of seconds, which may be quoted.
-fn seconds(value: &[u8]) -> Option<u32> {
-    let digits = match value {
-        [b'"', quoted @ .., b'"'] => quoted,
-        plain => plain,
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(decimal(digits).and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(u32::MAX))
 }

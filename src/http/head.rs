@@ -2,14 +2,15 @@
 //!
 //! Every head is checked once, its fields by httparse. Clients send the same header fields over and
 //! over, so the parser remembers the last ones (see `memo.rs`): bytes equal to ones that were
-//! accepted before are accepted again, with the same meaning, and only the target is new.
+//! accepted before, but for values without a meaning, are accepted again, with the same meaning, and only
+//! the target is new.
 
 use httparse::{EMPTY_HEADER, Status};
 
 use super::access::Access;
 use super::error::{Error, HEADERS_MAX};
-use super::fields::{FieldRules, Fields};
-use super::memo::Memos;
+use super::fields::{FieldRules, Fields, Weight};
+use super::memo::{Memos, Recalled};
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
 use super::request_line;
@@ -22,6 +23,8 @@ const HEADERS_COMMON: usize = 16;
 #[derive(Debug)]
 pub struct HeadParser {
     memos: Memos,
+    /// Those of the fields of a head that is read in full, kept for its capacity.
+    weights: Vec<Weight>,
     header_bytes_max: usize,
     rules: FieldRules,
     /// Those of the rules.
@@ -35,7 +38,7 @@ impl HeadParser {
     pub fn new(header_bytes_max: usize, rules: FieldRules) -> Self {
         let memos = Memos::new(header_bytes_max);
         let tokens = rules.tokens.clone().map(HeldTokens::new);
-        Self { memos, header_bytes_max, rules, tokens }
+        Self { memos, weights: Vec::new(), header_bytes_max, rules, tokens }
     }
 
     /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
@@ -44,7 +47,6 @@ impl HeadParser {
     ///
     /// # Errors
     /// See [`Error`]. What follows in the input can't be trusted to be a request.
-    #[inline]
     pub fn parse(
         &mut self,
         input: &[u8],
@@ -52,38 +54,42 @@ impl HeadParser {
         scanned: &mut usize,
         into: &mut Vec<ParsedRequest>,
     ) -> Result<Option<usize>, Error> {
-        if let Some(end) = self.memos.recall(input, at, into) {
-            *scanned = 0;
-            return Ok(Some(end));
-        }
         if at == input.len() {
             *scanned = 0;
             return Ok(None);
         }
-        if let Some(end) = self.recall_secret(input, at, into) {
+        let recalled = self.memos.recall_other(false, input, at, into).map(|_| ());
+        if recalled.or_else(|| self.recall_secret(input, at, into)).is_some() {
             *scanned = 0;
-            return Ok(Some(end));
+        } else {
+            let Some(parsed) = self.parse_in_full(input, at, scanned)? else { return Ok(None) };
+            into.push(parsed);
         }
-        self.parse_in_full(input, at, scanned, into)
+        Ok(into.last().map(|parsed| parsed.body_at as usize))
+    }
+
+    /// The request at `at`, if it is one of the commonest kind.
+    #[inline(always)] // Into the loop over a connection's input.
+    pub(super) fn recall(&mut self, input: &[u8], at: usize) -> Option<Recalled<'_>> {
+        self.memos.recall(input, at)
     }
 
     /// Looks for a head with credentials among those that are remembered. What they allow depends on
     /// the tokens that are in force by now, and on the path.
-    #[inline(never)]
     fn recall_secret(
         &mut self,
         input: &[u8],
         at: usize,
         into: &mut Vec<ParsedRequest>,
-    ) -> Option<usize> {
+    ) -> Option<()> {
         if self.tokens.as_mut().is_some_and(HeldTokens::refresh) {
             self.memos.forget_secrets();
         }
-        let (end, grant) = self.memos.recall_secret(input, at, into)?;
+        let grant = self.memos.recall_other(true, input, at, into)?;
         if let (Some(grant), Some(held), Some(parsed)) = (grant, &self.tokens, into.last_mut()) {
             parsed.fields.access = held.tokens.access(grant, parsed.encoded_path(input));
         }
-        Some(end)
+        Some(())
     }
 
     /// Checks a head that is not remembered.
@@ -93,8 +99,7 @@ impl HeadParser {
         input: &[u8],
         at: usize,
         scanned: &mut usize,
-        into: &mut Vec<ParsedRequest>,
-    ) -> Result<Option<usize>, Error> {
+    ) -> Result<Option<ParsedRequest>, Error> {
         let Some(end) = self.find_head(input, at, scanned)? else { return Ok(None) };
         let head = &input[..end];
         let Some(line) = request_line::read(head, at, 0)? else { return Err(Error::RequestLine) };
@@ -112,6 +117,7 @@ impl HeadParser {
         let Status::Complete((_, headers)) = result.map_err(explain)? else {
             return Err(Error::HeaderField);
         };
+        self.weights.clear();
         let mut grant = None;
         let access = |authorization: Option<&[u8]>| {
             let Some(HeldTokens { tokens, .. }) = &self.tokens else { return Access::WriteAll };
@@ -121,17 +127,17 @@ impl HeadParser {
             grant = Some(found).filter(|_| access != Access::Denied && !access.is_unlimited());
             access
         };
-        let mut fields = Fields::read(&line, headers, &self.rules, access)?;
+        let mut fields = Fields::read(&line, headers, &self.rules, &mut self.weights, access)?;
         // Who asks for a tunnel sends nothing before the answer (RFC 9110 §9.3.6).
         fields.expects_continue |= line.method == Method::Connect;
         // What an absolute target says counts as well, and is not part of what is remembered.
         if line.authority.is_none() {
+            let weighed = headers.iter().zip(self.weights.iter().copied());
             let block = &head[line.target_end..];
-            self.memos.remember(line.method, block, headers, fields, grant);
+            self.memos.remember(line.method, block, weighed, fields, grant);
         }
         let (path, target_end) = (line.path, line.target_end);
-        into.push(ParsedRequest::new(line.method, line.target, path, target_end, fields, end));
-        Ok(Some(end))
+        Ok(Some(ParsedRequest::new(line.method, line.target, path, target_end, fields, end)))
     }
 
     /// Where the head at `at` ends, behind its blank line; `None` if it does not yet.

@@ -15,6 +15,9 @@ const SHORT_BODY_BYTES: usize = 64;
 /// wide moves, any other a call.
 const HEAD_BYTES: usize = 96;
 
+/// Bytes of the bodies that are appended together with their heads.
+const WORD_BYTES: usize = 8;
+
 /// A head that is rendered from its status line to its blank line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WholeHead {
@@ -32,6 +35,7 @@ impl WholeHead {
             bytes[len..len + part.len()].copy_from_slice(part);
             len += part.len();
         }
+        assert!(len + WORD_BYTES <= HEAD_BYTES, "there is room for a short body");
         Self { bytes, len }
     }
 
@@ -40,6 +44,22 @@ impl WholeHead {
         let end = out.len() + self.len;
         out.extend_from_slice(&self.bytes);
         out.truncate(end);
+    }
+
+    /// The same with the first `length` bytes of a word behind it.
+    #[inline]
+    pub(super) fn append_with_word(
+        &self,
+        word: [u8; WORD_BYTES],
+        length: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        if let Some(body) = out.get_mut(start + self.len..).and_then(<[u8]>::first_chunk_mut) {
+            *body = word;
+        }
+        out.truncate(start + self.len + length);
     }
 }
 

@@ -1,51 +1,81 @@
 //! The header fields of recent requests.
 //!
-//! Clients send the same header fields over and over. The last blocks of them are remembered, from
-//! the space before ` HTTP/1.1` to the blank line, each with what it means: a request whose bytes
-//! from there on are equal has the same meaning, and only its target has to be looked at. That is
-//! sound because [`Fields`] is a pure function of those bytes and the method.
+//! Clients send the same header fields over and over. What was accepted is remembered, from the space
+//! before ` HTTP/1.1` to the blank line, with what it means: a request that fits such a
+//! [template](super::template) has the same meaning, and only its target has to be looked at. That
+//! is sound because [`Fields`] is a pure function of those bytes and the method.
+//!
+//! A template is made when heads that differ in nothing but values without a meaning have come twice, so that
+//! those that never come again take the place of none. Of those that are there, one goes that has not been
+//! used lately.
 
+use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 
+use ahash::RandomState;
 use httparse::Header;
 
-use super::access;
-use super::fields::{Fields, Framing};
+use super::fields::{Fields, Framing, Weight};
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
 use super::target::{self, Target};
+use super::template::{Line, Template};
 use super::tokens::Grant;
 
-/// Longest field block that is remembered, in bytes.
-const MEMO_BYTES_MAX: usize = 1024;
+/// Longest block of fields that is remembered, in bytes.
+const BLOCK_BYTES_MAX: usize = 2048;
 
-/// Blocks remembered per method: clients that differ, and the lengths of their bodies.
-const MEMOS_PER_METHOD: usize = 4;
+/// Templates per method: clients that differ in more than values.
+const TEMPLATES_PER_METHOD_MAX: usize = 16;
+
+/// Shapes of blocks that were seen once, of all methods.
+const SHAPES_MAX: usize = 64;
+
+/// Methods whose heads are remembered.
+const METHODS: usize = Method::Delete as usize + 1;
 
 #[derive(Debug)]
 struct Memo {
-    /// From the space before the version to the blank line, inclusive.
-    block: Vec<u8>,
-    /// Where in it the credentials are.
-    secret: Range<usize>,
-    fields: Fields,
+    template: Template,
     /// The token, if what it allows depends on the path.
     grant: Option<Grant>,
+    /// Whether a head has fitted since room was last looked for.
+    is_used: bool,
 }
 
-/// The remembered blocks of one method, the oldest overwritten first.
+/// A request whose fields are remembered.
+#[derive(Debug)]
+pub(super) struct Recalled<'a> {
+    pub(super) method: Method,
+    /// Where the path begins behind its first `/`, and where it ends, as does the target.
+    pub(super) path_at: usize,
+    pub(super) path_end: usize,
+    /// Where the head ends.
+    pub(super) end: usize,
+    /// How long the body is, if `fields` don't say so.
+    pub(super) length: Option<u64>,
+    pub(super) fields: &'a Fields,
+}
+
+/// The templates of one method.
 #[derive(Debug, Default)]
 struct MethodMemos {
     memos: Vec<Memo>,
-    next: usize,
+    /// The one that has fitted last, which is tried first.
+    last: usize,
+    /// Where to look next for one that can go.
+    hand: usize,
 }
 
 /// The remembered blocks of one parser, by method.
 #[derive(Debug)]
 pub(super) struct Memos {
-    open: [MethodMemos; 5],
+    open: [MethodMemos; METHODS],
     /// Those of blocks with credentials.
-    secret: [MethodMemos; 5],
+    secret: [MethodMemos; METHODS],
+    shapes: Shapes,
+    /// The lines of a block that is looked at, kept for its capacity.
+    lines: Vec<Line>,
     header_bytes_max: usize,
 }
 
@@ -53,72 +83,48 @@ impl Memos {
     /// For heads of up to `header_bytes_max` bytes.
     pub(super) fn new(header_bytes_max: usize) -> Self {
         let [open, secret] = std::array::from_fn(|_| Default::default());
-        Self { open, secret, header_bytes_max }
+        Self { open, secret, shapes: Shapes::default(), lines: Vec::new(), header_bytes_max }
     }
 
-    /// A plain path, and a field block that was accepted before: appends what they say, and returns
-    /// where the head ends.
-    #[inline]
-    pub(super) fn recall(
-        &self,
+    /// A request with a plain path whose fields fit the template that has fitted last.
+    #[inline(always)] // Into the loop over a connection's input.
+    pub(super) fn recall(&mut self, input: &[u8], at: usize) -> Option<Recalled<'_>> {
+        let (method, path_at) = read_method(input, at)?;
+        let path_end = target::scan_plain(input, path_at)?;
+        let memos = &mut self.open[method as usize];
+        let memo = memos.memos.get_mut(memos.last)?;
+        let (end, length) = memo.template.fit(input, path_end)?;
+        if end - at > self.header_bytes_max {
+            return None;
+        }
+        memo.is_used = true;
+        Some(Recalled { method, path_at, path_end, end, length, fields: &memo.template.fields })
+    }
+
+    /// Appends a request for a path whose fields fit any template, among those of blocks with credentials or
+    /// the others. The token, if what it allows depends on the path.
+    #[inline(never)]
+    pub(super) fn recall_other(
+        &mut self,
+        secret: bool,
         input: &[u8],
         at: usize,
         into: &mut Vec<ParsedRequest>,
-    ) -> Option<usize> {
-        let same = |block: &[u8], memo: &Memo| block.starts_with(&memo.block);
-        self.recall_from(&self.open, same, input, at, into).map(|(end, _)| end)
-    }
-
-    /// The same for a block with credentials, and the token if what it allows depends on the path. How
-    /// long the comparison takes tells nothing of them: they come last, and are compared as a whole.
-    #[inline]
-    pub(super) fn recall_secret(
-        &self,
-        input: &[u8],
-        at: usize,
-        into: &mut Vec<ParsedRequest>,
-    ) -> Option<(usize, Option<Grant>)> {
-        let same = |rest: &[u8], memo: &Memo| {
-            let Some(block) = rest.get(..memo.block.len()) else { return false };
-            let Range { start, end } = memo.secret;
-            block[..start] == memo.block[..start]
-                && block[end..] == memo.block[end..]
-                && access::equal(&block[start..end], &memo.block[start..end])
-        };
-        let (end, memo) = self.recall_from(&self.secret, same, input, at, into)?;
-        Some((end, memo.grant))
-    }
-
-    #[inline(always)] // Into both of them.
-    fn recall_from<'m>(
-        &self,
-        memos: &'m [MethodMemos; 5],
-        same: impl Fn(&[u8], &Memo) -> bool,
-        input: &[u8],
-        at: usize,
-        into: &mut Vec<ParsedRequest>,
-    ) -> Option<(usize, &'m Memo)> {
-        let head = &input[at..];
-        // Prefixes of constant length are compared as words.
-        let (method, start) = match head.first()? {
-            b'G' if head.starts_with(b"GET /") => (Method::Get, at + 5),
-            b'P' if head.starts_with(b"POST /") => (Method::Post, at + 6),
-            b'P' if head.starts_with(b"PUT /") => (Method::Put, at + 5),
-            b'H' if head.starts_with(b"HEAD /") => (Method::Head, at + 6),
-            b'D' if head.starts_with(b"DELETE /") => (Method::Delete, at + 8),
-            _ => return None,
-        };
+    ) -> Option<Option<Grant>> {
+        let (method, start) = read_method(input, at)?;
         let (path, escaped, end) = target::scan(input, start)?;
-        let rest = &input[end..];
-        let memos = &memos[method as usize].memos;
-        let memo = memos.iter().find(|memo| same(rest, memo))?;
-        let head_end = end + memo.block.len();
+        let all = if secret { &mut self.secret } else { &mut self.open };
+        let (memo, head_end, length) = all[method as usize].find(input, end)?;
         if head_end - at > self.header_bytes_max {
             return None;
         }
         let target = Target::Path { escaped };
-        into.push(ParsedRequest::new(method, target, path, end, memo.fields, head_end));
-        Some((head_end, memo))
+        let fields = match length {
+            Some(length) => Fields { framing: Framing::Length(length), ..memo.template.fields },
+            None => memo.template.fields,
+        };
+        into.push(ParsedRequest::new(method, target, path, end, fields, head_end));
+        Some(memo.grant)
     }
 
     /// Forgets all blocks with credentials.
@@ -127,40 +133,133 @@ impl Memos {
         self.secret = Default::default();
     }
 
-    /// Remembers a block that was accepted.
-    pub(super) fn remember(
+    /// Remembers a block that was accepted, of whose fields each has the weight that stands beside it.
+    pub(super) fn remember<'h>(
         &mut self,
         method: Method,
         block: &[u8],
-        headers: &[Header<'_>],
+        headers: impl Iterator<Item = (&'h Header<'h>, Weight)>,
         fields: Fields,
         grant: Option<Grant>,
     ) {
-        let differs = fields.framing == Framing::Chunked || fields.extras.differ();
-        if block.len() > MEMO_BYTES_MAX || differs {
+        if method as usize >= METHODS || block.len() > BLOCK_BYTES_MAX {
             return;
         }
-        let secret = secret(block, headers);
-        let all = if secret.is_empty() { &mut self.open } else { &mut self.secret };
-        let Some(memos) = all.get_mut(method as usize) else { return };
-        if memos.memos.len() < MEMOS_PER_METHOD {
-            memos.memos.push(Memo { block: block.to_vec(), secret, fields, grant });
+        self.lines.clear();
+        self.lines.extend(headers.filter_map(|(header, weight)| line(block, header, weight)));
+        let lines = &self.lines[..];
+        let is_secret = lines.iter().any(|line| line.weight == Weight::Secret);
+        let all = if is_secret { &mut self.secret } else { &mut self.open };
+        let memos = &mut all[method as usize];
+        if memos.memos.iter_mut().any(|memo| memo.template.extend(block, lines)) {
             return;
         }
-        let memo = &mut memos.memos[memos.next % MEMOS_PER_METHOD];
-        memo.block.clear();
-        memo.block.extend_from_slice(block);
-        memo.secret = secret;
-        memo.fields = fields;
-        memo.grant = grant;
-        memos.next = memos.next.wrapping_add(1);
+        if self.shapes.has_come(method, block, lines) {
+            memos.add(Template::new(block, lines, fields), grant);
+        }
     }
 }
 
-/// Where in a block the value of its Authorization field is; empty if it has none.
-fn secret(block: &[u8], headers: &[Header<'_>]) -> Range<usize> {
-    let field = headers.iter().find(|header| header.name.eq_ignore_ascii_case("authorization"));
-    let Some(value) = field.map(|field| field.value) else { return 0..0 };
-    let start = value.as_ptr().addr() - block.as_ptr().addr();
-    start..start + value.len()
+impl MethodMemos {
+    /// What fits, with where the head ends and how long its body is. The last one is tried first.
+    fn find(&mut self, input: &[u8], at: usize) -> Option<(&Memo, usize, Option<u64>)> {
+        let count = self.memos.len();
+        for index in (self.last..count).chain(0..self.last.min(count)) {
+            let memo = &mut self.memos[index];
+            if let Some((end, length)) = memo.template.fit(input, at) {
+                memo.is_used = true;
+                self.last = index;
+                return Some((&self.memos[index], end, length));
+            }
+        }
+        None
+    }
+
+    fn add(&mut self, template: Template, grant: Option<Grant>) {
+        let memo = Memo { template, grant, is_used: false };
+        if self.memos.len() < TEMPLATES_PER_METHOD_MAX {
+            self.memos.push(memo);
+            return;
+        }
+        // All of them are seen twice at most: those that are found in use are taken for unused then.
+        loop {
+            let at = self.hand;
+            self.hand = (at + 1) % TEMPLATES_PER_METHOD_MAX;
+            if !std::mem::take(&mut self.memos[at].is_used) {
+                self.memos[at] = memo;
+                return;
+            }
+        }
+    }
+}
+
+/// Which shapes of blocks have come: all of a block but for the values that mean nothing.
+#[derive(Debug, Default)]
+struct Shapes {
+    hasher: RandomState,
+    seen: Vec<u64>,
+    next: usize,
+}
+
+impl Shapes {
+    /// Whether the shape is among those that came lately. From now on it is.
+    fn has_come(&mut self, method: Method, block: &[u8], lines: &[Line]) -> bool {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u8(method as u8);
+        let mut at = 0;
+        for line in lines.iter().filter(|line| line.weight != Weight::Secret) {
+            hasher.write(&block[at..usize::from(line.start)]);
+            at = usize::from(line.end);
+        }
+        hasher.write(&block[at..]);
+        let shape = hasher.finish();
+        if self.seen.contains(&shape) {
+            return true;
+        }
+        if self.seen.len() < SHAPES_MAX {
+            self.seen.push(shape);
+        } else {
+            self.seen[self.next] = shape;
+            self.next = (self.next + 1) % SHAPES_MAX;
+        }
+        false
+    }
+}
+
+/// The method of a request for a path, and where the path begins behind its first `/`.
+#[inline(always)]
+fn read_method(input: &[u8], at: usize) -> Option<(Method, usize)> {
+    // Prefixes of constant length are compared as words.
+    let head = input.get(at..)?;
+    if head.starts_with(b"GET /") {
+        Some((Method::Get, at + 5))
+    } else if head.starts_with(b"PUT /") {
+        Some((Method::Put, at + 5))
+    } else if head.starts_with(b"POST /") {
+        Some((Method::Post, at + 6))
+    } else if head.starts_with(b"HEAD /") {
+        Some((Method::Head, at + 6))
+    } else if head.starts_with(b"DELETE /") {
+        Some((Method::Delete, at + 8))
+    } else {
+        None
+    }
+}
+
+/// Where the part of a field's line is that need not be equal, if there is one.
+fn line(block: &[u8], header: &Header<'_>, weight: Weight) -> Option<Line> {
+    let within = |part: &[u8]| {
+        let start = part.as_ptr().addr() - block.as_ptr().addr();
+        start..start + part.len()
+    };
+    let Range { start, end } = match weight {
+        Weight::Value => return None,
+        // Also the spaces around it.
+        Weight::Name => {
+            let start = within(header.name.as_bytes()).end + 1;
+            start..start + memchr::memchr(b'\r', &block[start..])?
+        }
+        Weight::Length | Weight::Secret => within(header.value.trim_ascii()),
+    };
+    Some(Line::new(start, end, weight))
 }

@@ -18,6 +18,7 @@
 //!   `error.rs`.
 
 pub mod access;
+mod access_log;
 mod batch;
 mod body;
 mod chunked;
@@ -36,11 +37,13 @@ mod head;
 mod heads;
 mod hosts;
 mod kept;
+mod list;
 mod memo;
 mod method;
 mod origin;
 mod parsed_request;
 mod protocol;
+mod query;
 mod range;
 mod refusal;
 mod rejection;
@@ -51,9 +54,11 @@ mod session;
 mod settings;
 mod status;
 mod target;
+mod template;
 mod token;
 pub mod tokens;
 
+pub(crate) use access_log::AccessLog;
 pub use batch::Batch;
 pub use chunked::{Chunked, Decoded};
 pub use conditions::{Conditions, Malformed, Outcome};
@@ -71,10 +76,11 @@ pub use method::{METHODS, Method};
 pub use origin::{Origin, Sender};
 pub use parsed_request::ParsedRequest;
 pub use protocol::Protocol;
+pub use query::KeyParameters;
 pub use range::ByteRange;
 pub use refusal::Refusal;
 pub use rejection::rejection;
-pub use request::{REQUESTS_PER_BATCH_MAX, Request, Requests};
+pub use request::{PlainWrite, REQUESTS_PER_BATCH_MAX, Request, RequestView, Requests};
 pub use response::{Postponed, ResponseHead, Responses};
 pub use session::Session;
 pub use settings::Settings;

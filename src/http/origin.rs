@@ -78,19 +78,19 @@ pub(super) struct OriginFields<'a> {
 }
 
 impl<'a> OriginFields<'a> {
-    /// Takes a field with a name that may be one of them.
-    pub(super) fn take(&mut self, name: &str, value: &'a [u8]) {
+    /// Takes a field with a name that may be one of them. Whether it is.
+    pub(super) fn take(&mut self, name: &str, value: &'a [u8]) -> bool {
         const PREFIX: &str = "sec-fetch-";
         // A field that is repeated says what the least favourable of its lines does.
         let note = |said: &mut Option<bool>, now| *said = Some(said.unwrap_or(true) && now);
         if name.eq_ignore_ascii_case("origin") {
             self.is_browser = true;
             self.is_origin_repeated |= self.origin.replace(value).is_some();
-            return;
+            return true;
         }
-        let Some(start) = name.get(..PREFIX.len()) else { return };
+        let Some(start) = name.get(..PREFIX.len()) else { return false };
         if !start.eq_ignore_ascii_case(PREFIX) {
-            return;
+            return false;
         }
         self.is_browser = true;
         match name[PREFIX.len()..].to_ascii_lowercase().as_str() {
@@ -99,6 +99,7 @@ impl<'a> OriginFields<'a> {
             "dest" => note(&mut self.to_document, value == b"document"),
             _ => {}
         }
+        true
     }
 
     /// Who a request comes from that addresses the server as `host`.

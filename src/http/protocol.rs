@@ -1,8 +1,10 @@
 //! HTTP/1.1 as the service of an event loop.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::access_log::{self, AccessLog};
 use super::batch::Batch;
 use super::body::Destination;
 use super::counters::Counters;
@@ -27,6 +29,12 @@ impl<H: Handler> Protocol<H> {
     pub fn new(handler: H, settings: Settings, counters: Arc<Counters>) -> Self {
         Self { engine: Engine::new(handler, settings, counters) }
     }
+
+    /// The same with a log that tells of responses.
+    pub(crate) fn with_log(mut self, log: Option<AccessLog>) -> Self {
+        self.engine.log = log.map(Box::new);
+        self
+    }
 }
 
 impl<H: Handler> Service for Protocol<H> {
@@ -36,7 +44,13 @@ impl<H: Handler> Service for Protocol<H> {
     fn open(&mut self, class: Class) -> Self::Session {
         let rules = &self.engine.settings.rules;
         let checks_host = rules.tokens.is_none() && rules.hosts.matter_to(class);
-        Session { class, checks_host, scanned: 0, body: None }
+        Session { class, checks_host, scanned: 0, body: None, client: None }
+    }
+
+    fn meet(&mut self, session: &mut Self::Session, peer: &dyn Fn() -> Option<SocketAddr>) {
+        if self.engine.log.is_some() {
+            session.client = Some(access_log::client_name(peer()));
+        }
     }
 
     fn parse<'a>(
@@ -97,7 +111,7 @@ impl<H: Handler> Service for Protocol<H> {
     }
 
     fn reject(&mut self, session: &mut Self::Session, why: Rejection, output: &mut Output) {
-        let recipient = session.body.take().map_or(Recipient::UNKNOWN, |body| Recipient::of(&body));
+        let recipient = session.body.take().map_or(Recipient::UNKNOWN, |body| Recipient::of(*body));
         let error = match why {
             Rejection::ConnectionLimit => Error::TooManyConnections,
             Rejection::HeadTimeout => Error::HeadTimeout,
@@ -113,6 +127,9 @@ impl<H: Handler> Service for Protocol<H> {
     }
 
     fn maintain(&mut self, now: Instant) -> bool {
+        if let Some(log) = &mut self.engine.log {
+            log.hand_over();
+        }
         self.engine.handler.maintain(now)
     }
 }

@@ -20,7 +20,8 @@ pub struct Request<'a> {
     pub method: Method,
     /// What the target names.
     pub target: Target,
-    /// The path behind its first `/`, decoded, without the query.
+    /// The path behind its first `/`, decoded, without the query but for its
+    /// [`KeyParameters`](super::KeyParameters).
     pub path: &'a [u8],
     /// What the header fields say.
     pub fields: &'a Fields,
@@ -52,7 +53,7 @@ const VERSION_BYTES: u32 = b" HTTP/1.1\r\n".len() as u32;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) input: &'a [u8],
-    /// The paths that had to be decoded, one behind the other.
+    /// The paths that had to be decoded or completed, one behind the other.
     pub(super) decoded: &'a [u8],
     pub(super) class: Class,
 }
@@ -91,6 +92,67 @@ fn part(bytes: &[u8], at: u32, len: u32) -> &[u8] {
     bytes.get(at as usize..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default()
 }
 
+/// A request of a batch, of which only what is asked for is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestView<'a> {
+    source: Source<'a>,
+    parsed: &'a ParsedRequest,
+}
+
+impl<'a> RequestView<'a> {
+    /// All of it.
+    #[must_use]
+    #[inline]
+    pub fn request(self) -> Request<'a> {
+        self.source.request(self.parsed)
+    }
+
+    /// The path of a GET that asks for nothing else, if it is one.
+    #[must_use]
+    #[inline(always)] // Into the loops over a batch.
+    pub fn plain_get(self) -> Option<&'a [u8]> {
+        (self.parsed.method == Method::Get).then_some(())?;
+        self.plain_path()
+    }
+
+    /// The path and the body of a PUT or POST that asks for nothing else, if it is one.
+    #[must_use]
+    #[inline(always)] // Into the loops over a batch.
+    pub fn plain_write(self) -> Option<PlainWrite<'a>> {
+        let Self { source, parsed } = self;
+        let ParsedRequest { method, fields, .. } = parsed;
+        (method.takes_body() && fields.unstorable.is_none()).then_some(())?;
+        let body = part(source.input, parsed.body_at, parsed.body_len);
+        Some(PlainWrite {
+            method: *method,
+            path: self.plain_path()?,
+            body,
+            max_age: fields.max_age,
+        })
+    }
+
+    /// The path, if it is one that was not decoded, and the fields [are plain](Fields::are_plain).
+    #[inline(always)] // Into the loops over a batch.
+    fn plain_path(self) -> Option<&'a [u8]> {
+        let Self { source, parsed } = self;
+        let is_plain = parsed.fields.are_plain() && !parsed.target.is_escaped();
+        is_plain.then(|| part(source.input, parsed.path_at, parsed.path_len))
+    }
+}
+
+/// What is to be stored by a PUT or POST that asks for nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainWrite<'a> {
+    /// The method.
+    pub method: Method,
+    /// The path behind its first `/`, without the query.
+    pub path: &'a [u8],
+    /// The body, whole.
+    pub body: &'a [u8],
+    /// See [`Fields::max_age`].
+    pub max_age: Option<u32>,
+}
+
 /// A batch of complete requests of one connection, in order, each with what was looked up for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Requests<'a, L> {
@@ -105,6 +167,17 @@ impl<'a, L> Requests<'a, L> {
     #[expect(clippy::len_without_is_empty, reason = "a batch is never empty")]
     pub fn len(&self) -> usize {
         self.parsed.len()
+    }
+
+    /// The requests in order, and how to get at the parts of each.
+    #[inline]
+    pub fn views(&self) -> impl ExactSizeIterator<Item = (RequestView<'a>, &'a L)> + use<'a, L> {
+        let Self { source, parsed, lookups } = self;
+        let source = *source;
+        parsed
+            .iter()
+            .zip(*lookups)
+            .map(move |(parsed, lookup)| (RequestView { source, parsed }, lookup))
     }
 
     /// The requests in order.

@@ -129,6 +129,21 @@ impl<'a> Responses<'a> {
         }
     }
 
+    /// Appends a whole 200 on a connection that stays open, with the first `length` bytes of a word as body,
+    /// without counting it.
+    #[inline]
+    pub fn ok_word(&mut self, word: [u8; 8], length: usize) {
+        match self.whole {
+            Some(whole) => {
+                whole.ok_short[length % 16].append_with_word(word, length, self.output.bytes());
+            }
+            None => {
+                self.ok_head_in_full(Persistence::Default, length);
+                self.output.bytes().extend_from_slice(&word[..length]);
+            }
+        }
+    }
+
     #[inline(never)]
     fn ok_head_in_full(&mut self, persistence: Persistence, length: usize) {
         if persistence.field().is_none() {

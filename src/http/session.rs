@@ -13,4 +13,6 @@ pub struct Session<P> {
     pub(super) scanned: usize,
     /// The request whose body is on its way.
     pub(super) body: Option<Box<Body<P>>>,
+    /// What the access log calls the other end, if there is a log.
+    pub(super) client: Option<Box<str>>,
 }

@@ -1,6 +1,7 @@
 //! How HTTP is spoken.
 
 use super::fields::FieldRules;
+use super::query::KeyParameters;
 use crate::invalid::{Invalid, check_number};
 
 /// Longest request head that can be allowed, in bytes: each event loop has a few buffers of that
@@ -18,6 +19,8 @@ pub struct Settings {
     pub date: bool,
     /// What header fields are read by.
     pub rules: FieldRules,
+    /// What of a query is a part of the key.
+    pub key_parameters: KeyParameters,
 }
 
 impl Settings {
@@ -37,6 +40,7 @@ impl Default for Settings {
             body_bytes_max: 32 << 20,
             date: true,
             rules: FieldRules::default(),
+            key_parameters: KeyParameters::default(),
         }
     }
 }

@@ -25,6 +25,7 @@ macro_rules! statuses {
 statuses! {
     Ok = 200 "OK",
     Created = 201 "Created",
+    Accepted = 202 "Accepted",
     NoContent = 204 "No Content",
     PartialContent = 206 "Partial Content",
     NotModified = 304 "Not Modified",
@@ -34,6 +35,7 @@ statuses! {
     NotFound = 404 "Not Found",
     MethodNotAllowed = 405 "Method Not Allowed",
     RequestTimeout = 408 "Request Timeout",
+    Conflict = 409 "Conflict",
     PreconditionFailed = 412 "Precondition Failed",
     ContentTooLarge = 413 "Content Too Large",
     UriTooLong = 414 "URI Too Long",

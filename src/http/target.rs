@@ -4,13 +4,15 @@ use std::ops::Range;
 
 use super::error::Error;
 use super::method::Method;
+use crate::vector;
 
 /// What a target names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// A path; its bytes after the first `/`, without the query.
     Path {
-        /// Whether the path has percent-encoded bytes.
+        /// Whether the path is not what it names as it stands: it has percent-encoded bytes, or
+        /// a query follows.
         escaped: bool,
     },
     /// A path in which a `%` is not followed by two hexadecimal digits.
@@ -22,7 +24,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Whether it is a path that has to be decoded.
+    /// Whether it is a path that has to be decoded, or completed from its query.
     #[inline]
     pub(super) fn is_escaped(self) -> bool {
         matches!(self, Self::Path { escaped: true })
@@ -55,10 +57,16 @@ pub(super) static BYTE_CLASSES: [ByteClass; 256] = {
     classes
 };
 
+/// The end of the path that starts at `start`, if it is of the commonest kind, and the target ends there.
+#[inline(always)] // Into the loop over a connection's input.
+pub(super) fn scan_plain(input: &[u8], start: usize) -> Option<usize> {
+    let end = skip_plain(input, start);
+    (input.get(end) == Some(&b' ')).then_some(end)
+}
+
 /// Finds the end of the path that starts at `start`: its range, whether it has percent-encoded
-/// bytes, and where the target ends. `None` when the target has a byte that none may have, or
+/// bytes or a query, and where the target ends. `None` when the target has a byte that none may have, or
 /// does not end within `input`.
-#[inline]
 pub(super) fn scan(input: &[u8], start: usize) -> Option<(Range<usize>, bool, usize)> {
     let end = skip_plain(input, start);
     if input.get(end) == Some(&b' ') {
@@ -68,6 +76,7 @@ pub(super) fn scan(input: &[u8], start: usize) -> Option<(Range<usize>, bool, us
 }
 
 /// The rest of a scan that has come upon a byte at `at` that is neither plain nor a space.
+#[inline(never)]
 fn scan_on(input: &[u8], start: usize, mut at: usize) -> Option<(Range<usize>, bool, usize)> {
     let mut escaped = false;
     loop {
@@ -83,38 +92,25 @@ fn scan_on(input: &[u8], start: usize, mut at: usize) -> Option<(Range<usize>, b
     let path = start..at;
     loop {
         match BYTE_CLASSES[*input.get(at)? as usize] {
-            ByteClass::Space => return Some((path, escaped, at)),
+            ByteClass::Space => return Some((path, true, at)),
             ByteClass::Bad => return None,
             _ => at += 1,
         }
     }
 }
 
-/// Where the bytes from `at` on, as far as they come in eights, are no longer all of the commonest
+/// Where the bytes from `at` on, as far as they come in whole blocks, are no longer all of the commonest
 /// plain ones. Without a branch for each byte: where a path ends can't be predicted.
-#[inline]
+#[inline(always)] // Into the loop over a connection's input.
 fn skip_plain(input: &[u8], mut at: usize) -> usize {
-    while let Some(word) = input.get(at..).and_then(|rest| rest.first_chunk()) {
-        let others = uncommon(u64::from_le_bytes(*word));
+    while let Some(block) = input.get(at..).and_then(|rest| rest.first_chunk()) {
+        let others = vector::uncommon_in_path(block);
         if others != 0 {
-            return at + others.trailing_zeros() as usize / 8;
+            return at + others.trailing_zeros() as usize;
         }
-        at += 8;
+        at += vector::BLOCK_BYTES;
     }
     at
-}
-
-/// The highest bit of each byte that is not plain, or plain but below `-`.
-#[inline]
-const fn uncommon(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGH: u64 = ONES << 7;
-    // Adding to the seven low bits of a byte carries into its highest, and no further.
-    let low = word & !HIGH;
-    let from_minus = low + ONES * (0x80 - b'-' as u64);
-    let not_query = (low ^ (ONES * b'?' as u64)) + !HIGH;
-    let is_delete = low + ONES;
-    (!(from_minus & not_query) | is_delete | word) & HIGH
 }
 
 /// A target, where its path lies in the input, and the authority of an absolute one.
@@ -232,14 +228,12 @@ mod tests {
     }
 
     #[test]
-    fn eight_bytes_at_a_time_are_told_apart_as_one_by_one() {
+    fn a_block_of_bytes_is_scanned_as_one_by_one() {
         for byte in 0..=u8::MAX {
-            let common = byte >= b'-' && BYTE_CLASSES[usize::from(byte)] == ByteClass::Plain;
-            for at in 0..8 {
-                let mut bytes = [b'a'; 8];
-                bytes[at] = byte;
-                let expected = if common { 0 } else { 0x80 << (8 * at) };
-                assert_eq!(uncommon(u64::from_le_bytes(bytes)), expected, "{byte} at {at}");
+            for at in 0..40 {
+                let mut input = [b'a'; 64];
+                (input[at], input[62]) = (byte, b' ');
+                assert_eq!(scan(&input, 0), scan_on(&input, 0, 0), "{byte} at {at}");
             }
         }
     }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::class::Class;
 use super::counters::Counter;
-use super::hooks::{Hangup, Phase, Ticker};
+use super::hooks::{Ending, Hangup, Phase, Succession, Ticker};
 use super::listener::{BACKLOG_CONNECTIONS_MAX, Listener};
 use super::mailbox::{Mailbox, ShutdownFlags, TICK};
 use super::signals::Signals;
@@ -40,6 +40,9 @@ const DROPPED_BYTES_MAX: usize = 64 << 10;
 /// for a fault that lasts.
 const FAILED_PER_ITERATION_MAX: usize = 16;
 
+/// How long connections that were accepted last have for their first message when a successor takes over.
+const SPARED_MAX: Duration = Duration::from_secs(2);
+
 /// Pause before accepting is tried again after a fault that may last.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -63,14 +66,24 @@ pub(super) struct Acceptor<'a> {
     pub(super) turned_away: &'a Counter,
     pub(super) ticker: Ticker,
     pub(super) hangup: Hangup,
+    pub(super) succession: Option<Box<dyn Succession>>,
 }
 
 impl Acceptor<'_> {
     /// Accepts until told to end, after `ready` was called.
-    pub(super) fn serve(&mut self, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn serve(&mut self, ready: impl FnOnce() -> io::Result<()>) -> io::Result<Ending> {
         self.watch()?;
         ready()?;
         self.run()
+    }
+
+    /// Has nothing watched any more that another run would watch again.
+    pub(super) fn unwatch(&self) {
+        let listeners = self.listeners.iter().map(AsRawFd::as_raw_fd);
+        for fd in listeners.chain(self.signals.iter().map(Signals::fd)) {
+            // They were watched, if this run got so far.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
     }
 
     /// Has the listeners and the signals watched.
@@ -86,7 +99,7 @@ impl Acceptor<'_> {
         self.signals.as_ref().map_or(Ok(()), |signals| watch(signals.fd(), SIGNAL))
     }
 
-    fn run(&mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<Ending> {
         let mut events = Events::with_capacity(64);
         let mut again = Some(Duration::ZERO);
         loop {
@@ -109,7 +122,10 @@ impl Acceptor<'_> {
             }
             if self.signals.as_ref().is_some_and(Signals::ask_for_end) || self.stopper.has_stopped()
             {
-                return Ok(());
+                return Ok(Ending::Stop);
+            }
+            if self.is_succeeded() {
+                return Ok(Ending::Succession);
             }
             again = self.accept();
             (self.ticker.0)(Phase::Serving);
@@ -122,6 +138,16 @@ impl Acceptor<'_> {
             log::info!("SIGHUP: nothing to do; SIGTERM ends the server");
         }
         self.hangup.0.iter_mut().for_each(|hook| hook());
+    }
+
+    /// Sees to a successor, if one is asked for. Whether it is to take over now.
+    fn is_succeeded(&mut self) -> bool {
+        let Some(succession) = &mut self.succession else { return false };
+        if self.signals.as_ref().is_some_and(Signals::take_restart) {
+            let listeners: Vec<_> = self.listeners.iter().map(Listener::inheritable).collect();
+            succession.begin(&listeners);
+        }
+        succession.is_due()
     }
 
     /// Takes what waits at the listeners, up to a limit. When to call it again, if not for an
@@ -216,6 +242,16 @@ impl Acceptor<'_> {
         dealt[emptiest] = true;
     }
 
+    /// Leaves those who wait at the listeners to the successor, and waits until every loop has drained or
+    /// the time is over. Connections that were accepted last have some time for their first message.
+    pub(super) fn drain_for_successor(&mut self, timeout: Duration) {
+        self.flags.spare.store(true, Ordering::Relaxed);
+        let began = Instant::now();
+        self.drain_loops(timeout.min(SPARED_MAX), Phase::HandingOver);
+        self.flags.spare.store(false, Ordering::Relaxed);
+        self.drain_loops(timeout.saturating_sub(began.elapsed()), Phase::HandingOver);
+    }
+
     /// Stops listening and waits until every loop has drained or the time is over.
     pub(super) fn drain(&mut self, timeout: Duration) {
         // What the kernel accepted before the listeners close has been promised an answer.
@@ -229,12 +265,16 @@ impl Acceptor<'_> {
         }
         self.listeners.clear();
         (self.ticker.0)(Phase::Draining);
+        self.drain_loops(timeout, Phase::Draining);
+    }
+
+    fn drain_loops(&mut self, timeout: Duration, phase: Phase) {
         self.flags.drain.store(true, Ordering::Relaxed);
         self.mailboxes.iter().for_each(Mailbox::wake);
         let deadline = Instant::now() + timeout;
         let open = || self.mailboxes.iter().any(|mailbox| mailbox.open() > 0);
         while open() && Instant::now() < deadline {
-            (self.ticker.0)(Phase::Draining);
+            (self.ticker.0)(phase);
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct Connection<T> {
     pub(super) held_bytes: usize,
     /// The service has closed the connection; the rest is sending and lingering.
     closing: bool,
+    /// Nothing was answered yet.
+    is_new: bool,
     lingered_bytes: usize,
     timer: WaitTimer,
 }
@@ -58,6 +60,7 @@ impl<T> Connection<T> {
             queued: false,
             held_bytes: 0,
             closing: false,
+            is_new: true,
             lingered_bytes: 0,
             timer: WaitTimer::idle(now, limits),
         }
@@ -228,6 +231,7 @@ impl<T> Connection<T> {
         }
         let sent = self.send_batch(cx)?;
         if progress.answered > 0 {
+            self.is_new = false;
             cx.counters.batch(progress.answered, cx.now.elapsed());
         }
         self.settle(progress, sent, cx);
@@ -284,10 +288,16 @@ impl<T> Connection<T> {
     /// What a connection does that has neither input nor output at hand.
     fn rest<S: Service<Session = T>>(&mut self, cx: &mut Context<'_, S>) -> Next {
         // Everything has been answered and nothing is unread: there is nobody to linger for.
-        if cx.draining && self.timer.wait() == Wait::Idle && self.input.bytes().is_empty() {
+        if self.is_over(cx) && self.input.bytes().is_empty() {
             return Next::Close;
         }
         self.next(cx)
+    }
+
+    /// Whether the server ends, and the connection waits for another message.
+    fn is_over<S: Service>(&self, cx: &Context<'_, S>) -> bool {
+        let is_spared = self.is_new && cx.sparing;
+        cx.draining && self.timer.wait() == Wait::Idle && !is_spared
     }
 
     fn next<S: Service>(&self, cx: &Context<'_, S>) -> Next {
@@ -297,8 +307,7 @@ impl<T> Connection<T> {
         if self.input.is_busy() {
             return Next::Later;
         }
-        let idle = cx.draining && self.timer.wait() == Wait::Idle;
-        if self.input.is_stalled() || self.readiness.readable || idle {
+        if self.input.is_stalled() || self.readiness.readable || self.is_over(cx) {
             Next::Again
         } else {
             Next::Wait

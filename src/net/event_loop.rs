@@ -65,6 +65,8 @@ pub(super) struct EventLoop<'a, S: Service> {
     output: Output,
     now: Instant,
     draining: bool,
+    /// While draining, connections that have sent nothing yet are left alone.
+    sparing: bool,
 }
 
 impl<'a, S: Service> EventLoop<'a, S> {
@@ -92,6 +94,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             output: Output::default(),
             now,
             draining: false,
+            sparing: false,
         }
     }
 
@@ -165,8 +168,12 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 }
             }
         }
-        if self.flags.drain.load(Ordering::Relaxed) && !self.draining {
-            self.drain();
+        if self.flags.drain.load(Ordering::Relaxed) {
+            let sparing = self.flags.spare.load(Ordering::Relaxed);
+            let was_sparing = std::mem::replace(&mut self.sparing, sparing);
+            if !self.draining || (was_sparing && !sparing) {
+                self.drain();
+            }
         }
     }
 
@@ -181,7 +188,8 @@ impl<'a, S: Service> EventLoop<'a, S> {
         let Counters { refused, accepted, .. } = self.counters;
         let counter = if is_over_limit { refused } else { accepted };
         counter.add(1);
-        let session = self.service.open(class);
+        let mut session = self.service.open(class);
+        self.service.meet(&mut session, &|| socket.peer());
         let connection = Connection::new(socket, session, self.now, &self.settings.limits);
         let key = self.connections.insert(connection);
         if is_over_limit {
@@ -363,6 +371,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             limits: &self.settings.limits,
             now: self.now,
             draining: self.draining,
+            sparing: self.sparing,
             budget: &mut self.budget,
             pressed: self.held.is_pressed(),
         };

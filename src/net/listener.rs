@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -15,6 +15,7 @@ use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 
 use super::address::Address;
 use super::class::{Class, Reach};
+use super::hooks::Inheritable;
 use super::socket::Socket;
 use crate::explain::explain;
 
@@ -37,6 +38,8 @@ pub enum Source {
     /// A stream socket, TCP or Unix, that is bound and listens. Its file, if it has one, stays
     /// where it is.
     Socket(OwnedFd),
+    /// The same, but its file goes when the server ends, as if it had made it.
+    Inherited(OwnedFd),
 }
 
 /// A bound socket.
@@ -67,6 +70,14 @@ impl Listener {
                 let number = fd.as_raw_fd();
                 adopt(fd).map_err(explain(format!("can't listen on descriptor {number}")))?
             }
+            Source::Inherited(fd) => {
+                let (socket, address, _) = adopt(fd).map_err(explain("can't go on listening"))?;
+                let file = match &address {
+                    Address::Unix(path) => FileId::at(path),
+                    Address::Tcp(_) => None,
+                };
+                (socket, address, file)
+            }
         };
         let class = class(address.reach());
         Ok(Self { socket, class, address, file, pending: true })
@@ -78,6 +89,17 @@ impl Listener {
     pub(super) fn drop_unread_after(&self, time: Duration) {
         let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX).min(i32::MAX as u32);
         let _ = sockopt::set_tcp_user_timeout(&self.socket, millis);
+    }
+
+    /// For a process that goes on in this one's place.
+    pub(super) fn inheritable(&self) -> Inheritable<'_> {
+        let is_admin = matches!(self.class, Class::Admin(_));
+        Inheritable { fd: self.socket.as_fd(), is_admin, owns_file: self.file.is_some() }
+    }
+
+    /// Leaves its file to a process that goes on in this one's place.
+    pub(super) fn leave_file(&mut self) {
+        self.file = None;
     }
 
     /// The next connection that waits.

@@ -88,6 +88,8 @@ impl Mailbox {
 pub(super) struct ShutdownFlags {
     /// Answer what has been received, close, and return.
     pub(super) drain: AtomicBool,
+    /// Meanwhile, wait for the first message of those connections that have sent none yet.
+    pub(super) spare: AtomicBool,
     /// Return at once.
     pub(super) abort: AtomicBool,
 }

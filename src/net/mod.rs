@@ -47,7 +47,7 @@ pub use address::{Address, AddressError};
 pub use affinity::{Cores, CoresError, allowed_cores, pin};
 pub use class::{Class, Reach};
 pub use counters::{Counter, Counters, Histogram, LATENCY_BUCKETS};
-pub use hooks::Phase;
+pub use hooks::{Inheritable, Phase, Succession};
 pub use listener::Source;
 pub use output::{Output, Payload, Room};
 pub use server::{Server, Settings};

@@ -16,7 +16,7 @@ use super::affinity::{self, Cores};
 use super::class::Class;
 use super::counters::{Counter, Counters};
 use super::event_loop::{EventLoop, LoopSettings};
-use super::hooks::{Hangup, Phase, Ready, Ticker};
+use super::hooks::{Ending, Hangup, Phase, Ready, Succession, Ticker};
 use super::listener::{Listener, Source};
 use super::mailbox::{self, Mailbox, ShutdownFlags};
 use super::pace::MinRate;
@@ -139,6 +139,7 @@ pub struct Server {
     ready: Ready,
     ticker: Ticker,
     hangup: Hangup,
+    succession: Option<Box<dyn Succession>>,
     poll: Poll,
     stopper: Stopper,
     signals: Option<Signals>,
@@ -197,6 +198,7 @@ impl Server {
             ready,
             ticker: Ticker(Box::new(|_| {})),
             hangup: Hangup::default(),
+            succession: None,
             poll,
             stopper,
             signals,
@@ -235,6 +237,18 @@ impl Server {
         self
     }
 
+    /// Sets what SIGUSR2 asks for a process that goes on in the server's place. Without it the signal
+    /// does nothing.
+    #[must_use]
+    pub fn succeeded_by(self, succession: impl Succession + 'static) -> Self {
+        Self { succession: Some(Box::new(succession)), ..self }
+    }
+
+    /// Leaves the files of Unix-domain sockets to a process that has taken over.
+    pub fn leave_files(&mut self) {
+        self.listeners.iter_mut().for_each(Listener::leave_file);
+    }
+
     /// The addresses that were bound, in the order given to [`bind`](Self::bind).
     #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
@@ -265,6 +279,14 @@ impl Server {
         self.stopper.clone()
     }
 
+    /// Says from any thread whether the server was told to end.
+    pub fn end(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let (stopper, signal) = (self.stopper.clone(), self.signals.as_ref().map(Signals::end));
+        move || {
+            stopper.has_stopped() || signal.as_ref().is_some_and(|end| end.load(Ordering::Relaxed))
+        }
+    }
+
     /// Serves until a signal or the [`Stopper`] ends it. `make` is called on each loop's own
     /// thread, after it was pinned, with the loop's number.
     ///
@@ -272,6 +294,18 @@ impl Server {
     /// When a thread can't be started, what was set with [`when_ready`](Self::when_ready) fails, or
     /// the operating system refuses to wait for events.
     pub fn run<S: Service>(self, make: impl Fn(usize) -> S + Sync) -> io::Result<()> {
+        self.run_for_now(make).map(drop)
+    }
+
+    /// The same. The server is given back if it stopped for a [successor](Self::succeeded_by): it then
+    /// still listens, and can be run again if the successor fails.
+    ///
+    /// # Errors
+    /// As those of [`run`](Self::run).
+    pub fn run_for_now<S: Service>(
+        mut self,
+        make: impl Fn(usize) -> S + Sync,
+    ) -> io::Result<Option<Self>> {
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
         for _ in &self.cores {
@@ -294,56 +328,99 @@ impl Server {
             turned_away: &self.turned_away,
             ticker: self.ticker,
             hangup: self.hangup,
+            succession: self.succession,
         };
-        thread::scope(|scope| {
-            let ending = Ending { flags: &flags, mailboxes: &mailboxes };
+        let starter = Starter {
+            settings: &self.settings,
+            cores: &self.cores,
+            counters: &self.counters,
+            mailboxes: &mailboxes,
+            flags: &flags,
+            stopper: &self.stopper,
+        };
+        let ready = std::mem::replace(&mut self.ready, Ready(Box::new(|| Ok(()))));
+        let ending = thread::scope(|scope| {
+            let loops = EndOfLoops { flags: &flags, mailboxes: &mailboxes };
             let (runs, running) = mpsc::channel();
             let mut threads = Vec::new();
             for (index, poll) in polls.into_iter().enumerate() {
-                let (make, stopper, mailbox) = (&make, &self.stopper, &mailboxes[index]);
-                let (flags, counters) = (&flags, &self.counters[index]);
-                let core = self.settings.pin.then_some(self.cores[index]);
-                let settings = loop_settings(&self.settings, self.cores.len());
-                let runs = runs.clone();
-                let body = move || {
-                    core.map_or(Ok(()), affinity::pin_loop)?;
-                    let event_loop =
-                        EventLoop::new(poll, mailbox, flags, counters, settings, make(index));
-                    // The acceptor may have given up and left.
-                    let _ = runs.send(());
-                    drop(runs);
-                    event_loop.run()
-                };
-                let name = format!("corekv-{index}");
-                let explain = explain(format!("can't start the thread {name} (clone3)"));
-                let thread = thread::Builder::new()
-                    .name(name)
-                    .spawn_scoped(scope, move || guarded(body, mailbox, stopper))
-                    .map_err(explain)?;
-                threads.push(thread);
+                threads.push(starter.start(scope, index, poll, runs.clone(), &make)?);
             }
             drop(runs);
             // Fewer if a loop could not begin, for a reason that its thread returns.
             let all_run = running.into_iter().take(threads.len()).count() == threads.len();
-            let result = if all_run { acceptor.serve(self.ready.0) } else { Ok(()) };
-            acceptor.drain(self.settings.drain_timeout);
-            drop(ending);
+            let result = if all_run { acceptor.serve(ready.0) } else { Ok(Ending::Stop) };
+            match result {
+                Ok(Ending::Succession) => {
+                    acceptor.drain_for_successor(self.settings.drain_timeout);
+                }
+                _ => acceptor.drain(self.settings.drain_timeout),
+            }
+            drop(loops);
+            let join = |thread: thread::ScopedJoinHandle<'_, io::Result<()>>| {
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("panic")))
+            };
             threads
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("panic"))))
-                .fold(result, Result::and)
-        })
+                .map(join)
+                .fold(result, |ending, thread| ending.and_then(|ending| thread.map(|()| ending)))
+        })?;
+        acceptor.unwatch();
+        let Acceptor { poll, listeners, signals, ticker, hangup, succession, .. } = acceptor;
+        let server = Self { listeners, ticker, hangup, succession, poll, signals, ..self };
+        Ok((ending == Ending::Succession).then_some(server))
+    }
+}
+
+/// What the threads of the event loops are started with.
+struct Starter<'a> {
+    settings: &'a Settings,
+    cores: &'a [usize],
+    counters: &'a [Counters],
+    mailboxes: &'a [Mailbox],
+    flags: &'a ShutdownFlags,
+    stopper: &'a Stopper,
+}
+
+impl<'a> Starter<'a> {
+    /// Starts one, which says so when it runs.
+    fn start<'scope, S: Service>(
+        &self,
+        scope: &'scope thread::Scope<'scope, 'a>,
+        index: usize,
+        poll: Poll,
+        runs: mpsc::Sender<()>,
+        make: &'a (impl Fn(usize) -> S + Sync),
+    ) -> io::Result<thread::ScopedJoinHandle<'scope, io::Result<()>>> {
+        let (mailbox, counters) = (&self.mailboxes[index], &self.counters[index]);
+        let (flags, stopper) = (self.flags, self.stopper);
+        let core = self.settings.pin.then_some(self.cores[index]);
+        let settings = loop_settings(self.settings, self.cores.len());
+        let body = move || {
+            core.map_or(Ok(()), affinity::pin_loop)?;
+            let event_loop = EventLoop::new(poll, mailbox, flags, counters, settings, make(index));
+            // The acceptor may have given up and left.
+            let _ = runs.send(());
+            drop(runs);
+            event_loop.run()
+        };
+        let name = format!("corekv-{index}");
+        let explain = explain(format!("can't start the thread {name} (clone3)"));
+        thread::Builder::new()
+            .name(name)
+            .spawn_scoped(scope, move || guarded(body, mailbox, stopper))
+            .map_err(explain)
     }
 }
 
 /// Ends the loops, whatever way the thread that started them leaves: it waits for theirs, and they
 /// would wait for its flags.
-struct Ending<'a> {
+struct EndOfLoops<'a> {
     flags: &'a ShutdownFlags,
     mailboxes: &'a [Mailbox],
 }
 
-impl Drop for Ending<'_> {
+impl Drop for EndOfLoops<'_> {
     fn drop(&mut self) {
         self.flags.abort.store(true, Ordering::Relaxed);
         self.mailboxes.iter().for_each(Mailbox::wake);

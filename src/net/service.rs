@@ -1,5 +1,6 @@
 //! What an event loop needs of the protocol that it serves.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::class::Class;
@@ -92,6 +93,10 @@ pub trait Service {
 
     /// A connection came in.
     fn open(&mut self, class: Class) -> Self::Session;
+
+    /// Who is at the other end of a connection that came in, for a service that wants to know: `peer`
+    /// asks the system, and gives `None` for a Unix-domain socket.
+    fn meet(&mut self, _session: &mut Self::Session, _peer: &dyn Fn() -> Option<SocketAddr>) {}
 
     /// Finds the complete messages at the start of the input, and starts loading what their answers
     /// need. Nothing is to be decided here that another connection's messages could change: they

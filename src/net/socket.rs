@@ -2,13 +2,14 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv,
-    recvmsg, send, sendmsg, shutdown, sockopt,
+    RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown,
+    getpeername, recv, recvmsg, send, sendmsg, shutdown, sockopt,
 };
 
 use super::sink::{Sink, Transfer};
@@ -57,6 +58,11 @@ impl Socket {
         let message = recvmsg(&self.fd, into, &mut control, RecvFlags::empty())?;
         *cut |= message.flags.contains(ReturnFlags::CTRUNC);
         Ok(message.bytes)
+    }
+
+    /// The peer's address; `None` if it has none, or is gone.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        getpeername(&self.fd).ok()??.try_into().ok()
     }
 
     /// Tells the peer that no more bytes will come. The peer may be gone already.

@@ -17,6 +17,8 @@ pub(super) struct Context<'a, S: Service> {
     pub(super) limits: &'a WaitLimits,
     pub(super) now: Instant,
     pub(super) draining: bool,
+    /// Connections that have sent no message yet may still do so.
+    pub(super) sparing: bool,
     pub(super) budget: &'a mut SendBudget,
     /// The loop's connections hold so much that each may hold only little.
     pub(super) pressed: bool,

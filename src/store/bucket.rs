@@ -18,6 +18,7 @@
 use super::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::memory::Zeroed;
 use super::sequence::Sequence;
+use super::tags;
 
 /// Bytes of a line.
 pub(super) const LINE_BYTES: usize = 64;
@@ -29,7 +30,7 @@ pub(super) const SLOTS: usize = 7;
 pub(super) const FREQUENCY_MAX: u8 = 3;
 
 const PLACE_BITS: u32 = 46;
-const TAG_SHIFT: u32 = 48;
+pub(super) const TAG_SHIFT: u32 = 48;
 
 /// One line of the index or of the overflow chains.
 #[derive(Debug)]
@@ -86,15 +87,6 @@ impl Slot {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SlotSet(u32);
 
-impl SlotSet {
-    #[inline]
-    fn with_tag(tag: u16, slot: impl Fn(usize) -> Slot) -> Self {
-        let wanted = u64::from(tag) << TAG_SHIFT;
-        let has = |at: usize| (slot(at).0 ^ wanted) >> TAG_SHIFT == 0;
-        Self((0..SLOTS).rev().fold(0, |set: u32, at| set << 1 | u32::from(has(at))))
-    }
-}
-
 impl Iterator for SlotSet {
     type Item = usize;
 
@@ -113,6 +105,11 @@ impl Line {
         Slot(self.slots[at].load(Ordering::Relaxed))
     }
 
+    /// The slots that are in use.
+    pub(super) fn all(&self) -> impl Iterator<Item = Slot> {
+        (0..SLOTS).map(|at| self.slot(at)).filter(|slot| !slot.is_empty())
+    }
+
     #[inline]
     pub(super) fn set(&self, at: usize, slot: Slot) {
         self.slots[at].store(slot.0, Ordering::Relaxed);
@@ -122,7 +119,7 @@ impl Line {
     /// slot it is can't be predicted.
     #[inline]
     pub(super) fn with_tag(&self, tag: u16) -> SlotSet {
-        SlotSet::with_tag(tag, |at| self.slot(at))
+        SlotSet(tags::with_tag(self, tag))
     }
 
     /// Records a hit, at no write when the frequency is at its height. When the slot has changed
@@ -149,18 +146,5 @@ mod tests {
         let top = slot.with_hit().with_hit().with_hit().with_hit();
         assert_eq!(parts(top), (0xffff, FREQUENCY_MAX, (1 << 46) - 1));
         assert!(Slot::EMPTY.is_empty() && !slot.is_empty());
-    }
-
-    #[test]
-    fn slots_are_found_by_their_tag_and_nothing_else() {
-        let mut slots = [Slot::EMPTY; SLOTS];
-        for (slot, tag) in slots.iter_mut().zip([5, 7, 5, u16::MAX, 0x8005, 5]) {
-            *slot = Slot::new(tag, FREQUENCY_MAX, (1 << PLACE_BITS) - 1);
-        }
-        let with = |tag| SlotSet::with_tag(tag, |at| slots[at]).collect::<Vec<_>>();
-        assert_eq!(with(5), [0, 2, 5]);
-        assert_eq!((with(7), with(u16::MAX), with(0x8005)), (vec![1], vec![3], vec![4]));
-        // The empty one is among those whose tag is zero.
-        assert_eq!((with(0), with(4)), (vec![6], vec![]));
     }
 }

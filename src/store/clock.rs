@@ -22,6 +22,9 @@ const TICKS_OF_GRACE: u32 = 4;
 pub struct Tick(pub u32);
 
 impl Tick {
+    /// Ticks of a second.
+    pub const PER_SECOND: u32 = TICKS_PER_SECOND;
+
     /// The tick this many whole seconds later.
     #[must_use]
     pub fn plus_seconds(self, seconds: u32) -> Self {

@@ -197,9 +197,17 @@ impl<'a> Entry<'a> {
         u64::from_le(self.words[at].load(Ordering::Relaxed))
     }
 
-    #[inline]
+    #[inline(always)] // Into the loops over a batch.
     pub(super) fn key_is(&self, key: &[u8]) -> bool {
-        self.header.key_len() == key.len() && self.has_at_start(key)
+        if self.header.key_len() != key.len() {
+            return false;
+        }
+        if let (Some(first), Some(last), 4..=8) = (key.first_chunk(), key.last_chunk(), key.len()) {
+            let (word, behind_first) = (self.word(1), 8 * (key.len() as u32 - 4));
+            return word as u32 == u32::from_le_bytes(*first)
+                && (word >> behind_first) as u32 == u32::from_le_bytes(*last);
+        }
+        self.has_at_start(key)
     }
 
     /// Whether the key begins with these bytes.
@@ -208,7 +216,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Whether the key, which is as long at least, begins with these bytes.
-    #[inline]
+    #[inline(always)] // Into the loops over a batch.
     fn has_at_start(&self, bytes: &[u8]) -> bool {
         let (words, rest) = bytes.as_chunks::<8>();
         let mut at = 1;
@@ -452,6 +460,13 @@ impl SmallValue<'_> {
         self.header.expiry()
     }
 
+    /// Its bytes as the first ones of a word, if there are no more than that.
+    #[must_use]
+    #[inline]
+    pub fn as_word(&self) -> Option<[u8; 8]> {
+        (self.len <= 8).then(|| self.word(0).to_le_bytes())
+    }
+
     /// Appends the value's bytes to `out`.
     #[inline]
     pub fn append_to(&self, out: &mut Vec<u8>) {
@@ -464,10 +479,18 @@ impl SmallValue<'_> {
         out.truncate(end);
     }
 
-    #[inline(never)]
-    fn append_long_to(&self, out: &mut Vec<u8>) {
-        super::memory::append_words(out, self.len, |at| self.word(at));
+    /// Appends the bytes of a value that has more than a word of them, or fewer.
+    #[inline(always)]
+    pub fn append_long_to(&self, out: &mut Vec<u8>) {
+        // A copy: what a call has a reference to has to lie in memory, also where it is not called.
+        append_long(self.words, self.shift, self.len, self.header, out);
     }
+}
+
+#[inline(never)]
+fn append_long(words: &[AtomicU64], shift: u32, len: usize, header: Header, out: &mut Vec<u8>) {
+    let value = SmallValue { words, shift, len, header };
+    super::memory::append_words(out, len, |at| value.word(at));
 }
 
 #[cfg(test)]

@@ -103,6 +103,14 @@ impl Shape {
         self.0 as u32 as usize
     }
 
+    /// How many of a hash's lowest bits all keys of a bucket have in common.
+    pub(super) fn bits_of(self, bucket: usize) -> u32 {
+        let mask = (self.0 >> 32) as usize;
+        // The bucket that would be split off from it, if it is there.
+        let is_split = (bucket | (mask + 1) >> 1) < self.buckets();
+        mask.count_ones() - u32::from(!is_split)
+    }
+
     #[inline]
     pub(super) fn bucket_of(self, hash: u64) -> usize {
         let mask = (self.0 >> 32) as usize;
@@ -154,11 +162,12 @@ impl Index {
     pub(super) fn slot_hint(&self, hash: u64) -> SlotHint {
         let bucket = self.shape().bucket_of(hash);
         let line = &self.lines[bucket];
+        let Some(sequence) = line.sequence.try_begin() else { return SlotHint::NONE };
         // The number 0 may come again, see above; what was never written to holds nothing.
-        let sequence = line.sequence.try_begin().filter(|&sequence| sequence != 0);
-        let (Some(sequence), Some(at)) = (sequence, line.with_tag(tag_of(hash)).next()) else {
+        if sequence == 0 {
             return SlotHint::NONE;
-        };
+        }
+        let Some(at) = line.with_tag(tag_of(hash)).next() else { return SlotHint::NONE };
         SlotHint { slot: line.slot(at), bucket: bucket as u32, at: at as u32, sequence }
     }
 
@@ -226,24 +235,37 @@ impl Index {
         }
     }
 
+    /// Gives each slot of a bucket that is in use to `each`, as long as that says to go on. A writer may
+    /// be in the way, which only the bucket's sequence number tells.
+    pub(super) fn each_slot(&self, bucket: usize, mut each: impl FnMut(Slot) -> bool) {
+        let mut line = Some(&self.lines[bucket]);
+        while let Some(current) = line {
+            if !current.all().all(&mut each) {
+                return;
+            }
+            line = self.next(current);
+        }
+    }
+
     #[inline]
     pub(super) fn head(&self, hash: u64) -> &Line {
         &self.lines[self.shape().bucket_of(hash)]
     }
 
-    /// Finds the slot that `is` says is the right one, for a writer.
-    pub(super) fn find(
+    /// Finds the slot that `probe` takes, for a writer.
+    #[inline]
+    pub(super) fn find<R>(
         &self,
         hash: u64,
         hint: SlotHint,
-        mut is: impl FnMut(Slot) -> bool,
-    ) -> Option<Found<'_>> {
+        mut probe: impl FnMut(Slot) -> Option<R>,
+    ) -> Option<(Found<'_>, R)> {
         let seen = &self.lines[hint.bucket as usize];
         if !hint.slot.is_empty() && seen.sequence.unchanged(hint.sequence) {
             // The slot as it is now: its frequency may have changed meanwhile.
             let (at, slot) = (hint.at as usize, seen.slot(hint.at as usize));
-            if is(slot) {
-                return Some(Found { head: seen, line: seen, at, slot });
+            if let Some(result) = probe(slot) {
+                return Some((Found { head: seen, line: seen, at, slot }, result));
             }
         }
         let (head, tag) = (self.head(hash), tag_of(hash));
@@ -251,8 +273,10 @@ impl Index {
         loop {
             for at in line.with_tag(tag) {
                 let slot = line.slot(at);
-                if !slot.is_empty() && is(slot) {
-                    return Some(Found { head, line, at, slot });
+                if !slot.is_empty()
+                    && let Some(result) = probe(slot)
+                {
+                    return Some((Found { head, line, at, slot }, result));
                 }
             }
             line = self.next(line)?;

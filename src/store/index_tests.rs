@@ -38,8 +38,9 @@ impl Model {
     fn remove(&mut self, place: u64) {
         let Self { index, writer, budget, hashes } = self;
         let hash = hashes.remove(&place).expect("a place");
-        let found = index.find(hash, SlotHint::NONE, |slot| slot.place() == place);
-        writer.remove(index, budget, found.expect("it is there"));
+        let is = |slot: Slot| (slot.place() == place).then_some(());
+        let (found, ()) = index.find(hash, SlotHint::NONE, is).expect("it is there");
+        writer.remove(index, budget, found);
         writer.shrink(index, budget);
     }
 
@@ -52,7 +53,8 @@ impl Model {
         if !hint.slot.is_empty() && self.index.validate(hint) {
             let place = hint.slot.place();
             let hash = self.hashes.get(&place).expect("an outdated hint is valid");
-            let found = self.index.find(*hash, SlotHint::NONE, |slot| slot.place() == place);
+            let is = |slot: Slot| (slot.place() == place).then_some(());
+            let found = self.index.find(*hash, SlotHint::NONE, is);
             assert!(found.is_some());
         }
     }

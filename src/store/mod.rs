@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `store`, `settings`, `key`, `clock`, `outcome`, `statistics`, `namespaces` | what users see |
 //! | `optimistic_read`, `large_value`, `upload` | values in the hands of readers, and on their way in |
+//! | `scan`, `popularity` | a walk over all keys, and what eviction knows of each |
 //! | `partitions`, `partition` | operations, and room that is made in another partition |
 //! | `reclaimer`, `policy`, `ghosts`, `queue_sizer` | what is evicted, and where |
 //! | `maintenance`, `wheel` | what expires |
@@ -55,10 +56,12 @@ mod pages;
 mod partition;
 mod partitions;
 mod policy;
+mod popularity;
 mod prefault;
 mod purges;
 mod queue_sizer;
 mod reclaimer;
+mod scan;
 mod sequence;
 mod settings;
 mod space;
@@ -68,6 +71,7 @@ mod store;
 mod stored;
 mod sweep;
 mod table;
+mod tags;
 mod upload;
 mod wheel;
 mod writer;
@@ -81,6 +85,8 @@ pub use large_value::LargeValue;
 pub use namespaces::NamespaceStatistics;
 pub use optimistic_read::OptimisticRead;
 pub use outcome::{Busy, Full, Written};
+pub use popularity::{POPULARITY_RANKS, Popularity};
+pub use scan::{Scan, Scanned, ScannedValue};
 pub use settings::Settings;
 pub use statistics::Statistics;
 pub use store::{Store, Value};

@@ -183,8 +183,8 @@ impl Pages {
     /// The words from a place to the end of its page.
     #[inline]
     pub(super) fn words_at(&self, place: u64) -> &[AtomicU64] {
-        let place = place as usize;
-        &self.words[place..place / PAGE_WORDS * PAGE_WORDS + PAGE_WORDS]
+        let (pages, place) = (self.words.as_chunks::<PAGE_WORDS>().0, place as usize);
+        &pages[place / PAGE_WORDS][place % PAGE_WORDS..]
     }
 
     #[inline]

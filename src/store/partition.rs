@@ -19,6 +19,7 @@ use super::maintenance;
 use super::namespaces::NamespaceStatistics;
 use super::outcome::{Shortage, Written};
 use super::pages::{Kind, page_of};
+use super::popularity::Popularity;
 use super::prefault::Prefaulter;
 use super::reclaimer::{Effort, Reclaimer, Spared};
 use super::space::Space;
@@ -139,6 +140,29 @@ impl Partition {
                 writer.state.tally.count_return(ghost);
             }
             Ok(Some(writer.store(kind, header, key, content)))
+        })
+    }
+
+    /// Stores what was stored before, in the queue and with the frequency that it had, unless the key is
+    /// there. Whether it was stored; a large value's pages belong to the key then.
+    pub(super) fn restore(
+        &self,
+        key: Key<'_>,
+        content: Content<'_>,
+        expiry: Expiry,
+        popularity: Popularity,
+        now: Tick,
+        effort: &mut Effort,
+    ) -> Result<bool, Shortage> {
+        self.write(now, |writer| {
+            if writer.find(key).is_some() {
+                return Ok(false);
+            }
+            let header = content.header(key, expiry).in_generation(writer.generation);
+            let mut reclaimer = Reclaimer::new(writer, effort, None);
+            reclaimer.make_room(popularity.kind(), header.words())?;
+            writer.restore(popularity, header, key, content);
+            Ok(true)
         })
     }
 

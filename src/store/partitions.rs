@@ -20,6 +20,7 @@ use super::outcome::{Full, Shortage, Written};
 use super::pages::PAGE_CHARGE;
 use super::partition::Partition;
 use super::policy::{Choice, Policy};
+use super::popularity::Popularity;
 use super::prefault::{Prefaulter, Requests};
 use super::purges::Purges;
 use super::reclaimer::{Effort, Spared};
@@ -117,6 +118,30 @@ impl Partitions {
     ) -> Result<Option<Written>, Full> {
         let partition = &self.list[partition];
         self.retry(now, |effort| partition.put(key, content, expiry, now, &mut judge, effort))
+    }
+
+    /// Stores what was stored before, unless the key is there. Whether it was stored; a large value's
+    /// pages belong to the key then.
+    pub(super) fn restore(
+        &self,
+        partition: usize,
+        key: Key<'_>,
+        content: Content<'_>,
+        (expiry, popularity): (Expiry, Popularity),
+        now: Tick,
+    ) -> Result<bool, Full> {
+        let partition = &self.list[partition];
+        self.retry(now, |effort| partition.restore(key, content, expiry, popularity, now, effort))
+    }
+
+    /// The part of the log that is the small queue's.
+    pub(super) fn small_parts(&self) -> u64 {
+        self.policy.share().small_parts
+    }
+
+    /// Sets it, as it was found right before.
+    pub(super) fn set_small_parts(&self, parts: u64) {
+        self.policy.set_small_parts(parts);
     }
 
     /// Adds pages of a partition to a value that is being received until there are so many.

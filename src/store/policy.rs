@@ -102,6 +102,13 @@ impl Policy {
         Share { small_parts: self.small_parts.load(Relaxed) }
     }
 
+    /// Goes on with a share of the small queue that was found right before.
+    pub(super) fn set_small_parts(&self, parts: u64) {
+        let mut queue_sizer = self.queue_sizer.lock().unwrap_or_else(PoisonError::into_inner);
+        queue_sizer.set_small_parts(parts);
+        self.small_parts.store(queue_sizer.share().small_parts, Relaxed);
+    }
+
     /// Whether there is more than one partition.
     pub(super) fn is_shared(&self) -> bool {
         self.summaries.len() > 1

@@ -25,6 +25,11 @@ const SMALL_PARTS_MIN: u64 = 2;
 /// shifting working set does worse again from here on.
 const SMALL_PARTS_MAX: u64 = 14;
 
+/// Parts for the small queue at the start. More would suit a store that has just filled up, most of
+/// whose keys have not had the time to be asked for again; but where few keys are evicted, it takes
+/// long until the queues fit.
+const SMALL_PARTS_FIRST: u64 = 8;
+
 /// With so many parts, it is keys' last hits that matter and not how many they had.
 const SHIFTING_PARTS_MIN: u64 = 8;
 
@@ -105,12 +110,10 @@ impl Share {
 }
 
 impl QueueSizer {
-    /// The small queue begins large: that is right for a store that has just filled up, most of
-    /// whose keys have not had the time to be asked for again.
     pub(super) const fn new() -> Self {
         let none = Chance { remembered: 0, returned: 0 };
         Self {
-            small_parts: SMALL_PARTS_MAX,
+            small_parts: SMALL_PARTS_FIRST,
             small: none,
             main: none,
             evictions: 0,
@@ -120,6 +123,11 @@ impl QueueSizer {
 
     pub(super) fn share(&self) -> Share {
         Share { small_parts: self.small_parts }
+    }
+
+    /// Goes on with a share that was found right before, or with the nearest that there is.
+    pub(super) fn set_small_parts(&mut self, parts: u64) {
+        self.small_parts = parts.clamp(SMALL_PARTS_MIN, SMALL_PARTS_MAX);
     }
 
     /// Records what happened in a partition of a store of so many keys.

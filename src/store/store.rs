@@ -3,8 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
+use super::chain::charge;
 use super::clock::{Expiry, Tick};
-use super::entry::{Entry, KEY_BYTES_MAX, SmallValue, fits, is_small};
+use super::entry::{
+    Entry, KEY_BYTES_MAX, LARGE_BYTES, SmallValue, entry_words, fits, is_small, meta_bytes,
+};
 use super::hasher::Hasher;
 use super::index::SlotHint;
 use super::key::{Hash, Key};
@@ -14,12 +17,18 @@ use super::optimistic_read::OptimisticRead;
 use super::outcome::{Busy, Full, Written};
 use super::partition::Partition;
 use super::partitions::Partitions;
+use super::popularity::Popularity;
+use super::scan::Scan;
 use super::settings::Settings;
 use super::statistics::Statistics;
 use super::stored::{Always, Stored};
 use super::table::Seen;
 use super::upload::Upload;
 use super::writer::{Content, ContentValue};
+
+/// What a key takes of the index, about: a slot of 8 bytes, of which half are in use, and its share of the
+/// rest of the line.
+const INDEX_BYTES_PER_KEY: u64 = 19;
 
 /// A value as [`Store::get`] shows it to its reader.
 #[derive(Debug)]
@@ -262,6 +271,85 @@ impl Store {
         judge: impl FnOnce(&Stored<'_>) -> bool,
     ) -> Option<bool> {
         self.partitions[self.partition_of(key)].remove_if(key, now, judge)
+    }
+
+    /// A walk over the keys of a partition, see [`Scan`].
+    #[must_use]
+    pub fn scan(self: &Arc<Self>, partition: usize) -> Scan {
+        Scan::new(Arc::clone(self), partition)
+    }
+
+    /// Stores what was stored before, with the popularity that it had, unless the key is there.
+    /// Whether it was stored.
+    ///
+    /// # Errors
+    /// [`Full`] if the store can't hold the value whatever is evicted.
+    pub fn restore(
+        &self,
+        key: Key<'_>,
+        meta: &[u8],
+        value: &[u8],
+        state: (Expiry, Popularity),
+        now: Tick,
+    ) -> Result<bool, Full> {
+        if !Self::fits(key.bytes.len(), meta.len()) {
+            return Err(Full);
+        }
+        if !is_small(key.bytes.len(), meta.len(), value.len()) {
+            return self.upload_of(key, meta, value)?.restore(key, state, now);
+        }
+        let content = Content { meta, value: ContentValue::Small(value) };
+        self.partitions.restore(self.partition_of(key), key, content, state, now)
+    }
+
+    /// The same with a value that came piece by piece.
+    ///
+    /// # Errors
+    /// As those of [`restore`](Self::restore).
+    pub fn restore_upload(
+        &self,
+        key: Key<'_>,
+        upload: Upload,
+        state: (Expiry, Popularity),
+        now: Tick,
+    ) -> Result<bool, Full> {
+        upload.restore(key, state, now)
+    }
+
+    /// How the memory is divided between new keys and those that have proved themselves, as eviction
+    /// has found it best: a number for [`set_share`](Self::set_share) of another store.
+    #[must_use]
+    pub fn share(&self) -> u64 {
+        self.partitions.small_parts()
+    }
+
+    /// Goes on with the division that a store before has found best.
+    pub fn set_share(&self, share: u64) {
+        self.partitions.set_small_parts(share);
+    }
+
+    /// What an entry takes of the memory limit, about, in bytes.
+    #[must_use]
+    pub fn cost(key_len: usize, meta_len: usize, value_len: usize) -> u64 {
+        let beside_value = key_len + meta_bytes(meta_len);
+        if is_small(key_len, meta_len, value_len) {
+            return entry_words(beside_value, value_len) as u64 * 8 + INDEX_BYTES_PER_KEY;
+        }
+        let entry = entry_words(beside_value, LARGE_BYTES) as u64 * 8;
+        entry + charge(value_len) + INDEX_BYTES_PER_KEY
+    }
+
+    pub(super) fn partition(&self, partition: usize) -> &Partition {
+        &self.partitions[partition]
+    }
+
+    pub(super) fn take_large(
+        &self,
+        partition: usize,
+        key: Key<'_>,
+        now: Tick,
+    ) -> Option<LargeValue> {
+        LargeValue::take(&self.partitions, partition, key, now)
     }
 
     /// Removes all keys that begin with `prefix`, at one moment: every read that begins when the call has

@@ -11,6 +11,7 @@ use super::key::Key;
 use super::outcome::{Full, Written};
 use super::pages::{NONE, PAGE_BYTES};
 use super::partitions::Partitions;
+use super::popularity::Popularity;
 use super::reclaimer::Spared;
 use super::stored::Judge;
 use super::writer::{Content, ContentValue};
@@ -213,12 +214,37 @@ impl Upload {
 
     /// Makes the upload a key's value if `judge` says so of what is stored; `None`: it does not.
     pub(super) fn commit(
-        mut self,
+        self,
         key: Key<'_>,
         expiry: Expiry,
         now: Tick,
         judge: impl Judge,
     ) -> Result<Option<Written>, Full> {
+        self.store(key, |partitions, partition, content| {
+            partitions.put(partition, key, content, expiry, now, judge)
+        })
+    }
+
+    /// Makes the upload the value of a key that is not there, with the popularity that it had. Whether
+    /// the key was not there.
+    pub(super) fn restore(
+        self,
+        key: Key<'_>,
+        state: (Expiry, Popularity),
+        now: Tick,
+    ) -> Result<bool, Full> {
+        let stored = self.store(key, |partitions, partition, content| {
+            Ok(partitions.restore(partition, key, content, state, now)?.then_some(()))
+        });
+        Ok(stored?.is_some())
+    }
+
+    /// Has `put` store the value; its pages belong to the key if it did.
+    fn store<R>(
+        mut self,
+        key: Key<'_>,
+        put: impl FnOnce(&Partitions, usize, Content<'_>) -> Result<Option<R>, Full>,
+    ) -> Result<Option<R>, Full> {
         debug_assert_eq!(self.key_len, key.bytes.len(), "an upload is for one key");
         self.check(self.len())?;
         let value = match self.chain.pages {
@@ -226,7 +252,7 @@ impl Upload {
             _ => ContentValue::Large(self.chain, self.fingerprint()),
         };
         let content = Content { meta: &self.meta, value };
-        let written = self.partitions.put(self.partition, key, content, expiry, now, judge)?;
+        let written = put(&self.partitions, self.partition, content)?;
         if written.is_some() {
             self.chain = Chain::EMPTY;
         }

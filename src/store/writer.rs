@@ -19,6 +19,7 @@ use super::namespaces::NamespaceStatistics;
 use super::outcome::Written;
 use super::page_allocator::PageAllocator;
 use super::pages::{Kind, page_of};
+use super::popularity::Popularity;
 use super::queue_sizer::Tally;
 use super::statistics::Statistics;
 use super::stored::Stored;
@@ -142,12 +143,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Finds a key, whether or not it has expired or was purged.
+    #[inline]
     pub(super) fn find(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
         let table = self.table;
-        let at = |slot: Slot| Entry::at(table.pages.words_at(slot.place()));
-        let is = |slot| at(slot).is_some_and(|entry| entry.key_is(key.bytes));
-        let found = table.index.find(key.hash, key.hint, is)?;
-        Some((found, at(found.slot)?))
+        table.index.find(key.hash, key.hint, |slot| {
+            let entry = Entry::at(table.pages.words_at(slot.place()))?;
+            entry.key_is(key.bytes).then_some(entry)
+        })
     }
 
     /// What is stored under a key, if it is still there.
@@ -159,9 +161,11 @@ impl<'a> Writer<'a> {
     /// An entry by its place and its key's hash, with the slot that refers to it.
     pub(super) fn resident(&self, place: u64, hash: u64) -> Option<(Found<'a>, Entry<'a>)> {
         let table = self.table;
-        let found = table.index.find(hash, SlotHint::NONE, |slot| slot.place() == place);
+        let is = |slot: Slot| (slot.place() == place).then_some(());
+        let found = table.index.find(hash, SlotHint::NONE, is);
         debug_assert!(found.is_some(), "an entry that is not dead is in the index");
-        Some((found?, Entry::at(table.pages.words_at(place))?))
+        let (found, ()) = found?;
+        Some((found, Entry::at(table.pages.words_at(place))?))
     }
 
     /// Why an entry is not there any more, although its memory is.
@@ -215,6 +219,7 @@ impl<'a> Writer<'a> {
 
     /// Puts a value of the same size in the place of another, so that neither the log nor the
     /// index changes.
+    #[inline]
     pub(super) fn overwrite(
         &mut self,
         found: Found<'_>,
@@ -259,6 +264,21 @@ impl<'a> Writer<'a> {
             Entry::at(words).iter().for_each(|entry| self.count_in_namespace(entry, true));
         }
         written
+    }
+
+    /// The same for a key that is not there, with a popularity that it had before.
+    pub(super) fn restore(
+        &mut self,
+        popularity: Popularity,
+        header: Header,
+        key: Key<'_>,
+        content: Content<'_>,
+    ) {
+        self.store(popularity.kind(), header, key, content);
+        if let Some((found, _)) = self.find(key) {
+            let (tag, place) = (tag_of(key.hash), found.slot.place());
+            found.replace(Slot::new(tag, popularity.frequency(), place));
+        }
     }
 
     /// Makes a new entry the key's.

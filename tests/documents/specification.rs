@@ -7,7 +7,7 @@ use std::process::Command;
 use super::markdown::{files, is_test, quoted, read, rows};
 
 /// Options that have no limit, and so no row.
-const WITHOUT_LIMIT: [&str; 18] = [
+const WITHOUT_LIMIT: [&str; 20] = [
     "--config",
     "--listen",
     "--admin",
@@ -20,11 +20,15 @@ const WITHOUT_LIMIT: [&str; 18] = [
     "--miss-status",
     "--store-status",
     "--keep-fields",
+    "--turborepo",
+    "--access-log",
     "--etag",
     "--cache-headers",
     "--cas-prefix",
     "--namespace",
     "--no-date",
+    "--snapshot",
+    "--snapshot-required",
     "--log-level",
 ];
 

@@ -67,7 +67,20 @@ pub(crate) fn command(program: impl AsRef<OsStr>, home: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        let of_a_peer = ["CCACHE_", "SCCACHE_", "GRADLE_", "BAZEL_", "CURL_", "NODE_", "JAVA_TOOL"];
+        let of_a_peer = [
+            "CCACHE_",
+            "SCCACHE_",
+            "GRADLE_",
+            "BAZEL_",
+            "CURL_",
+            "NODE_",
+            "JAVA_TOOL",
+            "NX_",
+            "TURBO_",
+            "RUSH_",
+            "MOON_",
+            "npm_",
+        ];
         if name.to_ascii_lowercase().ends_with("_proxy")
             || of_a_peer.iter().any(|prefix| name.starts_with(prefix))
         {

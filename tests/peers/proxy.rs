@@ -28,6 +28,11 @@ pub(crate) enum Kind {
     Varnish,
     /// `map` forwards every request, on TCP: it can't listen on a path.
     TrafficServer,
+    /// `front` is nginx that keeps what it may.
+    NginxCache,
+    /// `builtin` is Varnish by its own rules; `revalidating` keeps everything, and asks each time
+    /// whether it has changed.
+    VarnishCache,
 }
 
 /// A running proxy.
@@ -58,6 +63,14 @@ impl Proxy {
                 command.args(["-p", &at, "-e", "stderr", "-c", &config]);
                 (&["buffered", "streaming"], command)
             }
+            Kind::NginxCache => {
+                let program = find("nginx")?;
+                let config = format!("{at}/nginx.conf");
+                fs::write(&config, nginx_cache(&at, upstream)).expect("the configuration");
+                let mut command = command(program, folder.path());
+                command.args(["-p", &at, "-e", "stderr", "-c", &config]);
+                (&["front"], command)
+            }
             Kind::Haproxy => {
                 let program = find("haproxy")?;
                 let config = format!("{at}/haproxy.cfg");
@@ -66,17 +79,10 @@ impl Proxy {
                 command.args(["-db", "-f", &config]);
                 (&["strict", "lenient"], command)
             }
-            Kind::Varnish => {
-                let program = find("varnishd")?;
-                let config = format!("{at}/default.vcl");
-                fs::write(&config, vcl(upstream)).expect("the configuration");
-                let mut command = command(program, folder.path());
-                // No management port, no shared secret, no change of user: a child of this test.
-                command.args(["-F", "-j", "none", "-T", "none", "-n"]);
-                command.args([&format!("{at}/work"), "-f", &config, "-s", "malloc,64m"]);
-                command.args(["-a", &format!("{at}/pass")]);
-                command.args(["-p", "thread_pools=1", "-p", "vsl_space=4m"]);
-                (&["pass"], command)
+            Kind::Varnish => (&["pass"], varnish(folder.path(), &vcl(upstream), &["pass"])?),
+            Kind::VarnishCache => {
+                let names = &["builtin", "revalidating"];
+                (names, varnish(folder.path(), &caching_vcl(upstream), names)?)
             }
             Kind::TrafficServer => {
                 let program = find("traffic_server")?;
@@ -148,6 +154,55 @@ http {{
     )
 }
 
+fn nginx_cache(at: &str, upstream: &str) -> String {
+    format!(
+        "user root;
+daemon off;
+worker_processes 1;
+pid {at}/nginx.pid;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {at}/body;
+    proxy_temp_path {at}/proxy;
+    fastcgi_temp_path {at}/fastcgi;
+    uwsgi_temp_path {at}/uwsgi;
+    scgi_temp_path {at}/scgi;
+    proxy_cache_path {at}/cache keys_zone=values:1m;
+    upstream corekv {{ server {upstream}; keepalive 8; }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection \"\";
+    server {{
+        listen unix:{at}/front;
+        location / {{
+            proxy_cache values;
+            proxy_cache_revalidate on;
+            add_header X-Cache $upstream_cache_status;
+            proxy_pass http://corekv;
+        }}
+    }}
+}}
+"
+    )
+}
+
+/// Varnish that listens at each of the names.
+fn varnish(folder: &Path, vcl: &str, names: &[&str]) -> Option<Command> {
+    let program = find("varnishd")?;
+    let at = folder.to_str().expect("text");
+    let config = format!("{at}/default.vcl");
+    fs::write(&config, vcl).expect("the configuration");
+    let mut command = command(program, folder);
+    // No management port, no shared secret, no change of user: a child of this test.
+    command.args(["-F", "-j", "none", "-T", "none", "-n"]);
+    command.args([&format!("{at}/work"), "-f", &config, "-s", "malloc,64m"]);
+    for name in names {
+        command.arg("-a").arg(format!("{name}={at}/{name}"));
+    }
+    command.args(["-p", "thread_pools=1", "-p", "vsl_space=4m"]);
+    Some(command)
+}
+
 fn haproxy(at: &str, upstream: &str) -> String {
     let upstream = upstream.replace("unix:", "unix@");
     let mark = MARK.replace(':', "");
@@ -190,6 +245,32 @@ backend default {{ .host = \"{host}\"; .port = \"{port}\"; }}
 sub vcl_recv {{ return (pass); }}
 sub vcl_backend_fetch {{ set bereq.http.{name} = \"{value}\"; return (fetch); }}
 sub vcl_backend_response {{ set beresp.uncacheable = true; return (deliver); }}
+"
+    )
+}
+
+/// Varnish's own rules apply where nothing else is said. The second place is what
+/// `docs/http-api.md` recommends.
+fn caching_vcl(upstream: &str) -> String {
+    let (host, port) = upstream.rsplit_once(':').expect("host:port");
+    format!(
+        "vcl 4.1;
+backend default {{ .host = \"{host}\"; .port = \"{port}\"; }}
+sub vcl_recv {{
+    if (local.socket == \"revalidating\") {{
+        set req.http.X-Place = local.socket;
+        if (req.method == \"GET\") {{ return (hash); }}
+    }}
+}}
+sub vcl_hash {{ hash_data(req.http.X-Place); }}
+sub vcl_backend_response {{
+    if (bereq.http.X-Place) {{
+        set beresp.ttl = 1ms * 0.001;
+        set beresp.grace = 0s;
+        set beresp.keep = 1h;
+        return (deliver);
+    }}
+}}
 "
     )
 }
