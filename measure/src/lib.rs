@@ -1,4 +1,11 @@
-//! What the benches share: requests, and a connection without a socket.
+//! What benches and measuring programs share: requests, a connection without a socket, and a load for
+//! servers of any protocol.
+
+pub mod canned;
+pub mod cpu;
+pub mod load;
+pub mod machine;
+pub mod programs;
 
 use std::io::Write;
 use std::sync::Arc;

@@ -69,6 +69,7 @@ impl BodilessRequest {
             body: &[],
             class: self.class,
             lines: &self.lines,
+            through_target: &[],
         }
     }
 }

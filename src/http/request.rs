@@ -31,9 +31,21 @@ pub struct Request<'a> {
     pub class: Class,
     /// The lines of the header fields, with the blank line; empty if they are not at hand.
     pub lines: &'a [u8],
+    /// What came before the end of the target, for [`query`](Self::query); empty if it is not at hand.
+    pub through_target: &'a [u8],
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// The target's query as it was sent: what is behind the first `?`. Empty if there is none. Takes
+    /// time linear in the target's length.
+    #[must_use]
+    pub fn query(&self) -> &'a [u8] {
+        // A target has no space in it, and one before it.
+        let start = memchr::memrchr(b' ', self.through_target).map_or(0, |space| space + 1);
+        let target = &self.through_target[start..];
+        memchr::memchr(b'?', target).map_or(&[], |mark| &target[mark + 1..])
+    }
+
     /// Reads what the fields say that few requests have ([`Fields::extras`]).
     ///
     /// # Errors
@@ -76,6 +88,7 @@ impl<'a> Source<'a> {
             body: part(self.input, parsed.body_at, parsed.body_len),
             class: self.class,
             lines: part(self.input, lines_at, parsed.body_at.saturating_sub(lines_at)),
+            through_target: part(self.input, 0, parsed.target_end),
         }
     }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::markdown::{files, is_test, quoted, read, rows};
 
 /// Options that have no limit, and so no row.
-const WITHOUT_LIMIT: [&str; 20] = [
+const WITHOUT_LIMIT: [&str; 22] = [
     "--config",
     "--listen",
     "--admin",

@@ -3,71 +3,85 @@
 //! what recv, send and the loop cost. Everything above it is corekv's to explain.
 //!
 //! It understands just enough to measure with: heads without bodies, and POSTs whose body has
-//! no blank line in it and came with the head.
+//! VALUE_BYTES.
 //!
 //! ```sh
-//! cargo run --release -p measure --bin floor -- 127.0.0.1:8082 0
+//! cargo run --release -p measure --bin floor -- 127.0.0.1:8082 0 8
 //! ```
-//! The second argument lists the cores, as corekv's `--cores`.
+//! The address may be `unix:PATH`. The second argument lists the cores, as corekv's `--cores`.
+
+use std::sync::Arc;
 
 use corekv::net::{
-    Class, Flow, Iteration, Output, Prefetched, Progress, Rejection, Server, Service, Settings,
-    Wait,
+    Class, Flow, Iteration, Output, Payload, Prefetched, Progress, Rejection, Server, Service,
+    Settings, Wait,
 };
+use measure::canned::{Asked, Canned};
 
-/// As long as corekv's answer to a GET of a five-byte value.
-const HIT: &[u8] =
-    b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 03:34:56 GMT\r\nContent-Length: 5\r\n\r\nvalue";
+/// Values from this length on are sent from where they lie, as corekv sends them.
+const LARGE_VALUE_BYTES_MIN: usize = 16 << 10;
 
-/// As long as corekv's answer to a POST that replaces a value.
-const REPLACED: &[u8] = b"HTTP/1.1 204 No Content\r\nDate: Tue, 24 Nov 2026 03:34:56 GMT\r\n\r\n";
+struct Floor(Arc<Canned>);
 
-struct Floor {
-    blank_line: memchr::memmem::Finder<'static>,
+/// A canned value that is sent without a copy.
+#[derive(Debug)]
+struct CannedValue(Arc<Canned>);
+
+impl Payload for CannedValue {
+    fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool) {
+        each(&self.0.value[from..]);
+    }
 }
 
 impl Service for Floor {
-    type Session = ();
+    /// What is left of a body.
+    type Session = usize;
     type Batch = ();
 
-    fn open(&mut self, _class: Class) {}
+    fn open(&mut self, _class: Class) -> usize {
+        0
+    }
 
     fn answer(
         &mut self,
-        (): &mut (),
+        body: &mut usize,
         prefetched: Prefetched<'_, ()>,
         output: &mut Output,
         _iteration: &Iteration,
     ) -> Progress {
-        let input = prefetched.input();
+        let canned = &self.0;
         let mut answered = 0;
-        let mut consumed = 0;
-        for end in self.blank_line.find_iter(input) {
-            // A body lies between the blank line before and the method: which of the two it is
-            // shows in the first letter behind the digits of the body.
-            let head = &input[consumed..end];
-            let posts = head.iter().find(|byte| byte.is_ascii_alphabetic()) == Some(&b'P');
-            output.bytes().extend_from_slice(if posts { REPLACED } else { HIT });
+        let consumed = canned.answer(body, prefetched.input(), |asked| {
             answered += 1;
-            consumed = end + 4;
-        }
-        // A body behind the last head is taken with the next head.
+            if asked == Asked::Write {
+                output.bytes().extend_from_slice(&canned.replaced);
+                return;
+            }
+            output.bytes().extend_from_slice(&canned.hit);
+            if canned.value.len() < LARGE_VALUE_BYTES_MIN {
+                output.bytes().extend_from_slice(&canned.value);
+            } else {
+                output.insert(Box::new(CannedValue(Arc::clone(canned))), canned.value.len());
+            }
+        });
         Progress { consumed, answered, flow: Flow::More }
     }
 
-    fn waits_for(&self, (): &(), _buffered: bool) -> Wait {
-        Wait::Idle
+    fn waits_for(&self, body: &usize, _buffered: bool) -> Wait {
+        if *body > 0 { Wait::Body } else { Wait::Idle }
     }
 
-    fn reject(&mut self, (): &mut (), _why: Rejection, _output: &mut Output) {}
+    fn reject(&mut self, _body: &mut usize, _why: Rejection, _output: &mut Output) {}
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8082".to_owned()).parse()?;
     let cores = arguments.next().unwrap_or_else(|| "auto".to_owned()).parse()?;
+    let value_bytes = arguments.next().unwrap_or_else(|| "8".to_owned()).parse()?;
     let server = Server::bind(&[address], None, Settings { cores, ..Settings::default() })?;
     println!("listening on {}", server.addresses()[0]);
-    server.run(|_| Floor { blank_line: memchr::memmem::Finder::new(b"\r\n\r\n") })?;
+    let canned = Arc::new(Canned::new(value_bytes));
+    server.run(|_| Floor(Arc::clone(&canned)))?;
     Ok(())
 }
