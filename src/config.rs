@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cache::{
-    self, CacheHeaders, MissStatus, Routes, StoreStatus, TURBOREPO_FIELDS, TURBOREPO_TEAM,
+    self, CacheHeaders, MissStatus, Namespaces, Routes, StoreStatus, TURBOREPO_FIELDS,
+    TURBOREPO_TEAM,
 };
 use crate::cgroup::Groups;
 use crate::http::{self, FieldRules, Host, Hosts, KeptFields, KeptName};
@@ -41,7 +42,8 @@ pub struct Config {
     pub admin: Option<Address>,
     /// Permission bits of Unix-domain sockets.
     pub unix_mode: u32,
-    /// File of tokens that requests need.
+    /// File of tokens that requests need; read anew when SIGHUP comes, if [signals](Self::signals) are
+    /// taken over.
     pub auth_file: Option<PathBuf>,
     /// Names by which requests may address the server, besides those of its own machine.
     pub hosts: Vec<Host>,
@@ -51,8 +53,8 @@ pub struct Config {
     pub pin: bool,
     /// Spin instead of sleeping.
     pub busy_poll: bool,
-    /// Whether SIGTERM and SIGINT end the server in order, and SIGHUP has the access log opened
-    /// anew.
+    /// Whether SIGTERM and SIGINT end the server in order, and SIGHUP has the access log opened anew
+    /// and the tokens read anew.
     pub signals: bool,
     /// Limit on index, entries and values together, in bytes.
     pub memory_bytes_max: u64,
@@ -70,6 +72,8 @@ pub struct Config {
     pub keep_fields: Vec<KeptName>,
     /// Starts of paths, from `/` to `/`, under which the last segment is the SHA-256 of the value.
     pub cas_prefixes: Vec<String>,
+    /// Namespaces, first segments of paths, that `/metrics` shows by themselves, 32 at most.
+    pub namespaces: Vec<String>,
     /// Whether the server is a remote cache for Turborepo: a status and events at `v8/artifacts/`, teams
     /// as a part of the key, four more header fields that are kept.
     pub turborepo: bool,
@@ -131,6 +135,7 @@ impl Default for Config {
             etag: false,
             keep_fields: Vec::new(),
             cas_prefixes: Vec::new(),
+            namespaces: Vec::new(),
             turborepo: false,
             key_bytes_max: 1 << 10,
             value_bytes_max: value_bytes_default(memory),
@@ -179,6 +184,7 @@ impl Config {
         {
             return Err(Invalid::new("cas_prefixes", "must begin and end with /"));
         }
+        Namespaces::new(&self.namespaces).map_err(|problem| Invalid::new("namespaces", problem))?;
         check_number("access_log_sample", self.access_log_sample, 1..=SAMPLE_MAX)?;
         self.validate_snapshot()?;
         self.http().validate()?;
@@ -259,6 +265,8 @@ impl Config {
                 .iter()
                 .map(|path| path.as_bytes()[1..].into())
                 .collect(),
+            // What is invalid counts for none.
+            namespaces: Namespaces::new(&self.namespaces).unwrap_or_default(),
             turborepo: self.turborepo,
         }
     }

@@ -12,7 +12,7 @@ use crate::cache::{self, Cache, History, KeptSets, Metrics, Routes, StoredFields
 use crate::config::{Config, memory_bytes_min};
 use crate::explain::explain;
 use crate::handover::{Handover, Inherited, Predecessor};
-use crate::http::access::Tokens;
+use crate::http::tokens::{Tokens, TokensInForce};
 use crate::http::{self, AccessLog, Protocol};
 use crate::line_log::LineLog;
 use crate::net::{self, Address, Phase, Reach, Source, Stopper};
@@ -107,7 +107,8 @@ impl Server {
         required: bool,
     ) -> io::Result<Self> {
         config.validate()?;
-        let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
+        let tokens = config.auth_file.as_deref().map(Tokens::load).transpose()?;
+        let tokens = tokens.map(TokensInForce::new).map(Arc::new);
         let connections_max = config.connections_max.min(descriptors());
         let settings = net::Settings { connections_max, ..config.net() };
         let (listen, admin) = sources()?;
@@ -121,7 +122,9 @@ impl Server {
         let saver = config.snapshot.clone().map(|path| Saver::new(path, config.snapshot_interval));
         let saver = saver.transpose()?.map(Arc::new);
         let fields = StoredFields { sets: Arc::clone(&sets), kept: config.cache().kept };
-        let store = || Store::new(config.store(net.loops()));
+        let namespaces = config.cache().namespaces;
+        let prefixes = namespaces.prefixes();
+        let store = || Store::with_namespaces(config.store(net.loops()), prefixes.clone());
         let clock = Clock::start();
         let mut contents = Contents { store: store()?, clock, fields: Arc::new(fields) };
         let loading = Loading { config, end: &net.end(), threads: net.loops(), required };
@@ -143,7 +146,7 @@ impl Server {
             memory_bytes_max: config.memory_bytes_max,
             connections_max,
             snapshot: saver.clone(),
-            ..Metrics::new(Arc::clone(&contents.store), net.counters())
+            ..Metrics::with_namespaces(Arc::clone(&contents.store), net.counters(), namespaces)
         };
         let access_log = config.access_log.as_deref();
         let access_log =
@@ -152,6 +155,13 @@ impl Server {
         let net = match &access_log {
             Some(log) => net.at_hangup(log.reopener()),
             None => net,
+        };
+        let net = match (&tokens, config.auth_file.clone()) {
+            (Some(tokens), Some(path)) => {
+                let tokens = Arc::clone(tokens);
+                net.at_hangup(move || read_tokens_anew(&tokens, &path))
+            }
+            _ => net,
         };
         let access_log = access_log.map(|log| (log, config.access_log_sample));
         let routes = if has_admin { Routes::AdminOnly } else { Routes::Everywhere };
@@ -297,6 +307,18 @@ impl Server {
             }
             return Ok(());
         }
+    }
+}
+
+/// Puts the tokens that the file has now in the place of those in force, if nothing is wrong with it.
+fn read_tokens_anew(tokens: &TokensInForce, path: &Path) {
+    match Tokens::load_at_once(path) {
+        Ok(new) => {
+            let (count, path) = (new.len(), path.display());
+            tokens.exchange(new);
+            log::info!("SIGHUP: {path} was read anew, tokens in force: {count}");
+        }
+        Err(error) => log::error!("SIGHUP: {error}; the tokens from before stay in force"),
     }
 }
 

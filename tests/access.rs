@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use testkit::{Client, Server, error_line, parse};
+use rustix::process::Signal;
+use testkit::{Client, Server, error_line, eventually, parse};
 
 /// A request with an Authorization field, if there is one.
 fn call(
@@ -116,6 +117,224 @@ fn a_remembered_head_does_not_let_in_one_that_differs_in_the_credentials() {
     assert_eq!(client.exchange(head(&format!("{token}0"))).status, 401);
 }
 
+/// A server with a file of tokens, and the file.
+fn with_tokens(tokens: &str, flags: &[&str]) -> (Server, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tokens");
+    fs::write(&file, tokens).expect("the file");
+    let server = Server::start(&[&["--auth-file", file.to_str().expect("text")], flags].concat());
+    (server, folder)
+}
+
+const LIMITED: &str = "admin\nall read-write /\nreader read-only\nci read-write /ci/ /a%20b/\n\
+                       viewer read-only /ci/\n";
+
+#[test]
+fn a_token_is_limited_to_its_prefixes() {
+    let (server, _folder) = with_tokens(LIMITED, &[]);
+    let mut client = server.connect();
+    // Of admin, all, reader, ci, viewer: a digit each for GET, PUT and DELETE; 2 is allowed, 3 is 403.
+    let paths = [
+        ("/ci/k", "222 222 233 222 233"),
+        ("/ci/", "222 222 233 222 233"),
+        ("/ci//k", "222 222 233 222 233"),
+        ("/%63i%2Fk", "222 222 233 222 233"),
+        ("/ci/../x/k", "222 222 233 222 233"),
+        ("/ci/k?x=/other/", "222 222 233 222 233"),
+        ("http://other.example/ci/k", "222 222 233 222 233"),
+        ("/a%20b/k", "222 222 233 222 333"),
+        ("/ci", "222 222 233 333 333"),
+        ("/cix/k", "222 222 233 333 333"),
+        ("//ci/k", "222 222 233 333 333"),
+        ("/x/../ci/k", "222 222 233 333 333"),
+        ("/CI/k", "222 222 233 333 333"),
+        ("/x?/ci/", "222 222 233 333 333"),
+        ("http://ci/other/k", "222 222 233 333 333"),
+        ("/%2563i/k", "222 222 233 333 333"),
+    ];
+    for (path, allowed) in paths {
+        let tokens = ["admin", "all", "reader", "ci", "viewer"];
+        for (token, allowed) in tokens.into_iter().zip(allowed.split(' ')) {
+            // Twice: the second time the heads are remembered.
+            for round in 0..2 {
+                let token = format!("Bearer {token}");
+                let calls = ["GET", "PUT", "DELETE"].map(|method| {
+                    let (status, line) = call(&mut client, method, path, Some(&token));
+                    assert!(status != 403 || line.contains("token"), "{line}");
+                    if status == 403 { '3' } else { '2' }
+                });
+                assert!(calls.into_iter().eq(allowed.chars()), "{path} {token} {round} {calls:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_whatever_the_token_is_told_first() {
+    let (server, _folder) = with_tokens(LIMITED, &["--key-bytes-max", "8"]);
+    let mut client = server.connect();
+    for token in [Some("Bearer ci"), Some("Bearer viewer"), Some("Bearer admin")] {
+        let is_admin = token == Some("Bearer admin");
+        for (method, target, status) in [
+            ("GET", "/x%4", 400),
+            ("GET", "/123456789", 414),
+            ("PATCH", "/x/k", 405),
+            ("FETCH", "/x/k", 501),
+            ("PROPFIND", "/x/k", 404),
+            ("OPTIONS", "/x/k", 204),
+            ("PUT", "/metrics", 405),
+            ("GET", "/healthz", 200),
+            ("GET", "/metrics", if is_admin { 200 } else { 403 }),
+            ("GET", "/size", if is_admin { 200 } else { 403 }),
+            ("GET", "/", if is_admin { 200 } else { 403 }),
+            ("GET", "/dashboard/now", if is_admin { 200 } else { 403 }),
+        ] {
+            assert_eq!(call(&mut client, method, target, token).0, status, "{method} {target}");
+        }
+    }
+}
+
+#[test]
+fn only_a_token_for_everything_may_purge() {
+    let (server, _folder) = with_tokens(LIMITED, &[]);
+    let mut client = server.connect();
+    let admin = Some("Bearer admin");
+    assert_eq!(call(&mut client, "PUT", "/ci/k", admin).0, 201);
+    for round in 0..2 {
+        assert_eq!(call(&mut client, "PURGE", "/ci/", None).0, 401);
+        for token in ["all", "reader", "ci", "viewer"] {
+            let token = format!("Bearer {token}");
+            for path in ["/ci/", "/"] {
+                let (status, line) = call(&mut client, "PURGE", path, Some(&token));
+                assert_eq!(status, 403, "{token} {path} in round {round}");
+                assert!(line.contains("PURGE"), "{line}");
+            }
+        }
+        assert_eq!(call(&mut client, "GET", "/ci/k", admin).0, 200);
+    }
+    assert_eq!(call(&mut client, "PURGE", "/ci/", admin).0, 204);
+    assert_eq!(call(&mut client, "GET", "/ci/k", admin).0, 404);
+}
+
+#[test]
+fn a_pipeline_of_limited_tokens_and_bodies_in_pieces() {
+    let (server, _folder) = with_tokens(LIMITED, &[]);
+    let mut client = server.connect();
+    let put = |path: &str, token: &str| {
+        format!(
+            "PUT {path} HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {token}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n"
+        )
+    };
+    for _ in 0..2 {
+        client.send(
+            [
+                put("/ci/a", "ci"),
+                put("/x/a", "ci"),
+                put("/ci/a", "viewer"),
+                put("/x/b", "all"),
+                put("/ci%2Fa", "ci"),
+            ]
+            .concat(),
+        );
+        let statuses: Vec<_> = (0..5).map(|_| client.response().status / 100).collect();
+        assert_eq!(statuses, [2, 4, 4, 2, 2]);
+    }
+    client.send(
+        "PUT /x/c HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer ci\r\nExpect: 100-continue\r\n\
+         Content-Length: 5\r\n\r\n",
+    );
+    let refused = client.response();
+    assert_eq!((refused.status, refused.field("Connection")), (403, Some("close")));
+    let mut client = server.connect();
+    assert_eq!(call(&mut client, "GET", "/size", Some("Bearer reader")), (200, "2".to_owned()));
+}
+
+/// Has the file read anew, and waits until the log has a line with `text` once more.
+fn hang_up(server: &mut Server, text: &str) {
+    let count = |server: &Server| server.stderr().matches(text).count();
+    let before = count(server);
+    server.signal(Signal::HUP);
+    eventually("the file is read anew", || count(server) > before);
+}
+
+#[test]
+fn tokens_are_read_anew_and_count_for_open_connections_at_once() {
+    let (mut server, folder) = with_tokens("old\nshared read-only\n", &[]);
+    let file = folder.path().join("tokens");
+    let mut clients: Vec<_> = (0..6).map(|_| server.connect()).collect();
+    for round in 0..10 {
+        let (old, new) = if round % 2 == 0 { ("old", "new") } else { ("new", "old") };
+        let (old, new) = (format!("Bearer {old}"), format!("Bearer {new}"));
+        let shared = Some("Bearer shared");
+        for client in &mut clients {
+            for _ in 0..2 {
+                assert_ne!(call(client, "PUT", "/k", Some(&old)).0, 401);
+                assert_eq!(call(client, "PUT", "/k", Some(&new)).0, 401);
+                assert_eq!(call(client, "PUT", "/k", shared).0, 403);
+            }
+        }
+        let token = new.trim_start_matches("Bearer ");
+        fs::write(&file, format!("{token}\nshared read-only\n")).expect("the file");
+        hang_up(&mut server, "was read anew");
+        for client in &mut clients {
+            assert_eq!(call(client, "GET", "/k", Some(&old)).0, 401, "round {round}");
+            assert_eq!(call(client, "PUT", "/k", Some(&old)).0, 401, "round {round}");
+            assert_eq!(call(client, "GET", "/k", Some(&new)).0, 200, "round {round}");
+            assert_eq!(call(client, "PUT", "/k", Some(&new)).0, 204, "round {round}");
+            assert_eq!(call(client, "GET", "/k", shared).0, 200, "round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_is_added_to_a_token_counts_at_once() {
+    let (mut server, folder) = with_tokens("one\ntwo\n", &[]);
+    let mut client = server.connect();
+    for _ in 0..2 {
+        assert!(call(&mut client, "PUT", "/x/k", Some("Bearer two")).0 < 300);
+    }
+    // The tokens change their places as well.
+    fs::write(folder.path().join("tokens"), "two read-write /ci/\none\n").expect("the file");
+    hang_up(&mut server, "was read anew");
+    assert_eq!(call(&mut client, "PUT", "/x/k", Some("Bearer two")).0, 403);
+    assert_eq!(call(&mut client, "PUT", "/ci/k", Some("Bearer two")).0, 201);
+    assert_eq!(call(&mut client, "PUT", "/x/k", Some("Bearer one")).0, 204);
+}
+
+#[test]
+fn a_faulty_file_leaves_the_tokens_in_force() {
+    let (mut server, folder) = with_tokens("secret\n", &[]);
+    let file = folder.path().join("tokens");
+    let mut client = server.connect();
+    for (faulty, problem) in [
+        ("", "no token"),
+        ("secret\nother read-write ci\n", "line 2: the prefix ci does not begin and end with /"),
+        ("secret\nsecret read-only\n", "line 2: the token is in another line already"),
+        ("secret maybe\n", "line 1: expected TOKEN"),
+    ] {
+        fs::write(&file, faulty).expect("the file");
+        hang_up(&mut server, problem);
+        assert!(server.stderr().contains("the tokens from before stay in force"));
+        assert!(call(&mut client, "PUT", "/k", Some("Bearer secret")).0 < 300, "{problem}");
+        assert_eq!(call(&mut client, "PUT", "/k", Some("Bearer other")).0, 401, "{problem}");
+    }
+    fs::remove_file(&file).expect("it is there");
+    hang_up(&mut server, "No such file");
+    assert_eq!(call(&mut client, "PUT", "/k", Some("Bearer secret")).0, 204);
+    // A pipe that nobody writes to does not stop the server either.
+    let fifo = file.to_str().expect("text");
+    let made = std::process::Command::new("mkfifo").arg(fifo).status().expect("mkfifo");
+    assert!(made.success());
+    hang_up(&mut server, "tokens: no token");
+    assert_eq!(call(&mut server.connect(), "PUT", "/k", Some("Bearer secret")).0, 204);
+    fs::remove_file(&file).expect("it is there");
+    fs::write(&file, "other\n").expect("the file");
+    hang_up(&mut server, "was read anew");
+    assert_eq!(call(&mut client, "PUT", "/k", Some("Bearer secret")).0, 401);
+    assert!(!server.stderr().contains("secret"), "the log tells no tokens");
+}
+
 #[test]
 fn a_body_without_a_token_is_not_stored_nor_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -152,7 +371,7 @@ fn a_socket_in_the_file_system_serves_the_same_keys() {
     let (response, len) = parse(&received, false).expect("a whole response");
     assert_eq!((response.status, response.line().as_str(), len), (200, "v", received.len()));
 
-    server.signal(rustix::process::Signal::TERM);
+    server.signal(Signal::TERM);
     assert_eq!(server.wait().code(), Some(0));
     assert!(!path.exists(), "the socket is taken away at the end");
 }
@@ -163,7 +382,7 @@ fn a_socket_that_a_killed_server_left_is_taken_over() {
     let path = folder.path().join("corekv.sock");
     let listen = format!("unix:{}", path.display());
     let mut killed = Server::start(&["--listen", &listen]);
-    killed.signal(rustix::process::Signal::KILL);
+    killed.signal(Signal::KILL);
     killed.wait();
     assert!(path.exists());
     let _server = Server::start(&["--listen", &listen]);

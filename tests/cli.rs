@@ -133,7 +133,7 @@ fn a_wrong_value_is_one_line_and_exit_code_2() {
         &["--memory", "1023KiB"],
         &["--memory", "16385GiB"],
         &["--ttl", "10000d"],
-        &["--key-bytes-max", "4081"],
+        &["--key-bytes-max", "8001"],
         &["--value-bytes-max", "0"],
         &["--header-bytes-max", "1025KiB"],
         &["--connections-max", "2000000000"],

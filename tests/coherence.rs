@@ -246,3 +246,103 @@ fn two_writers_of_the_same_key_leave_one_of_the_two_values() {
     }
     drop(server);
 }
+
+/// Each writer owns some keys in two namespaces, of which one is purged over and over.
+#[test]
+fn no_read_sees_what_was_purged_before_it_was_sent() {
+    const ROUNDS: u64 = 400;
+    const KEYS: usize = 6;
+    const DEPTH: usize = 4;
+    let (_server, clients) = on_different_cores(5);
+    let mut clients = clients.into_iter();
+    let mut next = || clients.next().expect("five");
+    let numbers = || (0..KEYS).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
+    // Versions that were acknowledged, and of those the ones that have been purged since.
+    let (acknowledged, purged) = (&numbers(), &numbers());
+    let (begun, ended) = (&AtomicU64::new(0), &AtomicU64::new(0));
+    // When a version was acknowledged, by the purges that had ended before it was sent.
+    let sent_after = &numbers();
+    let done = &AtomicBool::new(false);
+    let name = |key: usize| {
+        if key.is_multiple_of(3) { format!("kept/{key}") } else { format!("ci/{key}") }
+    };
+    thread::scope(|scope| {
+        for half in 0..2 {
+            let mut client = next();
+            scope.spawn(move || {
+                let mut version = 0;
+                while !done.load(Ordering::Relaxed) {
+                    version += 1;
+                    let keys = (half..KEYS).step_by(2);
+                    let after = ended.load(Ordering::SeqCst);
+                    let value = |key: usize| versioned(key, version, key == 4);
+                    client.send(
+                        keys.clone()
+                            .flat_map(|key| put(&name(key), &value(key)))
+                            .collect::<Vec<_>>(),
+                    );
+                    for key in keys {
+                        assert!(matches!(client.response().status, 201 | 204));
+                        sent_after[key].store(after, Ordering::SeqCst);
+                        acknowledged[key].store(version, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+        for _ in 0..2 {
+            let mut client = next();
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let load = |numbers: &[AtomicU64]| {
+                        numbers.iter().map(|n| n.load(Ordering::SeqCst)).collect::<Vec<_>>()
+                    };
+                    let after = load(sent_after);
+                    let (floor, gone) = (load(acknowledged), load(purged));
+                    let batch: String =
+                        (0..DEPTH).flat_map(|_| (0..KEYS).map(|key| get(&name(key)))).collect();
+                    client.send(batch);
+                    for _ in 0..DEPTH {
+                        for key in 0..KEYS {
+                            let response = client.response();
+                            if response.status == 200 {
+                                let version = version_of(key, &response.body, key == 4);
+                                assert!(
+                                    version > gone[key],
+                                    "key {key}: {version} is back after a purge"
+                                );
+                                assert!(
+                                    version >= floor[key],
+                                    "key {key}: {version} after {}",
+                                    floor[key]
+                                );
+                                continue;
+                            }
+                            let may_be_gone = floor[key] == 0
+                                || !key.is_multiple_of(3)
+                                    && begun.load(Ordering::SeqCst) > after[key];
+                            assert!(response.status == 404 && may_be_gone, "key {key} is lost");
+                        }
+                    }
+                }
+            });
+        }
+        let mut client = next();
+        let are_written = || purged[1].load(Ordering::SeqCst) > 20;
+        for _ in (0..).take_while(|&round| round < ROUNDS || !are_written()) {
+            let before: Vec<u64> = acknowledged.iter().map(|n| n.load(Ordering::SeqCst)).collect();
+            begun.fetch_add(1, Ordering::SeqCst);
+            let status = client.call("PURGE", "/ci/").status;
+            ended.fetch_add(1, Ordering::SeqCst);
+            for (key, &version) in
+                before.iter().enumerate().filter(|(key, _)| !key.is_multiple_of(3))
+            {
+                purged[key].store(version, Ordering::SeqCst);
+            }
+            if status != 204 {
+                done.store(true, Ordering::Relaxed);
+            }
+            assert_eq!(status, 204);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}

@@ -21,6 +21,8 @@ mod methods;
 mod order;
 #[path = "contract/origins.rs"]
 mod origins;
+#[path = "contract/purge.rs"]
+mod purge;
 #[path = "contract/ranges.rs"]
 mod ranges;
 #[path = "contract/reserved.rs"]

@@ -235,6 +235,8 @@ fn every_metric_is_there_from_the_start() {
         ("corekv_connections_shed_total", "counter"),
         ("corekv_evicted_total", "counter"),
         ("corekv_expired_total", "counter"),
+        ("corekv_purged_total", "counter"),
+        ("corekv_purges_under_way", "gauge"),
         ("corekv_replaced_total", "counter"),
         ("corekv_deleted_total", "counter"),
         ("corekv_connections_open", "gauge"),

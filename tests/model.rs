@@ -46,13 +46,33 @@ enum Operation {
     Options,
     Patch,
     Unknown,
-    Store { post: bool, value: Vec<u8>, framing: Framing, expect: bool, max_age: Option<u32> },
-    GetWithBody { body: Vec<u8>, framing: Framing },
+    Store {
+        post: bool,
+        value: Vec<u8>,
+        framing: Framing,
+        expect: bool,
+        max_age: Option<u32>,
+    },
+    GetWithBody {
+        body: Vec<u8>,
+        framing: Framing,
+    },
     Healthz,
-    StoreReserved { name: &'static str, body: Vec<u8> },
-    BrokenKey { body: Vec<u8> },
-    BrokenMaxAge { body: Vec<u8> },
+    StoreReserved {
+        name: &'static str,
+        body: Vec<u8>,
+    },
+    BrokenKey {
+        body: Vec<u8>,
+    },
+    BrokenMaxAge {
+        body: Vec<u8>,
+    },
     EmptyLines(usize),
+    /// PURGE of all keys of the case, or of what begins with this one and a slash.
+    Purge {
+        all: bool,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -232,6 +252,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => value().prop_map(|body| Operation::BrokenKey { body }),
         1 => value().prop_map(|body| Operation::BrokenMaxAge { body }),
         1 => (1..4_usize).prop_map(Operation::EmptyLines),
+        1 => any::<bool>().prop_map(|all| Operation::Purge { all }),
     ]
 }
 
@@ -353,6 +374,12 @@ impl Model {
             Operation::StoreReserved { .. } => Expected::Error(405),
             Operation::BrokenKey { .. } | Operation::BrokenMaxAge { .. } => Expected::Error(400),
             Operation::EmptyLines(_) => Expected::Bytes(Vec::new()),
+            Operation::Purge { all } => {
+                if *all {
+                    self.values.clear();
+                }
+                Expected::Bytes(no_content(""))
+            }
         }
     }
 
@@ -517,6 +544,12 @@ fn request(step: &Step, prefix: &str, model: &Model) -> Vec<u8> {
             with_body("PUT", &target, "Cache-Control: max-age=soon\r\n", body, &Framing::Length)
         }
         Operation::EmptyLines(count) => b"\r\n".repeat(*count),
+        Operation::Purge { all: true } => {
+            head(step, "PURGE", &format!("/{prefix}/?x"), &extra, None)
+        }
+        Operation::Purge { all: false } => {
+            with_body("PURGE", &format!("/{key}%2f"), "", b"ignored", &Framing::Length)
+        }
     }
 }
 

@@ -29,12 +29,14 @@ fn operation(keys: u64) -> impl Strategy<Value = Operation> {
             .prop_map(|(key, len, piece, seconds)| Operation::Upload { key, len, piece, seconds }),
         1 => (key.clone(), len()).prop_map(|(key, len)| Operation::Abort { key, len }),
         2 => key.clone().prop_map(Operation::Remove),
+        1 => (0..7usize).prop_map(Operation::Purge),
         2 => key.clone().prop_map(Operation::Hold),
         1 => Just(Operation::LetGo),
         1 => (key, 0..100_000usize).prop_map(|(key, len)| Operation::Begin { key, len }),
         1 => Just(Operation::Finish),
         1 => prop_oneof![4 => 0..20u32, 1 => 0..100_000u32].prop_map(Operation::Pass),
         1 => Just(Operation::Maintain),
+        2 => (0..3usize).prop_map(Operation::MaintainOnce),
         1 => prop_oneof![(0..800u64).prop_map(Operation::Crowd), Just(Operation::Thin(0))],
         1 => (0..400u64).prop_map(Operation::Thin),
     ]
@@ -53,6 +55,7 @@ fn large_operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(key, len, seconds)| Operation::Upload { key, len, piece: 50_000, seconds }),
         1 => (key.clone(), large_len()).prop_map(|(key, len)| Operation::Abort { key, len }),
         1 => key.prop_map(Operation::Remove),
+        1 => (0..7usize).prop_map(Operation::Purge),
         1 => (0..20u32).prop_map(Operation::Pass),
         1 => Just(Operation::Maintain),
     ]

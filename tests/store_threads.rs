@@ -176,3 +176,125 @@ fn keys_are_found_while_the_index_shrinks_by_much() {
 fn keys_are_found_while_the_index_shrinks_often() {
     crowd_and_thin(300, 1500, 1000);
 }
+
+/// Purges while two threads write, and two others read. What is purged does not come back, and nothing
+/// else is lost.
+#[test]
+fn what_was_purged_does_not_come_back_and_nothing_else_goes() {
+    const ROUNDS: u64 = 3_000;
+    const PURGED: u64 = 3_000;
+    let store = &store(2, 16 << 20);
+    let numbers = || (0..KEYS).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
+    // Versions that were acknowledged, after how many purges they were sent, and the latest of them
+    // that were purged.
+    let (acknowledged, sent_after, purged) = (&numbers(), &numbers(), &numbers());
+    let (begun, ended, done) = (&AtomicU64::new(0), &AtomicU64::new(0), &AtomicBool::new(false));
+    let name =
+        |key: u64| if key.is_multiple_of(4) { format!("b/{key}") } else { format!("a/{key}") };
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            scope.spawn(move || {
+                for version in 1.. {
+                    if done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    for key in (writer..KEYS).step_by(2) {
+                        let after = ended.load(Ordering::SeqCst);
+                        let bytes = versioned(key, version);
+                        put(store, name(key).as_bytes(), &bytes, Expiry::NEVER, Tick(0))
+                            .expect("room");
+                        sent_after[key as usize].store(after, Ordering::SeqCst);
+                        acknowledged[key as usize].store(version, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    for key in 0..KEYS {
+                        let at = key as usize;
+                        let after = sent_after[at].load(Ordering::SeqCst);
+                        let least = acknowledged[at].load(Ordering::SeqCst);
+                        let gone = purged[at].load(Ordering::SeqCst);
+                        let read = if key % 3 == 0 { get } else { get_hinted };
+                        match read(store, name(key).as_bytes(), Tick(0)) {
+                            None => {
+                                let may_be_gone = least == 0
+                                    || key % 4 != 0 && begun.load(Ordering::SeqCst) > after;
+                                assert!(may_be_gone, "key {key} is lost");
+                            }
+                            Some(bytes) => {
+                                let version = version_of(key, &bytes);
+                                assert!(version > gone, "key {key}: {version} came back");
+                                assert!(version >= least, "{version} after {least}");
+                            }
+                        }
+                    }
+                }
+            });
+        }
+        let (mut round, mut tries) = (0, 0);
+        while round < ROUNDS || statistics(store).purged < PURGED {
+            let before: Vec<u64> = acknowledged.iter().map(|n| n.load(Ordering::SeqCst)).collect();
+            begun.fetch_add(1, Ordering::SeqCst);
+            if store.purge(b"a/").is_ok() {
+                round += 1;
+                for key in (0..KEYS as usize).filter(|key| key % 4 != 0) {
+                    purged[key].store(before[key], Ordering::SeqCst);
+                }
+            }
+            ended.fetch_add(1, Ordering::SeqCst);
+            // Sometimes none, so that purges pile up, and sometimes one partition more than the other.
+            tries += 1;
+            for partition in 0..tries % 3 {
+                store.maintain(partition, Tick(0));
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    maintain(store, Tick(0));
+    assert_eq!(store.purges_under_way(), 0);
+}
+
+/// Keys of all partitions go at one moment: who has seen one of them gone sees none of them any more.
+#[test]
+fn a_purge_is_one_moment_for_all_partitions() {
+    const ROUNDS: u64 = 20_000;
+    let store = &store(4, 16 << 20);
+    let done = &AtomicBool::new(false);
+    let name = |key: u64| format!("a/{key}");
+    let round_of = |bytes: Option<Vec<u8>>| {
+        bytes.map(|bytes| u64::from_le_bytes(bytes.try_into().expect("a round")))
+    };
+    std::thread::scope(|scope| {
+        for reader in 0..2u64 {
+            scope.spawn(move || {
+                let mut numbers = testkit::Numbers::new(reader);
+                while !done.load(Ordering::Relaxed) {
+                    // The one that is written later, and the one before it.
+                    let [one, two] = [(); 2].map(|()| numbers.below(KEYS));
+                    let (one, two) = (name(one.max(two)), name(one.min(two)));
+                    let look = |name: &str| round_of(get_hinted(store, name.as_bytes(), Tick(0)));
+                    let before = look(&one);
+                    let gone = look(&two).is_none();
+                    let after = look(&one);
+                    assert!(
+                        before.is_none() || !gone || after.is_none() || after > before,
+                        "{one} of round {before:?} is there although {two} is gone"
+                    );
+                }
+            });
+        }
+        for round in 1..=ROUNDS {
+            for key in 0..KEYS {
+                put(store, name(key).as_bytes(), &round.to_le_bytes(), Expiry::NEVER, Tick(0))
+                    .expect("room");
+            }
+            while store.purge(b"a/").is_err() {
+                store.maintain(0, Tick(0));
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}

@@ -49,12 +49,14 @@ fn operation([kind, key, high, low, seconds, piece]: [u8; 6], scale: usize) -> O
         12 => Operation::Abort { key, len },
         13 if choice < 64 => Operation::Crowd(u64::from(number) % 4096),
         13 if choice < 128 => Operation::Thin(u64::from(number) % 1024),
+        13 if choice < 160 => Operation::Purge(usize::from(low)),
         13 => Operation::Remove(key),
         14 => Operation::Pass(u32::from(number) % 4096),
         16 => Operation::Hold(key),
         17 => Operation::LetGo,
         18 => Operation::Begin { key, len },
         19 => Operation::Finish,
+        15 if choice < 128 => Operation::MaintainOnce(usize::from(low)),
         _ => Operation::Maintain,
     }
 }

@@ -1,26 +1,33 @@
 //! Who may do what by RFC 6750, RFC 7617 and the contract, with one token for each.
 
-/// May read and write.
-pub const WRITER: &[u8] = b"secret";
-/// May read.
-pub const READER: &[u8] = b"viewer";
+/// The file that gives the server its tokens.
+pub const FILE: &str = "secret\n# a comment\nviewer read-only\nci read-write /a/ /%62%2f/\n\
+                        guest read-only /a/\n";
 
-/// The file that gives the server these tokens.
-pub const FILE: &str = "secret\n# a comment\nviewer read-only\n";
-
+/// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    Denied,
-    Read,
-    Write,
+pub struct Access {
+    pub writes: bool,
+    /// What keys have to begin with, one of these; `None` if that does not matter.
+    pub prefixes: Option<&'static [&'static [u8]]>,
 }
 
-/// What the value of an Authorization field allows.
-pub fn access(value: Option<&[u8]>) -> Access {
-    let Some(value) = value else { return Access::Denied };
+impl Access {
+    /// What everybody may do where no tokens are needed.
+    pub const ALL: Self = Self { writes: true, prefixes: None };
+
+    /// Whether it is for a key.
+    pub fn covers(&self, key: &[u8]) -> bool {
+        self.prefixes.is_none_or(|all| all.iter().any(|prefix| key.starts_with(prefix)))
+    }
+}
+
+/// What the value of an Authorization field allows; `None` if nothing.
+pub fn access(value: Option<&[u8]>) -> Option<Access> {
+    let value = value?;
     let mut parts = value.splitn(2, |&byte| byte == b' ');
     let scheme = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let Some(credentials) = parts.next() else { return Access::Denied };
+    let credentials = parts.next()?;
     let blank = |byte: &u8| b" \t".contains(byte);
     let start = credentials.iter().position(|byte| !blank(byte)).unwrap_or(credentials.len());
     let end = credentials.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
@@ -28,17 +35,19 @@ pub fn access(value: Option<&[u8]>) -> Access {
     let token = match &scheme[..] {
         b"bearer" => credentials.to_vec(),
         b"basic" => {
-            let Some(pair) = decode(credentials) else { return Access::Denied };
+            let pair = decode(credentials)?;
             // A user name has no colon, a password may.
-            let Some(colon) = pair.iter().position(|&b| b == b':') else { return Access::Denied };
+            let colon = pair.iter().position(|&b| b == b':')?;
             pair[colon + 1..].to_vec()
         }
-        _ => return Access::Denied,
+        _ => return None,
     };
     match &token[..] {
-        WRITER => Access::Write,
-        READER => Access::Read,
-        _ => Access::Denied,
+        b"secret" => Some(Access::ALL),
+        b"viewer" => Some(Access { writes: false, prefixes: None }),
+        b"ci" => Some(Access { writes: true, prefixes: Some(&[b"a/", b"b//"]) }),
+        b"guest" => Some(Access { writes: false, prefixes: Some(&[b"a/"]) }),
+        _ => None,
     }
 }
 

@@ -60,9 +60,17 @@ pub struct Answers {
     pub complete: bool,
 }
 
+/// What is stored.
+#[derive(Debug, Default)]
+struct Values {
+    map: HashMap<Vec<u8>, Vec<u8>>,
+    /// How many keys are counted is not known any more.
+    was_purged: bool,
+}
+
 /// Answers `input` as a connection's only bytes.
 pub fn answer(input: &[u8], limits: &Limits) -> Answers {
-    let mut values = HashMap::new();
+    let mut values = Values::default();
     let mut out = Answers::default();
     let mut at = 0;
     loop {
@@ -184,19 +192,10 @@ fn read_body(head: &Head, input: &[u8], limits: &Limits) -> Body {
     }
 }
 
-const KNOWN: [&[u8]; 10] = [
-    b"CONNECT",
-    b"TRACE",
-    b"PATCH",
-    b"COPY",
-    b"LOCK",
-    b"MKCOL",
-    b"MOVE",
-    b"PROPPATCH",
-    b"UNLOCK",
-    b"PURGE",
-];
-const HANDLED: [&[u8]; 7] = [b"GET", b"HEAD", b"PUT", b"POST", b"DELETE", b"OPTIONS", b"PROPFIND"];
+const KNOWN: [&[u8]; 9] =
+    [b"CONNECT", b"TRACE", b"PATCH", b"COPY", b"LOCK", b"MKCOL", b"MOVE", b"PROPPATCH", b"UNLOCK"];
+const HANDLED: [&[u8]; 8] =
+    [b"GET", b"HEAD", b"PUT", b"POST", b"DELETE", b"OPTIONS", b"PROPFIND", b"PURGE"];
 
 fn is_page(key: &[u8], limits: &Limits) -> bool {
     limits.pages && (matches!(key, b"" | b"size" | b"healthz" | b"metrics") || is_dashboard(key))
@@ -217,14 +216,29 @@ fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
     if origin::is_foreign(head) {
         return Some(Answer { statuses: vec![403], ..Answer::default() });
     }
-    let access = if limits.tokens { access(head.authorization.as_deref()) } else { Access::Write };
-    let health = matches!(&head.target, Target::Path(path)
-        if limits.pages && decode(path).is_some_and(|key| key == b"healthz"));
-    if access == Access::Denied && !health {
-        statuses.push(401);
-    }
-    if access == Access::Read && matches!(method, b"PUT" | b"POST" | b"DELETE") {
-        statuses.push(403);
+    let access =
+        if limits.tokens { access(head.authorization.as_deref()) } else { Some(Access::ALL) };
+    let key = match &head.target {
+        Target::Path(path) => decode(path),
+        _ => None,
+    };
+    let health = limits.pages && key.as_deref() == Some(b"healthz");
+    let purges = method == b"PURGE"
+        && limits.pages
+        && key.as_ref().is_some_and(|key| key.is_empty() || key.ends_with(b"/"));
+    match (access, &key) {
+        (None, _) if !health => statuses.push(401),
+        (None, _) | (_, None) => {}
+        (Some(access), Some(key)) => {
+            let writes = matches!(method, b"PUT" | b"POST" | b"DELETE" | b"PURGE");
+            let is_use = writes || matches!(method, b"GET" | b"HEAD");
+            let is_limited = access.prefixes.is_some();
+            let is_elsewhere = if is_page(key, limits) { is_limited } else { !access.covers(key) };
+            if writes && !access.writes || is_use && is_elsewhere && !health || purges && is_limited
+            {
+                statuses.push(403);
+            }
+        }
     }
     // Nothing is ever found, whatever the path is.
     if method == b"PROPFIND" {
@@ -243,6 +257,7 @@ fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
             None => statuses.push(400),
             // Its fields are its own, and what it shows depends on time.
             Some(key) if limits.pages && is_dashboard(&key) => return None,
+            Some(_) if purges => {}
             Some(key) if is_page(&key, limits) => {
                 if !matches!(method, b"GET" | b"HEAD" | b"OPTIONS") {
                     statuses.push(405);
@@ -252,6 +267,9 @@ fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
             Some(key) if key.len() > limits.key_bytes_max => statuses.push(414),
             Some(_) => {}
         }
+    }
+    if method == b"PURGE" && !purges {
+        statuses.push(405);
     }
     let is_key = matches!(&head.target, Target::Path(path)
         if decode(path).is_some_and(|key| !is_page(&key, limits)));
@@ -275,13 +293,8 @@ fn judge(head: &Head, limits: &Limits) -> Option<Answer> {
 }
 
 /// Does what the request asks for.
-fn act(
-    head: &Head,
-    body: Vec<u8>,
-    limits: &Limits,
-    values: &mut HashMap<Vec<u8>, Vec<u8>>,
-    answer: &mut Answer,
-) {
+fn act(head: &Head, body: Vec<u8>, limits: &Limits, values: &mut Values, answer: &mut Answer) {
+    let Values { map: values, was_purged } = values;
     let key = match &head.target {
         Target::Path(path) => decode(path).unwrap_or_default(),
         _ => Vec::new(),
@@ -291,6 +304,7 @@ fn act(
         b"OPTIONS" => 204,
         b"GET" | b"HEAD" if is_page(&key, limits) => {
             body_out = match &key[..] {
+                b"size" if *was_purged => None,
                 b"size" => Some(values.len().to_string().into_bytes()),
                 b"healthz" => Some(b"ok".to_vec()),
                 _ => None,
@@ -317,6 +331,11 @@ fn act(
                     412
                 }
             }
+        }
+        b"PURGE" => {
+            *was_purged = true;
+            values.retain(|other, _| !other.starts_with(&key));
+            204
         }
         b"DELETE" => match values.get(&key).map(|value| tag(value)) {
             Some(tag) if conditions::verdict(head, Some(&tag)) != Verdict::Proceed => {

@@ -14,8 +14,8 @@ pub fn is_foreign(head: &Head) -> bool {
     let told = values("sec-fetch-site").count() > 0;
     let own = all("sec-fetch-site", &[b"same-origin", b"none"]);
     match &head.method[..] {
-        b"PUT" | b"POST" | b"DELETE" if told => !own,
-        b"PUT" | b"POST" | b"DELETE" => {
+        b"PUT" | b"POST" | b"DELETE" | b"PURGE" if told => !own,
+        b"PUT" | b"POST" | b"DELETE" | b"PURGE" => {
             let origins: Vec<_> = values("origin").map(|(_, value)| &value[..]).collect();
             match origins[..] {
                 [] => false,

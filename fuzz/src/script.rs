@@ -83,7 +83,7 @@ const BYTES_MAX: usize = 192 << 10;
 
 /// Lines of which most requests have the first. The Basic ones have the tokens of
 /// [`access`](crate::access) as passwords, and some of them mistakes.
-const CREDENTIALS: [&str; 16] = [
+const CREDENTIALS: [&str; 20] = [
     "Authorization: Bearer secret\r\n",
     "Authorization: Bearer viewer\r\n",
     "Authorization: Basic dXNlcjpzZWNyZXQ=\r\n",
@@ -100,6 +100,16 @@ const CREDENTIALS: [&str; 16] = [
     "Authorization: BASIC Og==\r\n",
     "Authorization: Digest secret\r\n",
     "Authorization: Bearer secret\r\nAuthorization: Bearer secret\r\n",
+    "Authorization: Bearer ci\r\n",
+    "Authorization: Bearer guest\r\n",
+    "Authorization: Basic OmNp\r\n",
+    "Authorization: Bearer ci\r\n",
+];
+
+/// Paths in and beside what some tokens are limited to, and what is purged.
+const PATHS: [&str; 16] = [
+    "a/1", "a/1", "%61/1", "a%2F1", "a/", "a", "a/1?a/", "b/1", "b//1", "b%2f/1", "A/1", "/a/1",
+    "b//", "a%2", "a/1/", "a/../1",
 ];
 
 /// What browsers say of their requests.
@@ -186,6 +196,7 @@ impl Exchange {
             Method::Options => "OPTIONS",
             Method::Propfind => "PROPFIND",
             Method::Connect => "CONNECT",
+            Method::Patch if self.minor & 16 != 0 => "PURGE",
             Method::Patch => "PATCH",
             Method::Unknown => "get",
         };
@@ -207,6 +218,7 @@ impl Exchange {
             Target::Page(n) => {
                 format!("/{}", ["", "size", "healthz", "metrics"][usize::from(n % 4)])
             }
+            Target::Long(n @ 192..) => format!("/{}", PATHS[usize::from(n % 16)]),
             Target::Long(n) => format!("/{}", "k".repeat(usize::from(n))),
             Target::Broken => "/%4".to_owned(),
             Target::Server => "*".to_owned(),

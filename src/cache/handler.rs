@@ -4,6 +4,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::counters::Counters;
 use super::dashboard::History;
 use super::kept_sets::KeptSets;
 use super::keys::Keys;
@@ -13,17 +14,18 @@ use super::metrics::Metrics;
 use super::pages::Pages;
 use super::pending::Pending;
 use super::refusals::{
-    DIGEST_WRONG, FULL, MALFORMED_MAX_AGE, NOT_IMPLEMENTED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
+    DIGEST_WRONG, ELSEWHERE, FULL, MALFORMED_MAX_AGE, NOT_ADMINISTRATOR, NOT_IMPLEMENTED,
+    NOT_UNLIMITED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
 };
-use super::route::{Page, Route};
+use super::route::{Page, Route, Routes};
 use super::settings::Settings;
 use super::turborepo;
 use crate::http::access::Access;
 use crate::http::{
-    Framing, Handler, Method, Persistence, Refusal, Request, RequestView, Requests, Responses,
-    Status, Unstorable,
+    Framing, Handler, Method, Persistence, Postponed, Refusal, Request, RequestView, Requests,
+    Responses, Status, Unstorable,
 };
-use crate::store::{Clock, Full, Key, Tick};
+use crate::store::{Busy, Clock, Full, Key, Tick};
 
 /// Answers one event loop's requests from the store that all loops share.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub struct Cache {
     clock: Clock,
     /// The partition that this loop looks after.
     partition: usize,
+    counters: Arc<Counters>,
     /// Refusals of the store when it was last asked for them.
     refusals_seen: u64,
 }
@@ -50,9 +53,9 @@ impl Cache {
         history: Arc<History>,
     ) -> Self {
         let (store, counters) = (Arc::clone(&metrics.store), Arc::clone(&metrics.cache[partition]));
-        let keys = Keys::new(store, counters, sets, settings.clone());
+        let keys = Keys::new(store, Arc::clone(&counters), sets, settings.clone());
         let pages = Pages::new(metrics, history);
-        Self { keys, pages, settings, clock, partition, refusals_seen: 0 }
+        Self { keys, pages, settings, clock, partition, counters, refusals_seen: 0 }
     }
 
     #[inline(always)] // Into the loop over a connection's input.
@@ -66,32 +69,17 @@ impl Cache {
     }
 
     /// Whether the request is refused before its body is looked at.
-    #[inline]
     fn check(&self, request: &Request<'_>, route: Route) -> Result<(), &'static Refusal> {
-        let access = request.fields.access;
-        if access == Access::Denied && !matches!(route, Route::Page(Page::Health)) {
-            return Err(&UNAUTHORIZED);
+        let routes = self.settings.routes;
+        if request.fields.access != Access::WriteAll {
+            check_access(request, route, routes)?;
         }
-        let writes = request.method.is_write();
-        match (route, request.method) {
-            (_, Method::Unknown) => Err(&NOT_IMPLEMENTED),
-            // Whatever it asks for: sccache starts with the root, and writes only if that is
-            // not there.
-            (_, Method::Propfind) => Ok(()),
-            (_, Method::Connect | Method::Known) => Err(route.method_not_allowed()),
-            (Route::Refused(refusal), _) => Err(refusal),
-            // They store nothing, so that a token that may only read may send them.
-            (Route::TurborepoEvents, Method::Post | Method::Options) => Ok(()),
-            (Route::TurborepoEvents, _) => Err(route.method_not_allowed()),
-            (Route::Page(page), method) if writes && !page.takes(method) => {
-                Err(route.method_not_allowed())
-            }
-            _ if writes && access != Access::Write => Err(&READ_ONLY),
-            (_, Method::Put | Method::Post) => match request.fields.unstorable {
-                None => Ok(()),
-                Some(Unstorable::MaxAge) => Err(&MALFORMED_MAX_AGE),
-                Some(Unstorable::Part) => Err(&PARTIAL_VALUE),
-            },
+        check_method(request, route, routes)?;
+        match (route, request.method, request.fields.unstorable) {
+            // They store nothing.
+            (Route::TurborepoEvents, ..) => Ok(()),
+            (_, Method::Put | Method::Post, Some(Unstorable::MaxAge)) => Err(&MALFORMED_MAX_AGE),
+            (_, Method::Put | Method::Post, Some(Unstorable::Part)) => Err(&PARTIAL_VALUE),
             _ => Ok(()),
         }
     }
@@ -137,6 +125,7 @@ impl Cache {
                 responses.empty_with(request, Status::NoContent, ("Allow", route.allow()));
             }
             (_, Method::Propfind) => responses.empty(request.method, persistence, Status::NotFound),
+            (_, Method::Purge) => return self.purge(request, responses),
             (Route::TurborepoEvents, _) => responses.empty(request.method, persistence, Status::Ok),
             (Route::Page(page), _) => self.pages.show(page, request, responses),
             (Route::Key(hash), method) => {
@@ -151,6 +140,101 @@ impl Cache {
             _ => responses.empty(request.method, persistence, Status::NotFound),
         }
         Continue(())
+    }
+
+    /// Answers a request, and counts a look-up by its namespace as well.
+    fn answer_and_count(
+        &mut self,
+        request: &Request<'_>,
+        lookup: Lookup,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) -> Outcome {
+        let before = self.counters.counts();
+        let outcome = self.answer_one(request, lookup, now, responses);
+        if matches!(lookup.route, Route::Key(_))
+            && let Some(namespace) = self.settings.namespaces.find(request.path)
+        {
+            let (after, namespace) = (self.counters.counts(), &self.counters.namespaces[namespace]);
+            namespace.hits.add(after[0] - before[0]);
+            namespace.misses.add(after[1] - before[1]);
+        }
+        outcome
+    }
+
+    /// Answers the requests of a batch, and counts look-ups by namespace.
+    #[inline(never)]
+    fn answer_and_count_all(
+        &mut self,
+        requests: Requests<'_, Lookup>,
+        now: Tick,
+        responses: &mut Responses<'_>,
+    ) {
+        for (at, (view, lookup)) in requests.views().enumerate() {
+            if let Break(why) = self.answer_and_count(&view.request(), *lookup, now, responses) {
+                responses.postpone(requests.len() - at, why);
+                break;
+            }
+        }
+    }
+
+    /// Drops all keys that begin with a path.
+    #[cold]
+    fn purge(&mut self, request: &Request<'_>, responses: &mut Responses<'_>) -> Outcome {
+        if let Err(Busy) = self.keys.store.purge(request.path) {
+            return Break(Postponed::Busy);
+        }
+        responses.empty(request.method, request.fields.persistence, Status::NoContent);
+        Continue(())
+    }
+}
+
+/// Whether the route has the method, and there is such a route.
+fn check_method(
+    request: &Request<'_>,
+    route: Route,
+    routes: Routes,
+) -> Result<(), &'static Refusal> {
+    match (route, request.method) {
+        (_, Method::Unknown) => Err(&NOT_IMPLEMENTED),
+        // Whatever it asks for: sccache starts with the root, and writes only if that is not there.
+        (_, Method::Propfind) => Ok(()),
+        (_, Method::Connect | Method::Known) => Err(route.method_not_allowed()),
+        (_, Method::Purge) if routes.can_purge(request) => Ok(()),
+        (Route::Refused(refusal), _) => Err(refusal),
+        (_, Method::Purge) => Err(route.method_not_allowed()),
+        (Route::TurborepoEvents, Method::Post | Method::Options) => Ok(()),
+        (Route::TurborepoEvents, _) => Err(route.method_not_allowed()),
+        (Route::Page(page), method) if method.is_write() && !page.takes(method) => {
+            Err(route.method_not_allowed())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the credentials, which don't allow everything, allow a request. What is wrong with it
+/// whatever they are is told first, unless there are none.
+fn check_access(
+    request: &Request<'_>,
+    route: Route,
+    routes: Routes,
+) -> Result<(), &'static Refusal> {
+    let (access, method) = (request.fields.access, request.method);
+    let is_open = matches!(route, Route::Page(Page::Health));
+    if access == Access::Denied && !is_open {
+        return Err(&UNAUTHORIZED);
+    }
+    check_method(request, route, routes)?;
+    match route {
+        // They do and tell nothing.
+        _ if matches!(method, Method::Options | Method::Propfind) || is_open => Ok(()),
+        _ if method == Method::Purge => Err(&NOT_ADMINISTRATOR),
+        // They store nothing, so that a token that may only read may send them.
+        Route::TurborepoEvents => Ok(()),
+        Route::Page(_) if !access.is_unlimited() => Err(&NOT_UNLIMITED),
+        Route::Key(_) if access == Access::Elsewhere => Err(&ELSEWHERE),
+        _ if method.is_write() && !access.may_write() => Err(&READ_ONLY),
+        _ => Ok(()),
     }
 }
 
@@ -177,6 +261,9 @@ impl Handler for Cache {
 
     fn answer(&mut self, requests: Requests<'_, Lookup>, responses: &mut Responses<'_>) {
         let now = self.clock.tick(responses.now());
+        if !self.settings.namespaces.is_empty() {
+            return self.answer_and_count_all(requests, now, responses);
+        }
         for (at, (view, lookup)) in requests.views().enumerate() {
             if self.answer_plain(view, lookup, now, responses) {
                 continue;
@@ -243,7 +330,7 @@ impl Handler for Cache {
             Pending::Bodiless(mut bodiless) => {
                 let request = bodiless.request(persistence);
                 let lookup = Lookup::new(self.route(&request));
-                if self.answer_one(&request, lookup, now, responses).is_break() {
+                if self.answer_and_count(&request, lookup, now, responses).is_break() {
                     return Some(Pending::Bodiless(bodiless));
                 }
             }

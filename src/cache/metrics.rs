@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::counters::Counters;
+use super::namespaces::Namespaces;
 use crate::http::{self, Method, Status};
 use crate::line_log::LogCounters;
 use crate::net::{self, Counter, Histogram};
 use crate::process::Process;
 use crate::snapshot::{Saver, Status as SnapshotStatus};
-use crate::store::{Statistics, Store};
+use crate::store::{NamespaceStatistics, Statistics, Store};
 
 /// What a server counts: the store, and each event loop. Counters of different loops may be some
 /// requests apart.
@@ -30,6 +31,8 @@ pub struct Metrics {
     pub http: Vec<Arc<http::Counters>>,
     /// What each loop counts of its look-ups.
     pub cache: Vec<Arc<Counters>>,
+    /// The namespaces that are counted by themselves.
+    pub namespaces: Namespaces,
     /// Limit on the store's memory, in bytes; 0 if it is not known.
     pub memory_bytes_max: u64,
     /// Connections that may be open; 0 if that is not known.
@@ -44,8 +47,18 @@ impl Metrics {
     /// Those of a server whose loops count in `net`.
     #[must_use]
     pub fn new(store: Arc<Store>, net: Arc<[net::Counters]>) -> Self {
+        Self::with_namespaces(store, net, Namespaces::default())
+    }
+
+    /// Those of a server whose loops count in `net`, and whose store counts these namespaces.
+    #[must_use]
+    pub fn with_namespaces(
+        store: Arc<Store>,
+        net: Arc<[net::Counters]>,
+        namespaces: Namespaces,
+    ) -> Self {
         let http = net.iter().map(|_| Arc::default()).collect();
-        let cache = net.iter().map(|_| Arc::default()).collect();
+        let cache = net.iter().map(|_| Arc::new(Counters::new(namespaces.len()))).collect();
         let access_log = Arc::new(LogCounters::new(net.len()));
         Self {
             store,
@@ -53,6 +66,7 @@ impl Metrics {
             turned_away: Arc::default(),
             http,
             cache,
+            namespaces,
             memory_bytes_max: 0,
             connections_max: 0,
             access_log,
@@ -80,6 +94,7 @@ impl Metrics {
         text.sample("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
         requests(&mut text, self);
         store(&mut text, self);
+        namespaces(&mut text, self);
         connections(&mut text, self);
         access_log(&mut text, &self.access_log);
         if let Some(saver) = &self.snapshot {
@@ -212,14 +227,60 @@ fn store(text: &mut Text, metrics: &Metrics) {
         "Times that a large value, received or sent, had to wait for a share of the memory.",
         metrics.store.refusals(),
     );
-    let removed: [(&str, &str, u64); 4] = [
+    let help = "Purges whose memory has not been given back yet.";
+    text.single("purges_under_way", "gauge", help, metrics.store.purges_under_way());
+    let removed: [(&str, &str, u64); 5] = [
         ("evicted_total", "Keys dropped to make room.", sum(|s| s.evicted)),
         ("expired_total", "Keys whose time to live ended.", sum(|s| s.expired)),
+        ("purged_total", "Keys that were purged and removed.", sum(|s| s.purged)),
         ("replaced_total", "Live values overwritten.", sum(|s| s.replaced)),
         ("deleted_total", "Keys deleted by clients.", sum(|s| s.deleted)),
     ];
     for (name, help, value) in removed {
         text.single(name, "counter", help, value);
+    }
+}
+
+/// What is counted of each namespace that was named; nothing if none was.
+fn namespaces(text: &mut Text, metrics: &Metrics) {
+    if metrics.namespaces.is_empty() {
+        return;
+    }
+    let labels: Vec<String> = metrics
+        .namespaces
+        .names()
+        .map(|name| name.replace('\\', "\\\\").replace('"', "\\\""))
+        .map(|name| format!("{{namespace=\"{name}\"}}"))
+        .collect();
+    let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> u64| {
+        text.family(name, kind, help);
+        for (number, labels) in labels.iter().enumerate() {
+            text.sample(name, labels, value(number));
+        }
+    };
+    let stored: Vec<_> =
+        (0..labels.len()).map(|number| metrics.store.namespace_statistics(number)).collect();
+    type Row = (&'static str, &'static str, &'static str, fn(&NamespaceStatistics) -> u64);
+    let rows: [Row; 5] = [
+        ("namespace_keys", "gauge", "Keys stored of a namespace.", |s| s.keys),
+        ("namespace_stored_bytes", "gauge", "Memory of its entries and values.", |s| s.bytes),
+        ("namespace_evicted_total", "counter", "Its keys dropped to make room.", |s| s.evicted),
+        ("namespace_expired_total", "counter", "Its keys whose time ended.", |s| s.expired),
+        ("namespace_purged_total", "counter", "Its keys that were purged.", |s| s.purged),
+    ];
+    for (name, kind, help, value) in rows {
+        family(name, kind, help, &|number| value(&stored[number]));
+    }
+    type LookupRow = (&'static str, &'static str, fn(&Counters) -> u64);
+    let rows: [LookupRow; 2] = [
+        ("namespace_hits_total", "GET and HEAD of its keys that were there.", |l| l.hits.get()),
+        ("namespace_misses_total", "Those of keys that were not.", |l| l.misses.get()),
+    ];
+    for (name, help, value) in rows {
+        let lookups = |number: usize| {
+            metrics.cache.iter().map(|counters| value(&counters.namespaces[number])).sum()
+        };
+        family(name, "counter", help, &lookups);
     }
 }
 

@@ -8,6 +8,12 @@ pub(super) static UNAUTHORIZED: Refusal = Refusal {
     field: Some(("WWW-Authenticate", "Bearer, Basic realm=\"corekv\"")),
 };
 pub(super) static READ_ONLY: Refusal = Refusal::new(Status::Forbidden, "this token may not write");
+pub(super) static ELSEWHERE: Refusal =
+    Refusal::new(Status::Forbidden, "this token is limited to paths with other prefixes");
+pub(super) static NOT_UNLIMITED: Refusal =
+    Refusal::new(Status::Forbidden, "reserved names need a token that is not limited to prefixes");
+pub(super) static NOT_ADMINISTRATOR: Refusal =
+    Refusal::new(Status::Forbidden, "PURGE needs a token that may read and write everything");
 pub(super) static NOT_IMPLEMENTED: Refusal =
     Refusal::new(Status::NotImplemented, "the method is not known to this server");
 pub(super) static MALFORMED_MAX_AGE: Refusal =
@@ -47,7 +53,8 @@ pub(super) const ALLOW_SNAPSHOT: &str = "GET, HEAD, POST, OPTIONS";
 
 pub(super) static KEY_METHODS: Refusal = Refusal {
     status: Status::MethodNotAllowed,
-    reason: "keys have the methods GET, HEAD, PUT, POST, DELETE and OPTIONS",
+    reason: "keys have the methods GET, HEAD, PUT, POST, DELETE and OPTIONS; \
+             PURGE drops all keys under a path that ends with /",
     field: Some(("Allow", ALLOW_KEY)),
 };
 pub(super) static PAGE_METHODS: Refusal = Refusal {

@@ -105,6 +105,15 @@ impl Routes {
         Route::Key(store.hash(request.path))
     }
 
+    /// Whether PURGE of a path drops all keys that begin with it: on the addresses that have the pages,
+    /// if it ends with a `/`.
+    pub(super) fn can_purge(self, request: &Request<'_>) -> bool {
+        let is_admin = matches!(request.class, Class::Admin(_));
+        matches!(request.target, Target::Path { .. })
+            && is_admin == (self == Self::AdminOnly)
+            && matches!(request.path, [] | [.., b'/'])
+    }
+
     /// What a path names on an address of that class, if it is not a key.
     #[inline(always)] // Into the loop over a connection's input.
     fn find_reserved(self, class: Class, path: &[u8]) -> Option<Route> {

@@ -1,5 +1,6 @@
 //! How the cache answers.
 
+use super::namespaces::Namespaces;
 use super::route::Routes;
 use crate::http::{KeptFields, Status};
 use crate::invalid::{Invalid, check_number};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub kept: KeptFields,
     /// Starts of keys under which the last segment is the SHA-256 of the value.
     pub cas_prefixes: Vec<Box<[u8]>>,
+    /// The namespaces that are counted by themselves.
+    pub namespaces: Namespaces,
     /// Whether Turborepo's status and events are there.
     pub turborepo: bool,
 }

@@ -20,7 +20,7 @@ pub use program::{Chosen, Failure, Task, parse, parse_options};
 use values::{cache_headers, count, duration, length, miss_status, mode, size, store_status, ttl};
 
 // The help says so.
-const _: () = assert!(KEY_BYTES_MAX == 4064);
+const _: () = assert!(KEY_BYTES_MAX == 8000);
 
 /// An in-memory key-value cache that speaks HTTP/1.1, with one event loop per core.
 #[derive(Debug, Clone, Parser)]
@@ -51,7 +51,8 @@ pub struct Cli {
           value_parser = mode)]
     unix_mode: u32,
 
-    /// File of tokens, one per line, that requests need: `TOKEN`, or `TOKEN read-only`.
+    /// File of tokens, one per line, that requests need: `TOKEN`, `TOKEN read-only`, and for some
+    /// paths `TOKEN read-write /ci/` or `TOKEN read-only /ci/ /tools/`. SIGHUP has it read anew.
     #[arg(long, value_name = "FILE", env = "COREKV_AUTH_FILE")]
     auth_file: Option<PathBuf>,
 
@@ -120,12 +121,18 @@ pub struct Cli {
     #[arg(long, value_name = "PATH", env = "COREKV_CAS_PREFIX", value_delimiter = ',')]
     cas_prefix: Vec<String>,
 
+    /// Namespace, the first segment of a path, that /metrics shows by itself. May be given more than
+    /// once, up to 32 times
+    /// [default: none]
+    #[arg(long, value_name = "NAME", env = "COREKV_NAMESPACE", value_delimiter = ',')]
+    namespace: Vec<String>,
+
     /// Be a remote cache for Turborepo: answer its status and events at /v8/artifacts/, keep the
     /// teams that it names in the query apart, and keep the header fields of its artifacts.
     #[arg(long, env = "COREKV_TURBOREPO")]
     turborepo: bool,
 
-    /// Longest key, in bytes, up to 4064.
+    /// Longest key, in bytes, up to 8000.
     #[arg(long, value_name = "SIZE", env = "COREKV_KEY_BYTES_MAX", default_value = "1KiB",
           value_parser = length)]
     key_bytes_max: usize,
@@ -242,6 +249,7 @@ impl Cli {
             etag: self.etag,
             keep_fields: self.keep_fields,
             cas_prefixes: self.cas_prefix,
+            namespaces: self.namespace,
             turborepo: self.turborepo,
             key_bytes_max: self.key_bytes_max,
             value_bytes_max: self.value_bytes_max.unwrap_or_else(|| value_bytes_default(memory)),
@@ -269,6 +277,7 @@ fn option(setting: &str) -> String {
     match setting {
         "hosts" => "host".to_owned(),
         "cas_prefixes" => "cas-prefix".to_owned(),
+        "namespaces" => "namespace".to_owned(),
         "memory_bytes_max" => "memory".to_owned(),
         "ttl_seconds" => "ttl".to_owned(),
         _ => setting.replace('_', "-"),

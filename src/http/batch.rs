@@ -208,8 +208,7 @@ fn decode_path(
 ) {
     let start = decoded.len();
     let path_end = (parsed.path_at + parsed.path_len) as usize;
-    let path = &input[parsed.path_at as usize..path_end];
-    if percent_decode(path, decoded) {
+    if percent_decode(parsed.encoded_path(input), decoded) {
         key_parameters.append(&input[path_end..parsed.target_end as usize], decoded);
         parsed.path_at = start as u32;
         parsed.path_len = (decoded.len() - start) as u32;

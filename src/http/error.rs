@@ -101,7 +101,8 @@ impl Error {
             Self::Trailer => "malformed trailer field",
             Self::TrailersTooLarge => "the trailers are longer than header-bytes-max",
             Self::MemoryTimeout => {
-                "slow readers or uploads hold the memory that the value needs; try again later"
+                "slow readers or uploads hold the memory that the value needs, or other purges are \
+                 under way; try again later"
             }
             Self::Version => "HTTP/1 is the only major version supported",
         }

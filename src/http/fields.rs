@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use httparse::Header;
 
-use super::access::{Access, Tokens};
+use super::access::Access;
 use super::details::Extras;
 use super::error::Error;
 use super::hosts::Hosts;
@@ -16,6 +16,7 @@ use super::list;
 use super::origin::{OriginFields, Sender};
 use super::request_line::RequestLine;
 use super::target::is_authority;
+use super::tokens::TokensInForce;
 
 /// How the length of a body is known (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +118,7 @@ pub(super) enum Weight {
 #[derive(Debug, Clone, Default)]
 pub struct FieldRules {
     /// Who may do what; everybody everything if there are no tokens.
-    pub tokens: Option<Arc<Tokens>>,
+    pub tokens: Option<Arc<TokensInForce>>,
     /// The names by which requests may address the server, if there are no tokens.
     pub hosts: Hosts,
     /// The fields that are stored with a value.
@@ -157,17 +158,19 @@ impl Fields {
     #[inline]
     pub fn are_plain(&self) -> bool {
         self.persistence == Persistence::Default
-            && self.access == Access::Write
+            && self.access.may_write()
             && self.extras.is_empty()
     }
 
     /// Reads the fields behind a request line, and appends the weight of each. The authority of an
-    /// absolute target takes the place of the Host field (RFC 9112 §3.2.2).
+    /// absolute target takes the place of the Host field (RFC 9112 §3.2.2). `access` says what the value of
+    /// an Authorization field allows.
     pub(super) fn read(
         line: &RequestLine<'_>,
         headers: &[Header<'_>],
         rules: &FieldRules,
         weights: &mut Vec<Weight>,
+        access: impl FnOnce(Option<&[u8]>) -> Access,
     ) -> Result<Self, Error> {
         let mut collected = Collected::default();
         for header in headers {
@@ -191,10 +194,7 @@ impl Fields {
             expects_continue: collected.expects_continue && minor > 0,
             max_age: collected.max_age.filter(|&seconds| seconds > 0),
             unstorable: collected.unstorable,
-            access: match &rules.tokens {
-                Some(tokens) => tokens.check(collected.authorization),
-                None => Access::Write,
-            },
+            access: access(collected.authorization),
             sender: Sender::new(
                 collected.origin.judge(line.method, host),
                 host.is_some_and(|host| rules.hosts.are_foreign(host)),

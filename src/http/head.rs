@@ -7,12 +7,14 @@
 
 use httparse::{EMPTY_HEADER, Status};
 
+use super::access::Access;
 use super::error::{Error, HEADERS_MAX};
 use super::fields::{FieldRules, Fields, Weight};
 use super::memo::{Memos, Recalled};
 use super::method::Method;
 use super::parsed_request::ParsedRequest;
 use super::request_line;
+use super::tokens::{Grant, HeldTokens};
 
 /// Header fields that most requests do with.
 const HEADERS_COMMON: usize = 16;
@@ -25,6 +27,8 @@ pub struct HeadParser {
     weights: Vec<Weight>,
     header_bytes_max: usize,
     rules: FieldRules,
+    /// Those of the rules.
+    tokens: Option<HeldTokens>,
 }
 
 impl HeadParser {
@@ -33,7 +37,8 @@ impl HeadParser {
     #[must_use]
     pub fn new(header_bytes_max: usize, rules: FieldRules) -> Self {
         let memos = Memos::new(header_bytes_max);
-        Self { memos, weights: Vec::new(), header_bytes_max, rules }
+        let tokens = rules.tokens.clone().map(HeldTokens::new);
+        Self { memos, weights: Vec::new(), header_bytes_max, rules, tokens }
     }
 
     /// Parses the head at `at`, appends what it says to `into`, and returns where it ends. `None`:
@@ -53,8 +58,8 @@ impl HeadParser {
             *scanned = 0;
             return Ok(None);
         }
-        let recalled = self.memos.recall_other(false, input, at, into);
-        if recalled.or_else(|| self.memos.recall_other(true, input, at, into)).is_some() {
+        let recalled = self.memos.recall_other(false, input, at, into).map(|_| ());
+        if recalled.or_else(|| self.recall_secret(input, at, into)).is_some() {
             *scanned = 0;
         } else {
             let Some(parsed) = self.parse_in_full(input, at, scanned)? else { return Ok(None) };
@@ -67,6 +72,24 @@ impl HeadParser {
     #[inline(always)] // Into the loop over a connection's input.
     pub(super) fn recall(&mut self, input: &[u8], at: usize) -> Option<Recalled<'_>> {
         self.memos.recall(input, at)
+    }
+
+    /// Looks for a head with credentials among those that are remembered. What they allow depends on
+    /// the tokens that are in force by now, and on the path.
+    fn recall_secret(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        into: &mut Vec<ParsedRequest>,
+    ) -> Option<()> {
+        if self.tokens.as_mut().is_some_and(HeldTokens::refresh) {
+            self.memos.forget_secrets();
+        }
+        let grant = self.memos.recall_other(true, input, at, into)?;
+        if let (Some(grant), Some(held), Some(parsed)) = (grant, &self.tokens, into.last_mut()) {
+            parsed.fields.access = held.tokens.access(grant, parsed.encoded_path(input));
+        }
+        Some(())
     }
 
     /// Checks a head that is not remembered.
@@ -95,13 +118,23 @@ impl HeadParser {
             return Err(Error::HeaderField);
         };
         self.weights.clear();
-        let mut fields = Fields::read(&line, headers, &self.rules, &mut self.weights)?;
+        let mut grant = None;
+        let access = |authorization: Option<&[u8]>| {
+            let Some(HeldTokens { tokens, .. }) = &self.tokens else { return Access::WriteAll };
+            let found: Grant = tokens.find(authorization);
+            let access = tokens.access(found, &input[line.path.clone()]);
+            // Others are the same for all paths.
+            grant = Some(found).filter(|_| access != Access::Denied && !access.is_unlimited());
+            access
+        };
+        let mut fields = Fields::read(&line, headers, &self.rules, &mut self.weights, access)?;
         // Who asks for a tunnel sends nothing before the answer (RFC 9110 §9.3.6).
         fields.expects_continue |= line.method == Method::Connect;
         // What an absolute target says counts as well, and is not part of what is remembered.
         if line.authority.is_none() {
             let weighed = headers.iter().zip(self.weights.iter().copied());
-            self.memos.remember(line.method, &head[line.target_end..], weighed, fields);
+            let block = &head[line.target_end..];
+            self.memos.remember(line.method, block, weighed, fields, grant);
         }
         let (path, target_end) = (line.path, line.target_end);
         Ok(Some(ParsedRequest::new(line.method, line.target, path, target_end, fields, end)))

@@ -20,6 +20,7 @@ use super::method::Method;
 use super::parsed_request::ParsedRequest;
 use super::target::{self, Target};
 use super::template::{Line, Template};
+use super::tokens::Grant;
 
 /// Longest block of fields that is remembered, in bytes.
 const BLOCK_BYTES_MAX: usize = 2048;
@@ -36,6 +37,8 @@ const METHODS: usize = Method::Delete as usize + 1;
 #[derive(Debug)]
 struct Memo {
     template: Template,
+    /// The token, if what it allows depends on the path.
+    grant: Option<Grant>,
     /// Whether a head has fitted since room was last looked for.
     is_used: bool,
 }
@@ -99,7 +102,7 @@ impl Memos {
     }
 
     /// Appends a request for a path whose fields fit any template, among those of blocks with credentials or
-    /// the others.
+    /// the others. The token, if what it allows depends on the path.
     #[inline(never)]
     pub(super) fn recall_other(
         &mut self,
@@ -107,21 +110,27 @@ impl Memos {
         input: &[u8],
         at: usize,
         into: &mut Vec<ParsedRequest>,
-    ) -> Option<()> {
+    ) -> Option<Option<Grant>> {
         let (method, start) = read_method(input, at)?;
         let (path, escaped, end) = target::scan(input, start)?;
         let all = if secret { &mut self.secret } else { &mut self.open };
-        let (fields, head_end, length) = all[method as usize].find(input, end)?;
+        let (memo, head_end, length) = all[method as usize].find(input, end)?;
         if head_end - at > self.header_bytes_max {
             return None;
         }
         let target = Target::Path { escaped };
         let fields = match length {
-            Some(length) => Fields { framing: Framing::Length(length), ..fields },
-            None => fields,
+            Some(length) => Fields { framing: Framing::Length(length), ..memo.template.fields },
+            None => memo.template.fields,
         };
         into.push(ParsedRequest::new(method, target, path, end, fields, head_end));
-        Some(())
+        Some(memo.grant)
+    }
+
+    /// Forgets all blocks with credentials.
+    #[cold]
+    pub(super) fn forget_secrets(&mut self) {
+        self.secret = Default::default();
     }
 
     /// Remembers a block that was accepted, of whose fields each has the weight that stands beside it.
@@ -131,6 +140,7 @@ impl Memos {
         block: &[u8],
         headers: impl Iterator<Item = (&'h Header<'h>, Weight)>,
         fields: Fields,
+        grant: Option<Grant>,
     ) {
         if method as usize >= METHODS || block.len() > BLOCK_BYTES_MAX {
             return;
@@ -145,28 +155,28 @@ impl Memos {
             return;
         }
         if self.shapes.has_come(method, block, lines) {
-            memos.add(Template::new(block, lines, fields));
+            memos.add(Template::new(block, lines, fields), grant);
         }
     }
 }
 
 impl MethodMemos {
     /// What fits, with where the head ends and how long its body is. The last one is tried first.
-    fn find(&mut self, input: &[u8], at: usize) -> Option<(Fields, usize, Option<u64>)> {
+    fn find(&mut self, input: &[u8], at: usize) -> Option<(&Memo, usize, Option<u64>)> {
         let count = self.memos.len();
         for index in (self.last..count).chain(0..self.last.min(count)) {
             let memo = &mut self.memos[index];
             if let Some((end, length)) = memo.template.fit(input, at) {
                 memo.is_used = true;
                 self.last = index;
-                return Some((memo.template.fields, end, length));
+                return Some((&self.memos[index], end, length));
             }
         }
         None
     }
 
-    fn add(&mut self, template: Template) {
-        let memo = Memo { template, is_used: false };
+    fn add(&mut self, template: Template, grant: Option<Grant>) {
+        let memo = Memo { template, grant, is_used: false };
         if self.memos.len() < TEMPLATES_PER_METHOD_MAX {
             self.memos.push(memo);
             return;

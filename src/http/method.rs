@@ -12,6 +12,7 @@ pub enum Method {
     Delete,
     Options,
     Propfind,
+    Purge,
     Connect,
     /// A registered method that is none of the others.
     Known,
@@ -34,11 +35,19 @@ impl Method {
             b"DELETE" => Self::Delete,
             b"OPTIONS" => Self::Options,
             b"PROPFIND" => Self::Propfind,
+            b"PURGE" => Self::Purge,
             b"CONNECT" => Self::Connect,
             b"TRACE" | b"PATCH" | b"COPY" | b"LOCK" | b"MKCOL" | b"MOVE" | b"PROPPATCH"
-            | b"UNLOCK" | b"PURGE" => Self::Known,
+            | b"UNLOCK" => Self::Known,
             _ => Self::Unknown,
         }
+    }
+
+    /// Whether it is one that reads, stores or removes a key.
+    #[must_use]
+    #[inline]
+    pub fn is_of_keys(self) -> bool {
+        self as u8 <= Self::Delete as u8
     }
 
     /// Whether a request's body is of use. That of any other method is read and dropped.
@@ -52,7 +61,7 @@ impl Method {
     #[inline]
     #[must_use]
     pub fn is_write(self) -> bool {
-        matches!(self, Self::Put | Self::Post | Self::Delete)
+        matches!(self, Self::Put | Self::Post | Self::Delete | Self::Purge)
     }
 
     /// The name that metrics show.
@@ -66,6 +75,7 @@ impl Method {
             Self::Delete => "DELETE",
             Self::Options => "OPTIONS",
             Self::Propfind => "PROPFIND",
+            Self::Purge => "PURGE",
             Self::Connect => "CONNECT",
             Self::Known => "other",
             Self::Unknown => "unknown",
@@ -81,6 +91,7 @@ impl Method {
         Self::Delete,
         Self::Options,
         Self::Propfind,
+        Self::Purge,
         Self::Connect,
         Self::Known,
         Self::Unknown,

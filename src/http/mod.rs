@@ -56,6 +56,7 @@ mod status;
 mod target;
 mod template;
 mod token;
+pub mod tokens;
 
 pub(crate) use access_log::AccessLog;
 pub use batch::Batch;

@@ -49,6 +49,11 @@ impl ParsedRequest {
         }
     }
 
+    /// The path as it stands in the input that it was parsed from.
+    pub(super) fn encoded_path<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        &input[self.path_at as usize..][..self.path_len as usize]
+    }
+
     /// The answer to a request that is refused whatever it is about, because of where it comes
     /// from, or where `checks_host` is set because of whom it means.
     pub(super) fn refusal(&self, checks_host: bool) -> Option<Refusal> {

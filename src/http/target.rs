@@ -182,20 +182,32 @@ pub(super) fn is_authority(bytes: &[u8]) -> bool {
 /// appended, if a `%` is not followed by two hexadecimal digits.
 #[must_use]
 pub(super) fn percent_decode(path: &[u8], onto: &mut Vec<u8>) -> bool {
-    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let mut rest = path;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            onto.push(byte);
-            continue;
-        }
-        let [high, low, after @ ..] = rest else { return false };
-        let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return false };
-        onto.push(high << 4 | low);
-        rest = after;
+    while !rest.is_empty() {
+        let Some(byte) = take_decoded(&mut rest) else { return false };
+        onto.push(byte);
     }
     true
+}
+
+/// Whether the decoded bytes of a percent-encoded path begin with others.
+pub(super) fn begins_with(path: &[u8], prefix: &[u8]) -> bool {
+    let mut rest = path;
+    prefix.iter().all(|&byte| take_decoded(&mut rest) == Some(byte))
+}
+
+/// Takes the first byte of a percent-encoded path; `None` if there is none, or a `%` is not followed
+/// by two hexadecimal digits.
+#[inline]
+fn take_decoded(path: &mut &[u8]) -> Option<u8> {
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    let (byte, rest) = match *path {
+        [b'%', high, low, rest @ ..] => (digit(*high)? << 4 | digit(*low)?, rest),
+        [b'%', ..] | [] => return None,
+        [byte, rest @ ..] => (*byte, rest),
+    };
+    *path = rest;
+    Some(byte)
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@
 //!   | header | k e y . . . . | first page | length | fingerprint     | unused |   a large one
 //!   | header | k e y . . . . | meta's length | meta | either of these | unused |  one with meta
 //!
-//!   header   63      32   31  30     29     28      27            14 13        0
-//!          | expiry   | 0 | meta | dead | large | content bytes | key bytes |
+//!   header   63      32 31      29  28     27     26      25            13 12        0
+//!          | expiry    | generat.| meta | dead | large | content bytes | key bytes |
 //! ```
 //!
 //! Meta is what the store's user keeps beside a value: a few bytes that mean nothing here. The
-//! fingerprint of a large value is 0 until somebody has asked for it.
+//! fingerprint of a large value is 0 until somebody has asked for it. The generation says what was
+//! purged before the entry was written ([`super::purges`]).
 //!
 //! Entries start at multiples of 8 bytes and don't cross pages. A reader may look at an entry
 //! whose memory is just being used for something else: nothing here trusts what it reads further
@@ -21,13 +22,15 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::clock::Expiry;
 use super::fingerprint::Fingerprint;
+use super::generation::Generation;
 use super::pages::PAGE_BYTES;
 
 /// Bytes that an entry takes beside key and value, before rounding up to 8.
 pub(super) const HEADER_BYTES: usize = 8;
 
-/// Bytes of the largest entry: half of a page, so that pages fill well. Longer values are large.
-pub(super) const ENTRY_BYTES_MAX: usize = PAGE_BYTES / 2;
+/// Bytes of the largest entry with a small value: half of a page, so that pages fill well. Longer
+/// values are large. Only an entry with a long key has more, up to a page.
+const SMALL_ENTRY_BYTES_MAX: usize = PAGE_BYTES / 2;
 
 /// What the log holds of a large value: its first page and its length, 32 bits each, and its
 /// fingerprint.
@@ -36,16 +39,19 @@ pub(super) const LARGE_BYTES: usize = 24;
 /// Bytes of the meta's length.
 const META_LENGTH_BYTES: usize = 2;
 
-/// Longest key in bytes.
-pub const KEY_BYTES_MAX: usize = ENTRY_BYTES_MAX - HEADER_BYTES - LARGE_BYTES;
+/// Longest key in bytes: the length of URIs that everybody should support (RFC 9110 §4.1).
+pub const KEY_BYTES_MAX: usize = 8000;
 
-const LENGTH_BITS: u32 = 14;
+const _: () = assert!(HEADER_BYTES + KEY_BYTES_MAX + LARGE_BYTES <= PAGE_BYTES);
+
+const LENGTH_BITS: u32 = 13;
 const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
 const LARGE: u64 = 1 << (2 * LENGTH_BITS);
 const DEAD: u64 = LARGE << 1;
 const META: u64 = DEAD << 1;
 
-const _: () = assert!(ENTRY_BYTES_MAX < 1 << LENGTH_BITS);
+const _: () = assert!(PAGE_BYTES - HEADER_BYTES < 1 << LENGTH_BITS);
+const _: () = assert!(Generation::MASK == (u32::MAX as u64 + 1) - (META << 1));
 
 /// The entry's first word, see the drawing above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +67,7 @@ impl Header {
         expiry: Expiry,
     ) -> Self {
         let content_len = meta_bytes(meta.len()) + value_len;
-        debug_assert!(HEADER_BYTES + key_len + content_len <= ENTRY_BYTES_MAX);
+        debug_assert!(HEADER_BYTES + key_len + content_len <= PAGE_BYTES);
         let large = if large { LARGE } else { 0 };
         let has_meta = if meta.is_empty() { 0 } else { META };
         let lengths = (content_len as u64) << LENGTH_BITS | key_len as u64;
@@ -100,6 +106,37 @@ impl Header {
         self.0 & (LARGE | META) == 0
     }
 
+    /// The same, and whether the entry is of this generation.
+    #[inline]
+    pub(super) fn is_plain_of(self, generation: Generation) -> bool {
+        (self.0 ^ generation.to_word()) & (LARGE | META | Generation::MASK) == 0
+    }
+
+    /// What the header has of the generation.
+    #[inline]
+    pub(super) fn generation_bits(self) -> u64 {
+        self.0 & Generation::MASK
+    }
+
+    /// Whether the entry is of this generation.
+    #[inline]
+    pub(super) fn is_of(self, generation: Generation) -> bool {
+        (self.0 ^ generation.to_word()) & Generation::MASK == 0
+    }
+
+    /// A new header as one of this generation.
+    #[inline]
+    pub(super) fn in_generation(self, generation: Generation) -> Self {
+        debug_assert!(self.generation_bits() == 0);
+        Self(self.0 | generation.bits())
+    }
+
+    /// The same header of another generation.
+    #[inline]
+    pub(super) fn of_generation(self, generation: Generation) -> Self {
+        Self(self.0 & !Generation::MASK | generation.bits())
+    }
+
     pub(super) fn is_dead(self) -> bool {
         self.0 & DEAD != 0
     }
@@ -110,15 +147,20 @@ impl Header {
     }
 }
 
-/// Whether key, meta and value fit into an entry of the log.
+/// Whether a value is kept in its entry, since that is short, or since it takes no more there than what
+/// the log holds of a large one.
 pub(super) fn is_small(key_len: usize, meta_len: usize, value_len: usize) -> bool {
-    let beside_value = (HEADER_BYTES + meta_bytes(meta_len)).saturating_add(key_len);
-    beside_value.saturating_add(value_len) <= ENTRY_BYTES_MAX
+    entry_bytes(key_len, meta_len, value_len) <= SMALL_ENTRY_BYTES_MAX
+        || (value_len <= LARGE_BYTES && fits(key_len, meta_len))
 }
 
 /// Whether key and meta can be stored with a value of any length.
 pub(super) fn fits(key_len: usize, meta_len: usize) -> bool {
-    is_small(key_len, meta_len, LARGE_BYTES)
+    key_len <= KEY_BYTES_MAX && entry_bytes(key_len, meta_len, LARGE_BYTES) <= PAGE_BYTES
+}
+
+fn entry_bytes(key_len: usize, meta_len: usize, value_len: usize) -> usize {
+    (HEADER_BYTES + meta_bytes(meta_len)).saturating_add(key_len).saturating_add(value_len)
 }
 
 /// Words of an entry with a key and content of these lengths.
@@ -165,7 +207,18 @@ impl<'a> Entry<'a> {
             return word as u32 == u32::from_le_bytes(*first)
                 && (word >> behind_first) as u32 == u32::from_le_bytes(*last);
         }
-        let (words, rest) = key.as_chunks::<8>();
+        self.has_at_start(key)
+    }
+
+    /// Whether the key begins with these bytes.
+    pub(super) fn key_begins_with(&self, prefix: &[u8]) -> bool {
+        self.header.key_len() >= prefix.len() && self.has_at_start(prefix)
+    }
+
+    /// Whether the key, which is as long at least, begins with these bytes.
+    #[inline(always)] // Into the loops over a batch.
+    fn has_at_start(&self, bytes: &[u8]) -> bool {
+        let (words, rest) = bytes.as_chunks::<8>();
         let mut at = 1;
         for word in words {
             if self.word(at) != u64::from_le_bytes(*word) {
@@ -173,7 +226,7 @@ impl<'a> Entry<'a> {
             }
             at += 1;
         }
-        // The bytes beyond the key are the value's.
+        // There are others beyond these: the value's, behind the key.
         rest.is_empty() || (self.word(at) ^ padded(rest)) << (64 - 8 * rest.len()) == 0
     }
 
@@ -258,10 +311,18 @@ impl<'a> Entry<'a> {
         self.words[0].store(self.header.0 | DEAD, Ordering::Relaxed);
     }
 
-    /// Copies the entry's words to another place. What stood there may still be read.
-    pub(super) fn copy_to(&self, words: &[AtomicU64]) {
+    /// Makes the entry one of this generation. Readers take it for one of the old or the new one.
+    pub(super) fn set_generation(&self, generation: Generation) {
+        // Whoever sees the new one also sees that it has begun.
+        self.words[0].store(self.header.of_generation(generation).0, Ordering::Release);
+    }
+
+    /// Copies the entry's words to another place, as one of this generation. What stood there may still be
+    /// read.
+    pub(super) fn copy_to(&self, words: &[AtomicU64], generation: Generation) {
         fence(Ordering::Release);
-        for (from, to) in self.words.iter().zip(words) {
+        words[0].store(self.header.of_generation(generation).0, Ordering::Relaxed);
+        for (from, to) in self.words.iter().zip(words).skip(1) {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
@@ -438,9 +499,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let page: Vec<AtomicU64> = (0..600).map(|_| AtomicU64::new(u64::MAX)).collect();
-        let bytes: Vec<u8> = (0..4000).map(|i| (i * 7 + i / 256) as u8).collect();
-        for key_len in (1..40).chain([1000]) {
+        let page: Vec<AtomicU64> = (0..1024).map(|_| AtomicU64::new(u64::MAX)).collect();
+        let bytes: Vec<u8> = (0..8000).map(|i| (i * 7 + i / 256) as u8).collect();
+        for key_len in (1..40).chain([1000, 4000]) {
             for value_len in (0..40).chain([999, 2000, 3000]) {
                 let (key, value) = (&bytes[..key_len], &bytes[key_len..][..value_len]);
                 let header = Header::new(key_len, b"", value_len, false, Expiry::NEVER);

@@ -7,8 +7,9 @@ use ahash::RandomState;
 
 use super::entry::{Entry, KEY_BYTES_MAX};
 
-/// Keys up to so many bytes are copied to a buffer that is cheap to clear.
+/// Keys up to so many bytes are copied to buffers that are cheap to clear.
 const SHORT_BYTES_MAX: usize = 64;
+const USUAL_BYTES_MAX: usize = 512;
 
 #[derive(Debug, Clone)]
 pub(super) struct Hasher(RandomState);
@@ -29,8 +30,11 @@ impl Hasher {
     /// The hash of an entry's key.
     #[inline]
     pub(super) fn hash_entry(&self, entry: &Entry<'_>) -> u64 {
-        if entry.header.key_len() <= SHORT_BYTES_MAX {
+        let len = entry.header.key_len();
+        if len <= SHORT_BYTES_MAX {
             self.hash(entry.key_to(&mut [0; SHORT_BYTES_MAX]))
+        } else if len <= USUAL_BYTES_MAX {
+            self.hash(entry.key_to(&mut [0; USUAL_BYTES_MAX]))
         } else {
             self.hash(entry.key_to(&mut [0; KEY_BYTES_MAX + 8]))
         }

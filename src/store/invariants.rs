@@ -40,6 +40,7 @@ pub(super) fn check(table: &Table, state: &WriterState) {
     let mut uses = Uses(Vec::new());
     let end = state.allocator.check_invariants(&table.pages, |page| uses.add(page, "free"));
     let mut earliest: Vec<(u32, Expiry)> = Vec::new();
+    let mut counted = vec![(0, 0); table.namespaces.len()];
     state.log.check_invariants(&table.pages, |page, entry| {
         let Some((place, entry)) = entry else {
             earliest.push((page, Expiry::NEVER));
@@ -47,6 +48,11 @@ pub(super) fn check(table: &Table, state: &WriterState) {
         };
         let slot = slots.remove(&place);
         check_slot(table, place, &entry, slot);
+        check_generation(table, &entry);
+        if let Some(namespace) = table.namespaces.find(|prefix| entry.key_begins_with(prefix)) {
+            counted[namespace].0 += 1;
+            counted[namespace].1 += table.bytes_of(&entry);
+        }
         if let Some((_, first)) = earliest.last_mut() {
             *first = entry.header.expiry().min(*first);
         }
@@ -56,6 +62,8 @@ pub(super) fn check(table: &Table, state: &WriterState) {
             value.check_invariants(len, |page| uses.add(page, "part of a large value"));
         }
     });
+    let noted = state.namespaces.iter().map(|namespace| (namespace.keys, namespace.bytes));
+    assert!(noted.eq(counted), "what is counted is there: namespaces");
     assert!(slots.is_empty(), "a slot leads to an entry that is not dead: {slots:?}");
     for (page, first) in earliest {
         state.wheel.check_invariant(&table.pages, page, first);
@@ -75,6 +83,13 @@ fn check_slot(table: &Table, place: u64, entry: &Entry<'_>, slot: Option<(usize,
     assert_eq!(slot, expected, "an entry has exactly one slot: the tag of {place}");
     let of_key = table.index.shape().bucket_of(hash);
     assert_eq!(bucket, of_key, "a key is in the bucket that its hash leads to: {place}");
+}
+
+/// An entry is of no generation before the one up to which its partition was swept.
+fn check_generation(table: &Table, entry: &Entry<'_>) {
+    let (swept, current) = (table.purges.swept(table.number), table.purges.current());
+    let generation = current.latest_with(entry.header.generation_bits());
+    assert!(generation >= swept, "generations are told apart: {generation:?} before {swept:?}");
 }
 
 /// Pages that are neither free nor reached from the index belong to readers and uploads.

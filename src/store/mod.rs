@@ -6,12 +6,13 @@
 //!
 //! | files | what |
 //! |---|---|
-//! | `store`, `settings`, `key`, `clock`, `outcome`, `statistics` | what users see |
+//! | `store`, `settings`, `key`, `clock`, `outcome`, `statistics`, `namespaces` | what users see |
 //! | `optimistic_read`, `large_value`, `upload` | values in the hands of readers, and on their way in |
 //! | `scan`, `popularity` | a walk over all keys, and what eviction knows of each |
 //! | `partitions`, `partition` | operations, and room that is made in another partition |
 //! | `reclaimer`, `policy`, `ghosts`, `queue_sizer` | what is evicted, and where |
 //! | `maintenance`, `wheel` | what expires |
+//! | `purges`, `generation`, `sweep` | what is purged, and how its memory comes back |
 //! | `writer` | keeps the parts of a partition in step |
 //! | `log`, `list`, `entry`, `batch` | entries, and the queues that they are in |
 //! | `chain` | the pages of a large value, and who refers to them |
@@ -30,6 +31,7 @@ mod claims;
 mod clock;
 mod entry;
 mod fingerprint;
+mod generation;
 mod ghosts;
 mod hasher;
 mod index;
@@ -46,6 +48,7 @@ mod log;
 mod maintenance;
 mod mapping;
 mod memory;
+mod namespaces;
 mod optimistic_read;
 mod outcome;
 mod page_allocator;
@@ -55,6 +58,7 @@ mod partitions;
 mod policy;
 mod popularity;
 mod prefault;
+mod purges;
 mod queue_sizer;
 mod reclaimer;
 mod scan;
@@ -65,6 +69,7 @@ mod statistics;
 #[allow(clippy::module_inception)] // The type that the module is named after.
 mod store;
 mod stored;
+mod sweep;
 mod table;
 mod tags;
 mod upload;
@@ -77,8 +82,9 @@ pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use index::SlotHint;
 pub use key::{Hash, Key};
 pub use large_value::LargeValue;
+pub use namespaces::NamespaceStatistics;
 pub use optimistic_read::OptimisticRead;
-pub use outcome::{Full, Written};
+pub use outcome::{Busy, Full, Written};
 pub use popularity::{POPULARITY_RANKS, Popularity};
 pub use scan::{Scan, Scanned, ScannedValue};
 pub use settings::Settings;

@@ -5,7 +5,7 @@ use super::policy::Choice;
 /// What a write did to the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// The key was absent (or expired) before.
+    /// The key was absent (or expired, or purged) before.
     Created,
     /// A live value was replaced.
     Replaced,
@@ -14,6 +14,10 @@ pub enum Written {
 /// The value does not fit into the store, whatever is evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
+
+/// As many purges are under way as there can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy;
 
 /// Why a partition could not make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

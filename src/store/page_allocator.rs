@@ -40,6 +40,11 @@ impl PageAllocator {
         self.free_pages
     }
 
+    /// Pages from here on were never used.
+    pub(super) fn pages_end(&self) -> u32 {
+        self.fresh
+    }
+
     /// Pages that may be resident: in use or free.
     pub(super) fn held_pages(&self) -> u32 {
         self.fresh - 1 - self.returned_pages

@@ -6,7 +6,7 @@
 use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::budget::Budget;
 use super::chain::{Chain, SharedChain};
@@ -16,16 +16,17 @@ use super::fingerprint::Fingerprint;
 use super::hasher::Hasher;
 use super::key::Key;
 use super::maintenance;
+use super::namespaces::NamespaceStatistics;
 use super::outcome::{Shortage, Written};
 use super::pages::{Kind, page_of};
-use super::policy::Policy;
 use super::popularity::Popularity;
 use super::prefault::Prefaulter;
 use super::reclaimer::{Effort, Reclaimer, Spared};
 use super::space::Space;
 use super::statistics::Statistics;
 use super::stored::{Judge, Stored};
-use super::table::Table;
+use super::sweep;
+use super::table::{Shared, Table};
 use super::wheel::unit_of;
 use super::writer::{Cause, Content, ContentValue, Writer, WriterState};
 
@@ -57,22 +58,28 @@ impl Partition {
         prefaulter: Option<&Prefaulter>,
         hasher: Hasher,
         budget: Budget,
-        policy: Arc<Policy>,
+        shared: Shared,
         number: usize,
     ) -> io::Result<Self> {
-        Ok(Self {
-            table: Table::new(space, prefaulter, hasher, budget, policy, number)?,
-            state: Mutex::new(WriterState::new()),
-            keys: AtomicU64::new(0),
-            quiet_until: AtomicU32::new(0),
-        })
+        let state = Mutex::new(WriterState::new(shared.namespaces.len()));
+        let table = Table::new(space, prefaulter, hasher, budget, shared, number)?;
+        Ok(Self { table, state, keys: AtomicU64::new(0), quiet_until: AtomicU32::new(0) })
     }
 
     /// Runs `work` as the partition's one writer.
     fn write<R>(&self, now: Tick, work: impl FnOnce(&mut Writer<'_>) -> R) -> R {
         // A panic in the middle of a write would leave the tables in disorder; but only a bug
         // in this module panics here, and the process then ends with the thread that met it.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_locked(self.state.lock().unwrap_or_else(PoisonError::into_inner), now, work)
+    }
+
+    #[inline]
+    fn write_locked<R>(
+        &self,
+        mut state: MutexGuard<'_, WriterState>,
+        now: Tick,
+        work: impl FnOnce(&mut Writer<'_>) -> R,
+    ) -> R {
         let mut writer = Writer::new(&self.table, &mut state, now);
         let result = work(&mut writer);
         self.keys.store(writer.state.index.keys(), Relaxed);
@@ -88,6 +95,11 @@ impl Partition {
         // The method's path in the closure's stead is not general enough for the compiler.
         #[allow(clippy::redundant_closure_for_method_calls)]
         self.write(Tick(0), |writer| writer.statistics())
+    }
+
+    /// Counts of one of the namespaces.
+    pub(super) fn namespace_statistics(&self, namespace: usize) -> NamespaceStatistics {
+        self.write(Tick(0), |writer| writer.state.namespaces[namespace])
     }
 
     /// Stores a value if `judge` says so of what is stored; `None`: it does not. On success a large
@@ -108,7 +120,7 @@ impl Partition {
             if !judge.allows(|| writer.stored(key)) {
                 return Ok(None);
             }
-            let header = content.header(key, expiry);
+            let header = content.header(key, expiry).in_generation(writer.generation);
             let found = writer.find(key);
             if let (Some((found, entry)), ContentValue::Small(value)) = (&found, content.value)
                 && !entry.header.is_large()
@@ -146,7 +158,7 @@ impl Partition {
             if writer.find(key).is_some() {
                 return Ok(false);
             }
-            let header = content.header(key, expiry);
+            let header = content.header(key, expiry).in_generation(writer.generation);
             let mut reclaimer = Reclaimer::new(writer, effort, None);
             reclaimer.make_room(popularity.kind(), header.words())?;
             writer.restore(popularity, header, key, content);
@@ -172,13 +184,12 @@ impl Partition {
     ) -> Option<bool> {
         self.write(now, |writer| {
             let Some((found, entry)) = writer.find(key) else { return Some(false) };
-            let is_live = !writer.is_expired(&entry);
-            if is_live && !judge(&Stored::new(entry, &self.table.pages)) {
+            let ended = writer.ended(&entry);
+            if ended.is_none() && !judge(&Stored::new(entry, &self.table.pages)) {
                 return None;
             }
-            let cause = if is_live { Cause::Deleted } else { Cause::Expired };
-            writer.remove(found, &entry, cause);
-            Some(is_live)
+            writer.remove(found, &entry, ended.unwrap_or(Cause::Deleted));
+            Some(ended.is_none())
         })
     }
 
@@ -197,7 +208,8 @@ impl Partition {
     pub(super) fn take_large(&self, key: Key<'_>, now: Tick) -> Option<Taken> {
         self.write(now, |writer| {
             let (_, entry) = writer.find(key)?;
-            if !entry.header.is_large() || entry.header.expiry().is_due(now) {
+            let is_due = entry.header.expiry().is_due(now);
+            if !entry.header.is_large() || is_due || writer.is_purged(&entry) {
                 return None;
             }
             let ((first, len), mut meta) = (entry.large(), Vec::new());
@@ -262,6 +274,26 @@ impl Partition {
             self.quiet_until.store(unit_of(now) + 1, Relaxed);
         }
         is_busy
+    }
+
+    /// Takes a step of sweeping, unless somebody else writes and it is not to wait for that. Whether it
+    /// did.
+    pub(super) fn sweep(&self, now: Tick, waits: bool) -> bool {
+        let state = if waits {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        } else {
+            match self.state.try_lock() {
+                Ok(state) => state,
+                Err(TryLockError::Poisoned(state)) => state.into_inner(),
+                Err(TryLockError::WouldBlock) => return false,
+            }
+        };
+        self.write_locked(state, now, |writer| {
+            if let Some(swept) = sweep::step(writer) {
+                self.purges.settle(self.number, swept);
+            }
+        });
+        true
     }
 
     /// Checks the invariants, and panics with the name of one that is broken.

@@ -15,16 +15,19 @@ use super::clock::{Expiry, Tick};
 use super::hasher::Hasher;
 use super::key::Key;
 use super::mapping::HUGE_BYTES;
+use super::namespaces::Namespaces;
 use super::outcome::{Full, Shortage, Written};
 use super::pages::PAGE_CHARGE;
 use super::partition::Partition;
 use super::policy::{Choice, Policy};
 use super::popularity::Popularity;
 use super::prefault::{Prefaulter, Requests};
+use super::purges::Purges;
 use super::reclaimer::{Effort, Spared};
 use super::settings::Settings;
 use super::space::{self, Space};
 use super::stored::Judge;
+use super::table::Shared;
 use super::writer::Content;
 
 /// Pages that another partition releases at a time.
@@ -39,25 +42,53 @@ pub(super) struct Partitions {
     budget: Budget,
     policy: Arc<Policy>,
     claims: Claims,
+    purges: Arc<Purges>,
 }
 
 impl Partitions {
-    pub(super) fn new(settings: Settings, hasher: &Hasher) -> io::Result<Self> {
+    pub(super) fn new(
+        settings: Settings,
+        hasher: &Hasher,
+        namespaces: &Namespaces,
+    ) -> io::Result<Self> {
         let space = Space::of(settings)?;
         let budget = Budget::new(settings.memory_bytes_max);
         let (prefaulter, requests) =
             may_be_huge(settings).then(|| Prefaulter::new(settings.partitions)).unzip();
         let policy = Policy::new(settings.partitions, budget.for_partition());
         let policy = Arc::new(policy.map_err(|error| space::refused(&error, settings))?);
+        let purges = Arc::new(Purges::new(settings.partitions));
+        let shared = Shared {
+            policy: Arc::clone(&policy),
+            purges: Arc::clone(&purges),
+            namespaces: namespaces.clone(),
+        };
         let partition = |number| {
-            let (budget, policy) = (budget.for_partition(), Arc::clone(&policy));
-            Partition::new(space, prefaulter.as_ref(), hasher.clone(), budget, policy, number)
+            let (hasher, budget) = (hasher.clone(), budget.for_partition());
+            Partition::new(space, prefaulter.as_ref(), hasher, budget, shared.clone(), number)
         };
         let list = (0..settings.partitions).map(partition).collect::<io::Result<_>>();
         let list = list.map_err(|error| space::refused(&error, settings))?;
         // Only now: a thread that starts takes up address space of its own for a moment.
         requests.into_iter().for_each(Requests::serve);
-        Ok(Self { list, budget, policy, claims: Claims::new(settings.memory_bytes_max) })
+        let claims = Claims::new(settings.memory_bytes_max);
+        Ok(Self { list, budget, policy, claims, purges })
+    }
+
+    /// What was purged.
+    pub(super) fn purges(&self) -> &Purges {
+        &self.purges
+    }
+
+    /// Takes a step of sweeping, in a partition if that is not swept yet, and otherwise in one that is
+    /// not and that nobody else writes to. Whether there was one.
+    #[cold]
+    pub(super) fn sweep(&self, own: usize, now: Tick) -> bool {
+        let goal = self.purges.current();
+        let mut partitions = (own..self.len()).chain(0..own);
+        partitions.any(|number| {
+            self.purges.swept(number) < goal && self.list[number].sweep(now, number == own)
+        })
     }
 
     /// What readers and uploads hold.

@@ -212,8 +212,8 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
             let batch = Batch::gather(writer.table, page, &mut word, |_| true);
             for &(place, hash) in batch.entries() {
                 let Some((found, entry)) = writer.resident(place, hash) else { continue };
-                if writer.is_expired(&entry) {
-                    writer.remove(found, &entry, Cause::Expired);
+                if let Some(cause) = writer.ended(&entry) {
+                    writer.remove(found, &entry, cause);
                 } else if !writer.move_to(kind, found, &entry, hash, found.slot.frequency()) {
                     writer.remove(found, &entry, Cause::Evicted);
                 }
@@ -267,8 +267,8 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
             self.pinned_in = Some(kind);
             self.effort.pinned += 1;
         }
-        if writer.is_expired(&entry) {
-            writer.remove(found, &entry, Cause::Expired);
+        if let Some(cause) = writer.ended(&entry) {
+            writer.remove(found, &entry, cause);
             return;
         }
         let frequency = found.slot.frequency();

@@ -243,6 +243,9 @@ fn copy_entry(
     bytes: &mut Vec<u8>,
 ) {
     let Some(entry) = Entry::at(table.pages.words_at(slot.place())) else { return };
+    if table.hides(&entry) {
+        return;
+    }
     let (start, key_len) = (bytes.len(), entry.header.key_len());
     if key_len > KEY_BYTES_MAX {
         return;

@@ -12,8 +12,9 @@ use super::hasher::Hasher;
 use super::index::SlotHint;
 use super::key::{Hash, Key};
 use super::large_value::LargeValue;
+use super::namespaces::{NamespaceStatistics, Namespaces};
 use super::optimistic_read::OptimisticRead;
-use super::outcome::{Full, Written};
+use super::outcome::{Busy, Full, Written};
 use super::partition::Partition;
 use super::partitions::Partitions;
 use super::popularity::Popularity;
@@ -63,9 +64,19 @@ impl Store {
     /// When a setting is out of its range, or the process may not have the address space; it then
     /// says how much is missing.
     pub fn new(settings: Settings) -> io::Result<Arc<Self>> {
+        Self::with_namespaces(settings, Vec::new())
+    }
+
+    /// The same for a store that counts keys which begin with one of these prefixes by themselves, each
+    /// in the first one that it begins with. Each write compares its key with all of them.
+    ///
+    /// # Errors
+    /// As those of [`new`](Self::new).
+    pub fn with_namespaces(settings: Settings, prefixes: Vec<Box<[u8]>>) -> io::Result<Arc<Self>> {
         settings.validate()?;
         let hasher = Hasher::with_random_seed();
-        let partitions = Arc::new(Partitions::new(settings, &hasher)?);
+        let namespaces = Namespaces::new(prefixes);
+        let partitions = Arc::new(Partitions::new(settings, &hasher, &namespaces)?);
         Ok(Arc::new(Self { partitions, hasher }))
     }
 
@@ -132,7 +143,7 @@ impl Store {
         loop {
             match self.partitions[partition].read(key, now, |entry| read(Value::of(entry)))? {
                 Seen::Value(result) => return Some(result),
-                Seen::Expired => return None,
+                Seen::Gone => return None,
                 Seen::Large => {}
             }
             if let Some(value) = LargeValue::take(&self.partitions, partition, key, now) {
@@ -341,11 +352,31 @@ impl Store {
         LargeValue::take(&self.partitions, partition, key, now)
     }
 
-    /// Gives the memory of expired entries of one partition back, a bounded step at a time.
-    /// Called by the partition's core between iterations of its loop; whether more is due now.
+    /// Removes all keys that begin with `prefix`, at one moment: every read that begins when the call has
+    /// returned, and every read behind one that has found any of them gone, finds none that was
+    /// written before. Takes no time for the keys; [`maintain`](Self::maintain) gives their memory back, and
+    /// until then they count. An [`Upload`] is not written before it is stored.
+    ///
+    /// # Errors
+    /// [`Busy`] if seven others are under way: their memory has not been given back yet.
+    pub fn purge(&self, prefix: &[u8]) -> Result<(), Busy> {
+        self.partitions.purges().begin(prefix)
+    }
+
+    /// Purges whose memory has not been given back yet.
+    #[must_use]
+    pub fn purges_under_way(&self) -> usize {
+        self.partitions.purges().count()
+    }
+
+    /// Gives the memory of expired and purged entries back, a bounded step at a time, of one partition,
+    /// and what was purged then of others as well. Called by the partition's core between iterations of
+    /// its loop; whether more is due now.
     #[inline]
     pub fn maintain(&self, partition: usize, now: Tick) -> bool {
-        self.partitions[partition].maintain(now)
+        let is_sweeping =
+            self.partitions.purges().are_under_way() && self.partitions.sweep(partition, now);
+        self.partitions[partition].maintain(now) | is_sweeping
     }
 
     /// Bytes of large values that readers have pinned, each value counted once. Eviction can't free them.
@@ -382,6 +413,17 @@ impl Store {
     #[must_use]
     pub fn statistics(&self, partition: usize) -> Statistics {
         self.partitions[partition].statistics()
+    }
+
+    /// Counts of the keys that begin with the prefix of that number, which the writers of all partitions
+    /// wait for in turn.
+    #[must_use]
+    pub fn namespace_statistics(&self, namespace: usize) -> NamespaceStatistics {
+        let mut sum = NamespaceStatistics::default();
+        for partition in self.partitions.iter() {
+            sum.add(&partition.namespace_statistics(namespace));
+        }
+        sum
     }
 
     /// With debug assertions on, checks the invariants of `docs/storage.md` as far as they show in a

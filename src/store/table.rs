@@ -7,15 +7,18 @@ use std::io;
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::chain::SharedChain;
 use super::clock::Tick;
 use super::entry::Entry;
 use super::hasher::Hasher;
 use super::index::{Index, SlotHint};
 use super::key::Key;
+use super::namespaces::Namespaces;
 use super::optimistic_read::OptimisticRead;
-use super::pages::Pages;
+use super::pages::{PAGE_CHARGE, Pages};
 use super::policy::Policy;
 use super::prefault::Prefaulter;
+use super::purges::Purges;
 use super::space::Space;
 
 #[derive(Debug)]
@@ -25,8 +28,18 @@ pub(super) struct Table {
     pub(super) hasher: Hasher,
     pub(super) budget: Budget,
     pub(super) policy: Arc<Policy>,
+    pub(super) purges: Arc<Purges>,
+    pub(super) namespaces: Namespaces,
     /// Which of all partitions it is.
     pub(super) number: usize,
+}
+
+/// What a partition shares with all others.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) policy: Arc<Policy>,
+    pub(super) purges: Arc<Purges>,
+    pub(super) namespaces: Namespaces,
 }
 
 /// What a reader has found.
@@ -34,7 +47,8 @@ pub(super) enum Seen<R> {
     Value(R),
     /// The value is large and must be taken under the lock.
     Large,
-    Expired,
+    /// It has expired, or was purged.
+    Gone,
 }
 
 impl Table {
@@ -43,17 +57,25 @@ impl Table {
         prefaulter: Option<&Prefaulter>,
         hasher: Hasher,
         budget: Budget,
-        policy: Arc<Policy>,
+        shared: Shared,
         number: usize,
     ) -> io::Result<Self> {
+        let Shared { policy, purges, namespaces } = shared;
         let index = Index::reserve(space.entries_bytes_max, prefaulter)?;
         let pages = Pages::reserve(space.pages_bytes_max, prefaulter)?;
-        Ok(Self { index, pages, hasher, budget, policy, number })
+        Ok(Self { index, pages, hasher, budget, policy, purges, namespaces, number })
     }
 
     /// Charged bytes that can't hold values.
     pub(super) fn fixed_bytes(&self) -> u64 {
         self.budget.charged_bytes().saturating_sub(self.pages.charged_bytes())
+    }
+
+    /// Bytes that an entry takes, with its large value.
+    pub(super) fn bytes_of(&self, entry: &Entry<'_>) -> u64 {
+        let is_large = entry.header.is_large();
+        let pages = if is_large { SharedChain::new(&self.pages, entry.large().0).len() } else { 0 };
+        entry.header.words() as u64 * 8 + u64::from(pages) * PAGE_CHARGE
     }
 
     /// Looks where a key is that hashes to `hash`, and starts loading its entry.
@@ -73,8 +95,19 @@ impl Table {
         }
         let entry = Entry::at(self.pages.words_at(hint.slot.place()))?;
         let header = entry.header;
-        let shows = entry.key_is(bytes) && header.is_plain() && !header.expiry().is_due(now);
+        // What is of an earlier generation may have been purged.
+        let shows = entry.key_is(bytes)
+            && header.is_plain_of(self.purges.current())
+            && !header.expiry().is_due(now);
         shows.then(|| OptimisticRead::new(entry.plain_value(), &self.index, hint))
+    }
+
+    /// Whether an entry was purged, for a reader.
+    #[inline]
+    pub(super) fn hides(&self, entry: &Entry<'_>) -> bool {
+        let header = entry.header;
+        !header.is_of(self.purges.current())
+            && self.purges.hide(header.generation_bits(), |prefix| entry.key_begins_with(prefix))
     }
 
     /// Looks a key up without a lock. `read` may be called several times; the last one counts,
@@ -90,8 +123,8 @@ impl Table {
             if !entry.key_is(key.bytes) {
                 return None;
             }
-            Some(if entry.header.expiry().is_due(now) {
-                Seen::Expired
+            Some(if entry.header.expiry().is_due(now) || self.hides(&entry) {
+                Seen::Gone
             } else if entry.header.is_large() {
                 Seen::Large
             } else {

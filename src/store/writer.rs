@@ -10,10 +10,12 @@ use super::chain::{Chain, SharedChain};
 use super::clock::{Expiry, Tick};
 use super::entry::{self, Entry, Header, LARGE_BYTES};
 use super::fingerprint::Fingerprint;
+use super::generation::Generation;
 use super::index::{Found, SlotHint, tag_of};
 use super::index_writer::IndexWriter;
 use super::key::Key;
 use super::log::Log;
+use super::namespaces::NamespaceStatistics;
 use super::outcome::Written;
 use super::page_allocator::PageAllocator;
 use super::pages::{Kind, page_of};
@@ -21,6 +23,7 @@ use super::popularity::Popularity;
 use super::queue_sizer::Tally;
 use super::statistics::Statistics;
 use super::stored::Stored;
+use super::sweep::Sweep;
 use super::table::Table;
 use super::wheel::Wheel;
 
@@ -32,7 +35,11 @@ pub(super) struct WriterState {
     pub(super) log: Log,
     pub(super) wheel: Wheel,
     pub(super) tally: Tally,
+    /// The sweep under way, if there is one.
+    pub(super) sweep: Option<Sweep>,
     statistics: Statistics,
+    /// Counts of each namespace.
+    pub(super) namespaces: Vec<NamespaceStatistics>,
     /// The latest time that any writer knew; some have none of their own.
     now: Tick,
 }
@@ -43,6 +50,9 @@ pub(super) struct Writer<'a> {
     pub(super) table: &'a Table,
     pub(super) state: &'a mut WriterState,
     pub(super) now: Tick,
+    /// The one that all of it happens in: looked up once, so that what is found to have been purged, and
+    /// what is written thereupon, lies on the same side of each purge.
+    pub(super) generation: Generation,
 }
 
 /// What is to be stored under a key.
@@ -67,6 +77,7 @@ pub(super) enum Cause {
     Deleted,
     Evicted,
     Expired,
+    Purged,
 }
 
 impl Content<'_> {
@@ -81,14 +92,16 @@ impl Content<'_> {
 }
 
 impl WriterState {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(namespaces: usize) -> Self {
         Self {
             index: IndexWriter::new(),
             allocator: PageAllocator::new(),
             log: Log::new(),
             wheel: Wheel::new(),
             tally: Tally::default(),
+            sweep: None,
             statistics: Statistics::default(),
+            namespaces: vec![NamespaceStatistics::default(); namespaces],
             now: Tick(0),
         }
     }
@@ -97,8 +110,8 @@ impl WriterState {
 impl<'a> Writer<'a> {
     pub(super) fn new(table: &'a Table, state: &'a mut WriterState, now: Tick) -> Self {
         state.now = state.now.max(now);
-        let now = state.now;
-        Self { table, state, now }
+        let (now, generation) = (state.now, table.purges.current());
+        Self { table, state, now, generation }
     }
 
     /// Shows what those need to know of the partition who look without the lock.
@@ -129,7 +142,7 @@ impl<'a> Writer<'a> {
         Statistics { keys: state.index.keys(), bytes, ..state.statistics }
     }
 
-    /// Finds a key, whether or not it has expired.
+    /// Finds a key, whether or not it has expired or was purged.
     #[inline]
     pub(super) fn find(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
         let table = self.table;
@@ -139,10 +152,10 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// What is stored under a key, if it has not expired.
+    /// What is stored under a key, if it is still there.
     pub(super) fn stored(&self, key: Key<'_>) -> Option<Stored<'a>> {
         let (_, entry) = self.find(key)?;
-        (!self.is_expired(&entry)).then(|| Stored::new(entry, &self.table.pages))
+        self.ended(&entry).is_none().then(|| Stored::new(entry, &self.table.pages))
     }
 
     /// An entry by its place and its key's hash, with the slot that refers to it.
@@ -155,9 +168,22 @@ impl<'a> Writer<'a> {
         Some((found, Entry::at(table.pages.words_at(place))?))
     }
 
-    /// Whether an entry has expired.
-    pub(super) fn is_expired(&self, entry: &Entry<'_>) -> bool {
-        entry.header.expiry().is_due(self.now)
+    /// Why an entry is not there any more, although its memory is.
+    #[inline]
+    pub(super) fn ended(&self, entry: &Entry<'_>) -> Option<Cause> {
+        if entry.header.expiry().is_due(self.now) {
+            return Some(Cause::Expired);
+        }
+        self.is_purged(entry).then_some(Cause::Purged)
+    }
+
+    /// Whether an entry was purged.
+    #[inline]
+    pub(super) fn is_purged(&self, entry: &Entry<'_>) -> bool {
+        let (generation, header) = (self.generation, entry.header);
+        let begins_with = |prefix: &[u8]| entry.key_begins_with(prefix);
+        !header.is_of(generation)
+            && self.table.purges.hide_as_of(generation, header.generation_bits(), begins_with)
     }
 
     /// Whether readers hold the entry's value, so that evicting it would free nothing.
@@ -233,7 +259,11 @@ impl<'a> Writer<'a> {
                 self.count_large(kind, SharedChain::new(pages, chain.first));
             }
         }
-        self.publish(key, place)
+        let written = self.publish(key, place);
+        if !self.table.namespaces.is_empty() {
+            Entry::at(words).iter().for_each(|entry| self.count_in_namespace(entry, true));
+        }
+        written
     }
 
     /// The same for a key that is not there, with a popularity that it had before.
@@ -277,15 +307,58 @@ impl<'a> Writer<'a> {
     }
 
     fn count_replaced(&mut self, old: &Entry<'_>) -> Written {
-        if self.is_expired(old) {
-            self.state.statistics.expired += 1;
-            return Written::Created;
+        match self.ended(old) {
+            Some(cause) => {
+                self.count(cause, old);
+                Written::Created
+            }
+            None => {
+                self.state.statistics.replaced += 1;
+                Written::Replaced
+            }
         }
-        self.state.statistics.replaced += 1;
-        Written::Replaced
     }
 
-    /// Copies an entry to a queue's end; false if there is no room even for that.
+    fn count(&mut self, cause: Cause, entry: &Entry<'_>) {
+        let statistics = &mut self.state.statistics;
+        match cause {
+            Cause::Deleted => statistics.deleted += 1,
+            Cause::Evicted => statistics.evicted += 1,
+            Cause::Expired => statistics.expired += 1,
+            Cause::Purged => statistics.purged += 1,
+        }
+        if let Some(namespace) = self.namespace_of(entry) {
+            match cause {
+                Cause::Deleted => {}
+                Cause::Evicted => namespace.evicted += 1,
+                Cause::Expired => namespace.expired += 1,
+                Cause::Purged => namespace.purged += 1,
+            }
+        }
+    }
+
+    /// The counts of an entry's namespace, if it belongs to one.
+    #[inline]
+    fn namespace_of(&mut self, entry: &Entry<'_>) -> Option<&mut NamespaceStatistics> {
+        let namespaces = &self.table.namespaces;
+        if namespaces.is_empty() {
+            return None;
+        }
+        let namespace = namespaces.find(|prefix| entry.key_begins_with(prefix))?;
+        self.state.namespaces.get_mut(namespace)
+    }
+
+    /// Counts an entry that comes into its namespace, or goes.
+    #[cold]
+    fn count_in_namespace(&mut self, entry: &Entry<'_>, comes: bool) {
+        let bytes = self.table.bytes_of(entry);
+        let Some(namespace) = self.namespace_of(entry) else { return };
+        let count = |number: &mut u64, n| if comes { *number += n } else { *number -= n };
+        count(&mut namespace.keys, 1);
+        count(&mut namespace.bytes, bytes);
+    }
+
+    /// Copies an entry, which is still there, to a queue's end; false if there is no room even for that.
     pub(super) fn move_to(
         &mut self,
         kind: Kind,
@@ -303,7 +376,7 @@ impl<'a> Writer<'a> {
         if entry.header.is_large() {
             self.count_large(kind, self.value_of(entry));
         }
-        entry.copy_to(pages.words_at(place));
+        entry.copy_to(pages.words_at(place), self.generation);
         found.replace(Slot::new(tag_of(hash), frequency, place));
         self.mark_dead(found.slot.place(), entry);
         true
@@ -311,12 +384,7 @@ impl<'a> Writer<'a> {
 
     /// Takes an entry out of the index and frees its memory.
     pub(super) fn remove(&mut self, found: Found<'_>, entry: &Entry<'_>, cause: Cause) {
-        let statistics = &mut self.state.statistics;
-        match cause {
-            Cause::Deleted => statistics.deleted += 1,
-            Cause::Evicted => statistics.evicted += 1,
-            Cause::Expired => statistics.expired += 1,
-        }
+        self.count(cause, entry);
         let (index, budget) = (&self.table.index, &self.table.budget);
         self.state.index.remove(index, budget, found);
         self.free(found.slot.place(), entry);
@@ -325,6 +393,9 @@ impl<'a> Writer<'a> {
 
     /// Frees an entry that the index no longer refers to. A page without a live entry is free at once.
     fn free(&mut self, place: u64, entry: &Entry<'_>) {
+        if !self.table.namespaces.is_empty() {
+            self.count_in_namespace(entry, false);
+        }
         self.mark_dead(place, entry);
         if entry.header.is_large() {
             self.value_of(entry).release_stored(&mut self.state.allocator);

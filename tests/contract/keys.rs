@@ -126,6 +126,25 @@ fn the_limit_on_keys_can_be_set() {
 }
 
 #[test]
+fn a_key_may_have_eight_thousand_bytes() {
+    let server = Server::start(&["--key-bytes-max", "8000", "--header-bytes-max", "32KiB"]);
+    let mut client = server.connect();
+    let target = format!("/{}", "k".repeat(8000));
+    let encoded = format!("/{}", "%6B".repeat(8000));
+    let values = ["", "v", "as long as a handle is...", &"x".repeat(5_000), &"y".repeat(100_000)];
+    for (round, value) in values.iter().enumerate() {
+        let stored = client.put(&target, value).status;
+        assert_eq!(stored, if round == 0 { 201 } else { 204 });
+        assert!(client.get(&target).body == value.as_bytes());
+        assert!(client.get(&encoded).body == value.as_bytes());
+    }
+    client.put(&format!("{target}k"), "v").assert_soft_error(414);
+    assert_eq!(client.size(), 1);
+    assert_eq!(client.call("DELETE", &encoded).status, 204);
+    assert_eq!(client.get(&target).status, 404);
+}
+
+#[test]
 fn ten_thousand_random_keys_stay_apart() {
     let server = Server::start(&[]);
     let mut client = server.connect();

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::markdown::{files, is_test, quoted, read, rows};
 
 /// Options that have no limit, and so no row.
-const WITHOUT_LIMIT: [&str; 21] = [
+const WITHOUT_LIMIT: [&str; 22] = [
     "--config",
     "--listen",
     "--admin",
@@ -25,6 +25,7 @@ const WITHOUT_LIMIT: [&str; 21] = [
     "--etag",
     "--cache-headers",
     "--cas-prefix",
+    "--namespace",
     "--no-date",
     "--snapshot",
     "--snapshot-required",

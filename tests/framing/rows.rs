@@ -403,7 +403,7 @@ fn methods() -> Vec<Row> {
             &[ErrorWith(405, ALLOW)],
         ),
         open(
-            "PURGE is refused",
+            "PURGE of one key is refused",
             "RFC 9110 15.5.6",
             "PURGE /hit HTTP/1.1\r\nHost: t\r\n\r\n",
             &[ErrorWith(405, ALLOW)],

@@ -133,6 +133,7 @@ pub(crate) fn statistics(store: &Store) -> Statistics {
         sum.expired += one.expired;
         sum.replaced += one.replaced;
         sum.deleted += one.deleted;
+        sum.purged += one.purged;
     }
     sum
 }

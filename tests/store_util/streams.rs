@@ -45,13 +45,21 @@ pub(crate) enum Operation {
     /// The upload that began first is stored.
     Finish,
     Remove(u64),
+    /// Purges what begins with one of [`PREFIXES`].
+    Purge(usize),
     /// Stores so many keys of their own, so that the index grows.
     Crowd(u64),
     /// Removes those from a number on, so that it shrinks.
     Thin(u64),
     Pass(u32),
     Maintain,
+    /// A single step of one partition.
+    MaintainOnce(usize),
 }
+
+/// Those of some, none, many and all names.
+const PREFIXES: [&[u8]; 7] =
+    [b"1", b"a longer key with the number 2", b"a ", b"2222", b"no name", b"AAAAA", b""];
 
 /// Readers, and uploads, that are under way at a time.
 const UNDER_WAY_MAX: usize = 2;
@@ -113,6 +121,8 @@ fn name(key: u64) -> Vec<u8> {
         0 => format!("{key}").into_bytes(),
         1 => format!("a longer key with the number {key}").into_bytes(),
         _ if key >= CROWD => key.to_be_bytes().to_vec(),
+        // Longer than half of a page.
+        _ if key % 30 == 29 => vec![key as u8; 4000 + key as usize * 97 % 3900],
         _ => [key as u8].repeat(1 + key as usize * 5 % 300),
     }
 }
@@ -170,7 +180,11 @@ pub(crate) fn compare(
     bytes_max: u64,
     may_evict: bool,
 ) {
-    let store = store(partitions, bytes_max);
+    // The invariants check what is counted of them.
+    let counted = [&b"a longer key with the number 1"[..], b"a ", b"1", b"no name"];
+    let counted = counted.map(Box::<[u8]>::from).to_vec();
+    let settings = Settings { partitions, memory_bytes_max: bytes_max };
+    let store = Store::with_namespaces(settings, counted).expect("address space");
     let mut model: HashMap<u64, Kept> = HashMap::new();
     let (mut now, mut created) = (Tick(0), 0u64);
     let mut hints = SlotHints::default();
@@ -273,6 +287,14 @@ pub(crate) fn compare(
                 let removed = store.remove(hinted(key, &name(key)), now);
                 assert!(removed == kept || (may_evict && !removed));
             }
+            Operation::Purge(prefix) => {
+                let prefix = PREFIXES[prefix % PREFIXES.len()];
+                if store.purge(prefix).is_ok() {
+                    model.retain(|&key, _| !name(key).starts_with(prefix));
+                } else {
+                    assert_eq!(store.purges_under_way(), 7);
+                }
+            }
             Operation::Crowd(keys) => {
                 for key in CROWD..CROWD + keys {
                     let was_live = model.contains_key(&key);
@@ -297,12 +319,16 @@ pub(crate) fn compare(
             }
             Operation::Pass(ticks) => now = Tick(now.0 + ticks),
             Operation::Maintain => maintain(&store, now),
+            Operation::MaintainOnce(partition) => {
+                store.maintain(partition % partitions, now);
+            }
         }
         store.check_invariants();
         let counts = statistics(&store);
         assert!(counts.bytes <= bytes_max);
         assert!(may_evict || counts.evicted == 0);
-        assert_eq!(counts.keys, created - counts.evicted - counts.expired - counts.deleted);
+        let gone = counts.evicted + counts.expired + counts.deleted + counts.purged;
+        assert_eq!(counts.keys, created - gone);
     }
     while !under_way.readers.is_empty() {
         under_way.let_go();
@@ -311,6 +337,7 @@ pub(crate) fn compare(
     assert_eq!((store.pinned_bytes(), store.upload_bytes()), (0, 0));
     now = Tick(now.0 + 16);
     maintain(&store, now);
+    assert_eq!(store.purges_under_way(), 0);
     let all: Vec<u64> = model.keys().copied().collect();
     let (mut found, mut just_ended) = (0, 0);
     for &key in &all {
@@ -331,5 +358,9 @@ pub(crate) fn compare(
     store.check_invariants();
     let counts = statistics(&store);
     assert_eq!(counts.keys, 0);
+    for namespace in 0..4 {
+        let counts = store.namespace_statistics(namespace);
+        assert_eq!((counts.keys, counts.bytes), (0, 0));
+    }
     assert!(counts.bytes <= EMPTY_BYTES_MAX * partitions as u64, "{} bytes kept", counts.bytes);
 }
