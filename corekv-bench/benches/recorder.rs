@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use corekv_bench::context::Clock;
+use corekv_bench::method::Method;
 use corekv_bench::recorder::Recorder;
-use corekv_bench::workload::Method;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 fn record(criterion: &mut Criterion) {

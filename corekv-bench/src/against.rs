@@ -15,33 +15,15 @@ use serde_json::{Value, json};
 
 use super::compare::{Comparison, Measured};
 use super::error::Error;
+use super::html::{escaped, frame, short};
 use super::json;
 use super::output::Results;
-use super::report::all_latencies;
+use super::plot::{Line, Plot, Scale};
 use super::session::Session;
-use super::settings::{Length, Settings};
+use super::settings::{Against, Length, Settings};
 use super::start;
-use super::statistics::PAIRS_MIN;
 use super::summary::Summary;
 use super::table::time;
-use super::target::Target;
-
-/// The other server, and how often both take turns.
-#[derive(Debug, Clone)]
-pub struct Against {
-    /// The second server.
-    pub target: Target,
-    /// Its process, to report its CPU time.
-    pub server_pid: Option<u32>,
-    /// The number of rounds.
-    pub rounds: usize,
-}
-
-/// Rounds that can be asked for, at least as many as can show a difference.
-pub const ROUNDS_MIN: usize = PAIRS_MIN;
-
-/// Rounds that can be asked for at most.
-pub const ROUNDS_MAX: usize = 1000;
 
 /// The order of a round.
 const ROUND: [Side; 4] = [Side::A, Side::B, Side::B, Side::A];
@@ -59,6 +41,16 @@ const TURN_MIN: Duration = Duration::from_millis(50);
 enum Side {
     A,
     B,
+}
+
+impl Side {
+    /// The name in the JSON and CSV files.
+    fn key(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
 }
 
 /// What one turn measured.
@@ -143,7 +135,7 @@ fn turn_length(length: Length, rounds: usize) -> Result<(Length, Length), Error>
 
 impl Turn {
     fn new(side: Side, round: usize, summary: &Summary) -> Self {
-        let latency = all_latencies(summary);
+        let latency = summary.latencies();
         let at = |percentile| latency.value_at_percentile(percentile) as f64 / 1000.0;
         let (p50_us, p99_us) = (at(50.0), at(99.0));
         Self { side, round, rate: summary.requests_per_second(), p50_us, p99_us }
@@ -160,7 +152,7 @@ impl Turn {
     fn json(&self) -> Value {
         let Self { side, round, rate, p50_us, p99_us } = self;
         json!({
-            "side": if *side == Side::A { "a" } else { "b" }, "round": round,
+            "side": side.key(), "round": round,
             "requests_per_second": rate, "p50_us": p50_us, "p99_us": p99_us,
         })
     }
@@ -181,6 +173,28 @@ impl Outcome {
             (of_side(measured, Side::A), of_side(measured, Side::B))
         });
         Self { sides, turns, comparison }
+    }
+
+    /// What was measured, round by round.
+    fn plot(&self, measured: Measured) -> Plot {
+        let line = |name, side| {
+            let turns = self.turns.iter().filter(|turn| turn.side == side).enumerate();
+            let points = turns.map(|(index, turn)| {
+                let place = (index % TURNS_PER_ROUND) as f64 / TURNS_PER_ROUND as f64;
+                (turn.round as f64 + 1.0 + place, turn.value(measured))
+            });
+            Line::new(name, &points.collect::<Vec<_>>())
+        };
+        Plot {
+            x: Scale::Linear,
+            y: Scale::Linear,
+            label_x: Box::new(|round| format!("{round:.0}")),
+            label_y: match measured {
+                Measured::Rate => Box::new(|rate| format!("{}/s", short(rate))),
+                Measured::P50 | Measured::P99 => Box::new(|us| time(us * 1000.0)),
+            },
+            lines: vec![line("A", Side::A), line("B", Side::B)],
+        }
     }
 
     fn named_sides(&self) -> impl Iterator<Item = (&'static str, &Summary)> {
@@ -238,6 +252,25 @@ impl Results for Outcome {
             "b": json::value(b),
         });
         format!("{document:#}\n")
+    }
+
+    fn csv(&self) -> String {
+        let mut out = "side,round,requests_per_second,p50_us,p99_us\n".to_owned();
+        for Turn { side, round, rate, p50_us, p99_us } in &self.turns {
+            let _ = writeln!(out, "{},{round},{rate:.1},{p50_us:.3},{p99_us:.3}", side.key());
+        }
+        out
+    }
+
+    fn html(&self) -> String {
+        let mut body = String::new();
+        let _ = writeln!(body, "<pre>{}</pre>", escaped(&self.text(false)));
+        for measured in Measured::ALL {
+            let (name, plot) = (measured.label(), self.plot(measured).svg());
+            let _ = write!(body, "<h2>{name} by round</h2>\n{plot}");
+        }
+        let [a, b] = &self.sides;
+        frame(&format!("{} and {}", a.target, b.target), &body)
     }
 
     fn faults(&self, settings: &Settings) -> Vec<String> {

@@ -1,7 +1,11 @@
 //! What an answer says about its request: a hit, a miss, a lost value, a wrong one.
 
 use super::context::Context;
-use super::workload::{Method, Then};
+use super::generator::Then;
+use super::method::Method;
+
+/// The time of a request that is to be stamped when it is sent.
+pub(super) const UNSTAMPED: u64 = 0;
 
 /// A request that the server owes an answer to.
 #[derive(Debug, Clone, Copy)]
@@ -27,16 +31,17 @@ pub(super) struct Told {
     pub(super) is_hit: bool,
 }
 
-/// Counts an answer, and checks it if it is a value.
-#[inline]
+/// Counts an answer, and checks it if it is a value. The compiler would not inline it, since it is called
+/// from two places, one of which is rare.
+#[inline(always)]
 pub(super) fn account(
     context: &mut Context,
-    request: Request,
+    request: &Request,
     status: u16,
     bytes: usize,
     body: &[u8],
 ) -> Told {
-    let Request { start, key, version, method, .. } = request;
+    let Request { start, key, version, method, .. } = *request;
     context.recorder.answered(method, start, bytes, status, context.now);
     if method.is_read() {
         let has_value = method == Method::Head || !body.is_empty();
@@ -64,7 +69,32 @@ pub(super) fn account(
     Told { value: None, is_hit: false }
 }
 
-fn missed(context: &mut Context, request: Request) {
+/// Does what was to be done after an answer. Returns the write that it leads to, if it does.
+#[cold]
+pub(super) fn follow_up(
+    context: &Context,
+    request: &Request,
+    status: u16,
+    is_hit: bool,
+) -> Option<Request> {
+    let is_answer = matches!(status, 200..300 | 404);
+    let writes = match request.then {
+        Then::Nothing => false,
+        Then::Write => is_answer,
+        Then::WriteIfMissed => is_answer && !is_hit,
+        Then::Announce => {
+            if is_answer {
+                context.common.growth.stored(request.key);
+            }
+            false
+        }
+    };
+    let (start, method, then) = (UNSTAMPED, Method::Put, Then::Nothing);
+    writes.then_some(Request { start, method, then, ..*request })
+}
+
+#[cold]
+fn missed(context: &mut Context, request: &Request) {
     context.recorder.methods[request.method as usize].misses += 1;
     let was_there = context.common.ledger.is_some() && request.version > 0;
     if request.key < context.common.keys_that_must_hit || was_there {
@@ -72,7 +102,8 @@ fn missed(context: &mut Context, request: Request) {
     }
 }
 
-fn verify(context: &mut Context, request: Request, body: &[u8]) {
+#[inline(never)]
+fn verify(context: &mut Context, request: &Request, body: &[u8]) {
     let Context { common, scratch, recorder, .. } = context;
     let Some(ledger) = &common.ledger else { return };
     let checked = ledger.check(scratch, &common.filler, request.key, request.version, body);

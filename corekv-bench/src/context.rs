@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mio::Registry;
 
 use super::distribution::Growth;
+use super::method::Method;
 use super::recorder::Recorder;
 use super::request::{Filler, Templates};
 use super::request_list::RequestList;
@@ -13,8 +14,8 @@ use super::settings::Settings;
 use super::target::{Endpoint, Found, Target};
 use super::tls::Tls;
 use super::trace::Trace;
+use super::values::Values;
 use super::verify::Ledger;
-use super::workload::{Method, Values};
 
 /// Bytes that one receive takes at most. The buffer is the thread's, so it stays in the cache.
 const INPUT_BYTES: usize = 64 * 1024;

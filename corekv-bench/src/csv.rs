@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-use super::report::all_latencies;
 use super::series::{Point, Tail};
 use super::summary::Summary;
 
@@ -61,7 +60,7 @@ pub fn render(summary: &Summary) -> String {
         }
         line(&mut out, method.key(), counts, seconds, &record.latency);
     }
-    line(&mut out, "all", totals, seconds, &all_latencies(summary));
+    line(&mut out, "all", totals, seconds, &summary.latencies());
     out
 }
 

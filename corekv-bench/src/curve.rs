@@ -8,7 +8,6 @@ use super::html::{escaped, frame, short};
 use super::json;
 use super::output::Results;
 use super::plot::{Line, Plot, Scale};
-use super::report::all_latencies;
 use super::settings::Settings;
 use super::summary::{Limit, Summary};
 use super::sweep::{Outcome, Step};
@@ -61,7 +60,7 @@ impl Outcome {
             "Load", "Asked", "Req/Sec", "50%", "99%", "99.9%", "Max", "CPU/Req", "Result",
         ]);
         for step in &self.steps {
-            let latency = all_latencies(&step.summary);
+            let latency = step.summary.latencies();
             let share = self.share(step);
             let mut row = vec![
                 share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0)),
@@ -86,7 +85,7 @@ impl Outcome {
             let points: Vec<_> = self
                 .steps
                 .iter()
-                .map(|step| (step, all_latencies(&step.summary)))
+                .map(|step| (step, step.summary.latencies()))
                 .filter(|(_, latency)| !latency.is_empty())
                 .map(|(step, latency)| (step.rate, latency.value_at_percentile(percent) as f64))
                 .collect();

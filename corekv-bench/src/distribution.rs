@@ -152,6 +152,14 @@ impl Sampler {
     pub(super) fn sample(&self, random: &mut Xoshiro256PlusPlus, growth: &Growth) -> u64 {
         match self {
             Self::Uniform { keys } => below(random, *keys),
+            _ => self.sample_unevenly(random, growth),
+        }
+    }
+
+    #[inline(never)]
+    fn sample_unevenly(&self, random: &mut Xoshiro256PlusPlus, growth: &Growth) -> u64 {
+        match self {
+            Self::Uniform { keys } => below(random, *keys),
             Self::Zipf(zipf) => zipf.sample(random),
             Self::Latest(zipf) => (growth.newest() - 1).saturating_sub(zipf.sample(random)),
             Self::Groups(parts) => {

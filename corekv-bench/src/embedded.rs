@@ -5,8 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::cli::first_line;
-use super::error::Error;
+use super::error::{Error, first_line};
 use super::target::Target;
 use corekv::cache::Metrics;
 use corekv::cli::{self, Failure};

@@ -41,6 +41,19 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Clap explains at length; the first line says what is wrong, and a tip what was meant. A list that
+/// the first line announces belongs to it.
+pub(super) fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or(message);
+    let mut line = line.strip_prefix("error: ").unwrap_or(line).to_owned();
+    if line.ends_with(':') {
+        let list = message.lines().skip(1).map(str::trim).take_while(|item| !item.is_empty());
+        line += &format!(" {}", list.collect::<Vec<_>>().join(", "));
+    }
+    let tips = message.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    tips.fold(line, |line, tip| format!("{line}; {tip}"))
+}
+
 /// How a connection failed. One failure is one event, however many requests it left unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {

@@ -6,7 +6,7 @@ use std::fmt::{Display, Write};
 use hdrhistogram::Histogram;
 
 use super::plot::{Line, Plot, Scale};
-use super::report::{self, all_latencies};
+use super::report;
 use super::series::{Point, Tail};
 use super::summary::Summary;
 use super::table::{bytes, time};
@@ -108,7 +108,7 @@ fn tails(out: &mut String, summary: &Summary) {
     for (method, record, _) in summary.methods() {
         row(method.name(), &record.latency);
     }
-    row("all", &all_latencies(summary));
+    row("all", &summary.latencies());
     if let Some(probe) = &summary.probe {
         row("probe", &probe.latency);
     }

@@ -7,11 +7,10 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::error::Failure;
+use super::method::Method;
 use super::recorder::MethodRecord;
-use super::report::all_latencies;
 use super::series::{Point, Rates};
 use super::summary::{Limit, LoadThread, Probed, Summary};
-use super::workload::Method;
 
 /// The version of the document. It changes when a member goes or gets another meaning.
 pub const SCHEMA: u32 = 1;
@@ -217,7 +216,7 @@ fn document(summary: &Summary) -> Document<'_> {
         littles_law_mean_us: summary.mean_by_littles_law().map(us),
         connect: connect(summary),
         probe: probe(summary),
-        all: latency(&all_latencies(summary)),
+        all: latency(&summary.latencies()),
         methods: methods(summary),
         load_threads: threads.map(|(index, thread)| load_thread(index, thread)).collect(),
         server_threads: server_threads(summary),

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::error::Error;
+use super::method::Method;
 use super::series::{Counts, Point, Tail};
-use super::workload::Method;
 
 /// The longest request head, in bytes.
 const HEAD_BYTES_MAX: usize = 8 << 10;

@@ -1,6 +1,6 @@
 //! How often each operation comes.
 
-use super::workload::Method;
+use super::method::Method;
 
 /// What one draw of the workload makes: a request, or several that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

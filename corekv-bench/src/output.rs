@@ -66,7 +66,7 @@ impl Results for Summary {
     }
 
     fn hgrm(&self) -> String {
-        hgrm::render(&report::all_latencies(self))
+        hgrm::render(&self.latencies())
     }
 
     fn hdr_log(&self) -> String {

@@ -13,13 +13,15 @@ use super::context::Common;
 use super::cpu;
 use super::embedded::loop_number;
 use super::error::Error;
+use super::live::Live;
+use super::method::Method;
 use super::metrics::Look;
 use super::progress::{PROGRESS_INTERVAL, Progress};
 use super::recorder::{Latencies, Recorder, latency_histogram, no_latencies};
 use super::series::{Counts, Point, Series};
 use super::settings::Settings;
-use super::worker::{Done, Live, Share, Task, Worker};
-use super::workload::Method;
+use super::task::{Done, Share, Task};
+use super::worker::Worker;
 
 /// What the names of the load threads begin with; the number of the thread follows.
 const THREAD_NAME: &str = "load-";

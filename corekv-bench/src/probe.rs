@@ -12,12 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::context::Common;
 use super::error::Error;
+use super::method::Method;
+use super::mix::{Mix, Operation};
 use super::pool::LoadThread;
 use super::rate::Pace;
 use super::settings::Settings;
 use super::summary::Probed;
-use super::worker::{Done, Share, Task};
-use super::workload::{Method, Mix, Operation, Workload};
+use super::task::{Done, Share, Task};
+use super::workload::Workload;
 
 /// The name of its thread.
 const THREAD_NAME: &str = "probe";

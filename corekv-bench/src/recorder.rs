@@ -7,8 +7,8 @@
 use hdrhistogram::Histogram;
 
 use super::error::Failure;
+use super::method::Method;
 use super::verify::Violations;
-use super::workload::Method;
 
 /// Latencies are kept in nanoseconds up to this one, an hour; longer ones count as this long.
 const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
@@ -207,6 +207,7 @@ impl Recorder {
         }
     }
 
+    #[inline(never)]
     fn record(&mut self, index: usize, run: Run, now: u64) {
         if run.count > 0 {
             let latency = now.saturating_sub(run.start).max(1);
@@ -214,6 +215,7 @@ impl Recorder {
         }
     }
 
+    #[cold]
     fn add_status(&mut self, method: Method, status: u16) {
         let is_right = match self.any_server {
             true => status < 400,

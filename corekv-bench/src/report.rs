@@ -7,12 +7,13 @@ use hdrhistogram::Histogram;
 
 use super::embedded::Removed;
 use super::error::Failure;
-use super::recorder::{MethodRecord, latency_histogram};
+use super::method::Method;
+use super::recorder::MethodRecord;
 use super::series::Rates;
 use super::summary::{Limit, Opening, Probed, Summary};
 use super::table::{Table, big, bytes, paint, time};
 use super::template::Template;
-use super::workload::{Method, Workload};
+use super::workload::Workload;
 
 /// Columns of the longest bar in the histogram.
 const BAR_COLUMNS: usize = 40;
@@ -142,23 +143,13 @@ fn tails(out: &mut String, summary: &Summary, color: bool) {
     for (method, record, _) in summary.methods() {
         add(method.name(), &record.latency);
     }
-    add("all", &all_latencies(summary));
+    add("all", &summary.latencies());
     table.render(out, color);
-}
-
-/// The latencies of all methods together.
-pub(super) fn all_latencies(summary: &Summary) -> Histogram<u64> {
-    let mut all = latency_histogram();
-    for record in &summary.recorder.methods {
-        // All have the same bounds, so the counts always fit.
-        all.add(&record.latency).expect("equal bounds");
-    }
-    all
 }
 
 /// Bars for the latencies of all methods, in steps of 1, 2, 5.
 fn histogram(out: &mut String, summary: &Summary) {
-    let all = all_latencies(summary);
+    let all = summary.latencies();
     if all.is_empty() {
         return;
     }
@@ -357,7 +348,7 @@ fn checks(out: &mut String, summary: &Summary, color: bool) {
             "Little's law: {in_flight} requests in flight at {:.0}/s make a mean of {}; measured {}.",
             summary.requests_per_second(),
             time(expected),
-            time(all_latencies(summary).mean())
+            time(summary.latencies().mean())
         );
     }
     if summary.recorder.lost > 0 {

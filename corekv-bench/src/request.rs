@@ -4,9 +4,10 @@
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
+use super::digits::push_digits;
+use super::method::Method;
 use super::target::Target;
 use super::template::Template;
-use super::workload::Method;
 
 /// The parts of a request that are the same every time.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Templates {
     #[inline]
     pub fn store(&self, out: &mut Vec<u8>, method: Method, key: u64, number: u64, length: usize) {
         self.store[method as usize].render(out, key, number);
-        out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        push_digits(out, length as u64);
         out.extend_from_slice(b"\r\n\r\n");
     }
 
@@ -64,14 +65,13 @@ impl Templates {
         let Some(body) = body else { return };
         // The head goes on instead of ending.
         out.truncate(out.len() - b"\r\n".len());
-        let mut digits = itoa::Buffer::new();
         if let Some(life) = life {
             out.extend_from_slice(b"Cache-Control: max-age=");
-            out.extend_from_slice(digits.format(life).as_bytes());
+            push_digits(out, life.into());
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"Content-Length: ");
-        out.extend_from_slice(digits.format(body).as_bytes());
+        push_digits(out, body as u64);
         out.extend_from_slice(b"\r\n\r\n");
     }
 }

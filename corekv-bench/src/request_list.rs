@@ -16,11 +16,12 @@ use serde::Deserialize;
 
 use super::distribution::{Growth, Sampler};
 use super::error::Error;
-use super::mix::COIN_END;
+use super::method::Method;
+use super::mix::{COIN_END, Mix, Operation};
 use super::request::{check_field, name_of, shared_fields};
 use super::target::Target;
 use super::template::Template;
-use super::workload::{Method, Mix, Operation, Workload};
+use super::workload::Workload;
 
 /// The longest file that is read, in bytes, and the most that all bodies take together.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -272,9 +273,9 @@ mod tests {
         let file = RequestFile::read(&path, order).unwrap();
         let workload = Workload {
             keys: 10,
-            distribution: crate::workload::Distribution::Uniform,
+            distribution: crate::distribution::Distribution::Uniform,
             mix: file.mix(),
-            values: crate::workload::Values::Counter,
+            values: crate::values::Values::Counter,
             seed: 1,
             read_through: false,
         };

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use super::method::Method;
 use super::recorder::latency_histogram;
-use super::workload::Method;
 
 /// Rates are sampled this often.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);

@@ -29,6 +29,7 @@ use super::cpu;
 use super::embedded::{Embedded, loop_number};
 use super::error::{Error, Failure};
 use super::limits;
+use super::method::Method;
 use super::pool::{Phase, Pool};
 use super::probe::Probe;
 use super::rate::Pace;
@@ -38,8 +39,7 @@ use super::settings::{Length, Settings};
 use super::start;
 use super::summary::{LoadThread, Opening, ServerUsage, Summary};
 use super::target::Target;
-use super::worker::Task;
-use super::workload::Method;
+use super::task::{Done, Task};
 
 /// Where load threads and an embedded server run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,6 +260,22 @@ impl Session {
         let depth = self.settings.pipelining;
         Task::Load { begin, until, requests, pace, depth, is_reported: self.is_reported }
     }
+
+    /// What each load thread did, in their order.
+    fn load_threads(&self, done: &[Done], elapsed_ns: u64) -> Vec<LoadThread> {
+        let mut load: Vec<_> = done.iter().collect();
+        load.sort_by_key(|done| done.thread);
+        let cores = &self.placement.load_cores;
+        let load = load.into_iter().map(|done| LoadThread {
+            core: cores.get(done.thread % cores.len().max(1)).copied(),
+            answered: done.recorder.answered_total(),
+            cpu_ns: done.usage.cpu_ns,
+            busy: done.usage.busy(elapsed_ns),
+            waited: done.usage.waited_ns as f64 / elapsed_ns as f64,
+        });
+        load.collect()
+    }
+
     fn summary(&self, phase: Phase, length: Length, begin: u64, until: u64) -> Summary {
         let settings = &self.settings;
         let workload = settings.workload;
@@ -274,17 +290,7 @@ impl Session {
             Length::Requests(_) => last_answer,
         };
         let elapsed = Duration::from_nanos(end.saturating_sub(begin).max(1));
-        let mut load: Vec<_> = phase.done.iter().collect();
-        load.sort_by_key(|done| done.thread);
-        let cores = &self.placement.load_cores;
-        let elapsed_ns = elapsed.as_nanos() as u64;
-        let load = load.into_iter().map(|done| LoadThread {
-            core: cores.get(done.thread % cores.len().max(1)).copied(),
-            answered: done.recorder.answered_total(),
-            cpu_ns: done.usage.cpu_ns,
-            busy: done.usage.busy(elapsed_ns),
-            waited: done.usage.waited_ns as f64 / elapsed_ns as f64,
-        });
+        let load = self.load_threads(&phase.done, elapsed.as_nanos() as u64);
         Summary {
             target: self.target.to_string(),
             connections: settings.connections,
@@ -305,7 +311,7 @@ impl Session {
                 Some(trace) => trace.sends(method),
                 None => workload.sends(method),
             }),
-            load: load.collect(),
+            load,
             server: None,
             preload: self.preload,
             loss_checked: self.common.keys_that_must_hit > 0 || settings.verify,

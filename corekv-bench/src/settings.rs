@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::against::{Against, ROUNDS_MAX, ROUNDS_MIN};
 use super::error::Error;
+use super::method::Method;
 use super::metrics::Page;
 use super::rate::Pace;
 use super::request;
 use super::request_list::RequestFile;
-use super::sweep::Range;
+use super::statistics::PAIRS_MIN;
+use super::steps::Range;
 use super::target::Target;
 use super::template::Template;
 use super::threshold::Threshold;
@@ -19,7 +20,7 @@ use super::tls::Trust;
 use super::trace::Trace;
 use super::units;
 use super::verify::Ledger;
-use super::workload::{Method, Workload};
+use super::workload::Workload;
 
 /// When the measurement ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,17 @@ impl Ramp {
         let is_right = from >= 0.0 && to >= 0.0 && from + to > 0.0;
         if is_right { Ok(Self { from, to }) } else { Err("rates are from 0 up".to_owned()) }
     }
+}
+
+/// The other server, and how often both take turns.
+#[derive(Debug, Clone)]
+pub struct Against {
+    /// The second server.
+    pub target: Target,
+    /// Its process, to report its CPU time.
+    pub server_pid: Option<u32>,
+    /// The number of rounds.
+    pub rounds: usize,
 }
 
 /// The settings of a run.
@@ -185,6 +197,12 @@ impl Outputs {
     }
 }
 
+/// Rounds that can be asked for, at least as many as can show a difference.
+pub const ROUNDS_MIN: usize = PAIRS_MIN;
+
+/// Rounds that can be asked for at most.
+pub const ROUNDS_MAX: usize = 1000;
+
 /// Connections beyond this number would find no free port.
 pub const CONNECTIONS_MAX: usize = 60_000;
 
@@ -283,7 +301,7 @@ impl Settings {
                 against.rounds
             )));
         }
-        self.outputs.only("--against", &["--json"])
+        self.outputs.only("--against", &["--json", "--csv", "--html"])
     }
 
     fn check_sweep(&self) -> Result<(), Error> {

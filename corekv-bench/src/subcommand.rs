@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use super::cli::first_line;
 use super::compare::{Comparison, Side};
-use super::error::Error;
+use super::error::{Error, first_line};
 use super::hgrm;
 use super::merge::Merged;
 use super::output::Sink;

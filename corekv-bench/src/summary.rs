@@ -6,11 +6,12 @@ use hdrhistogram::Histogram;
 
 use super::cpu::{self, ThreadUsage};
 use super::embedded::{Removed, loop_number};
+use super::method::Method;
 use super::rate::Pace;
-use super::recorder::{MethodRecord, Recorder};
+use super::recorder::{MethodRecord, Recorder, latency_histogram};
 use super::request_list::RequestFile;
 use super::series::{Point, Rates};
-use super::workload::{Method, Workload};
+use super::workload::Workload;
 
 /// What one load thread did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -218,6 +219,16 @@ impl Summary {
             (Some(server), Some(more)) => Some(server.plus(&more)),
             (one, other) => one.or(other),
         };
+    }
+
+    /// The latencies of all methods together.
+    pub fn latencies(&self) -> Histogram<u64> {
+        let mut all = latency_histogram();
+        for record in &self.recorder.methods {
+            // All have the same bounds, so the counts always fit.
+            all.add(&record.latency).expect("equal bounds");
+        }
+        all
     }
 
     /// Answers per second over all methods.

@@ -1,6 +1,5 @@
 //! `--fail-if`: a limit on a result, such as `p99>1ms`. A run that is beyond it fails.
 
-use super::report::all_latencies;
 use super::summary::Summary;
 use super::table::time;
 use super::units;
@@ -87,7 +86,7 @@ impl Measured {
 
     /// The value, if there is a sample of it.
     fn of(self, summary: &Summary) -> Option<f64> {
-        let latency = all_latencies(summary);
+        let latency = summary.latencies();
         if self.is_time() && latency.is_empty() {
             return None;
         }

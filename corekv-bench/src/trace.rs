@@ -20,10 +20,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use super::method::Method;
 use super::rate::Pace;
 use super::request::{Filler, Templates};
 use super::values::VALUE_BYTES_MAX;
-use super::workload::Method;
 
 /// The longest file that is read, in bytes. It is in memory while it is read.
 const FILE_BYTES_MAX: u64 = 4 << 30;

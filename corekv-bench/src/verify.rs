@@ -7,9 +7,12 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::digits::push_digits;
 use super::error::Error;
+use super::mix::Operation;
 use super::request::Filler;
-use super::workload::{Operation, Values, Workload};
+use super::values::Values;
+use super::workload::Workload;
 
 /// The shortest value that has room for every key and version, in bytes.
 pub const VERIFY_BYTES_MIN: u32 = 32;
@@ -120,11 +123,10 @@ impl Ledger {
 
     /// Writes the value of a version to `out`, which is emptied first.
     pub fn render(&self, out: &mut Vec<u8>, filler: &Filler, key: u64, version: u32) {
-        let mut digits = itoa::Buffer::new();
         out.clear();
-        out.extend_from_slice(digits.format(key).as_bytes());
+        push_digits(out, key);
         out.push(b':');
-        out.extend_from_slice(digits.format(version).as_bytes());
+        push_digits(out, version.into());
         if self.values != Values::Counter {
             out.push(b':');
             let variant = variant(key, version);
@@ -232,7 +234,8 @@ impl Violations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Distribution, Mix};
+    use crate::distribution::Distribution;
+    use crate::mix::Mix;
 
     fn ledger(values: Values) -> Ledger {
         let workload = Workload {
@@ -295,8 +298,9 @@ mod tests {
         ledger.render(&mut body, &filler, 1, 1);
         let short = &body[..39];
         assert_eq!(ledger.check(&mut scratch, &filler, 1, 1, short), Err(Wrong::Length(40)));
-        body[39] ^= 1;
-        assert_eq!(ledger.check(&mut scratch, &filler, 1, 1, &body), Err(Wrong::Corrupt));
+        let mut other = body.clone();
+        other[39] ^= 1;
+        assert_eq!(ledger.check(&mut scratch, &filler, 1, 1, &other), Err(Wrong::Corrupt));
     }
 
     #[test]

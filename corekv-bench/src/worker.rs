@@ -1,27 +1,24 @@
 //! One load thread: an event loop over its connections.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
+use mio::{Events, Poll, Token};
 
-use super::connection::{Connection, Source};
+use super::connection::Connection;
 use super::context::{Common, Context};
-use super::cpu::{self, Usage};
+use super::cpu;
 use super::error::Failure;
+use super::live::Live;
 use super::preload::{Keys, PRELOAD_DEPTH};
-use super::rate::{Pace, Schedule};
-use super::recorder::{Latencies, Recorder, no_latencies};
-use super::workload::{Method, Workload};
+use super::rate::Schedule;
+use super::recorder::Recorder;
+use super::source::{Plan, Quota};
+use super::task::{Done, Share, Task};
+use super::timer::Timer;
+use super::workload::Workload;
 
 /// How often deadlines are looked at.
 const TICK_NS: u64 = 20_000_000;
@@ -43,147 +40,6 @@ const CONNECTING_MAX: usize = 128;
 /// The timer's token; connections count from 0.
 const TIMER: Token = Token(usize::MAX);
 
-/// Counters that the main thread reads while the load runs: one cache line pair per thread.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Live {
-    answered: [AtomicU64; Method::COUNT],
-    bytes: [AtomicU64; Method::COUNT],
-    errors: AtomicU64,
-    open: AtomicU64,
-    handover: Mutex<Handover>,
-}
-
-/// The latencies of about a second, on their way from a load thread to the main thread, which
-/// gives the histograms back empty. The load thread never waits for it.
-#[derive(Debug)]
-struct Handover {
-    latencies: Latencies,
-    is_full: bool,
-}
-
-impl Default for Handover {
-    fn default() -> Self {
-        Self { latencies: no_latencies(), is_full: false }
-    }
-}
-
-impl Live {
-    /// Answers and bytes so far in this phase.
-    pub fn read(&self, method: Method) -> (u64, u64) {
-        let index = method as usize;
-        (self.answered[index].load(Ordering::Relaxed), self.bytes[index].load(Ordering::Relaxed))
-    }
-
-    /// Requests without answer and connections that could not be opened.
-    pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
-    }
-
-    /// Connections that are open; counted only while they are opened.
-    pub fn open(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Has `take` see the latencies that wait to be taken, if any do.
-    pub fn take(&self, take: impl FnOnce(&Latencies)) {
-        let Ok(mut handover) = self.handover.lock() else { return };
-        if handover.is_full {
-            take(&handover.latencies);
-            // Of five methods one or two are used, as a rule, and each histogram is long.
-            handover.latencies.iter_mut().filter(|one| !one.is_empty()).for_each(Histogram::reset);
-            handover.is_full = false;
-        }
-    }
-
-    /// Hands the latencies over, unless the last ones have not been taken yet.
-    fn hand_over(&self, recorder: &mut Recorder) -> bool {
-        let Ok(mut handover) = self.handover.try_lock() else { return false };
-        if handover.is_full {
-            return false;
-        }
-        recorder.swap_latencies(&mut handover.latencies);
-        handover.is_full = true;
-        true
-    }
-
-    fn publish(&self, recorder: &Recorder) {
-        for (index, record) in recorder.methods.iter().enumerate() {
-            self.answered[index].store(record.answered, Ordering::Relaxed);
-            self.bytes[index].store(record.bytes, Ordering::Relaxed);
-        }
-    }
-
-    fn publish_errors(&self, recorder: &Recorder) {
-        self.errors.store(recorder.errors(), Ordering::Relaxed);
-    }
-}
-
-/// What a load thread is to do next.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Task {
-    /// Open every connection that is not open.
-    Connect,
-    /// Store every key.
-    Preload,
-    /// Send the workload.
-    Load {
-        /// When it begins, on the common clock.
-        begin: u64,
-        /// When no further request is sent.
-        until: u64,
-        /// How many requests all connections of the run send together.
-        requests: Option<u64>,
-        /// Requests per second of all connections of the run.
-        pace: Option<Pace>,
-        /// Requests in flight per connection.
-        depth: usize,
-        /// Whether what was recorded so far, and went wrong, has been reported.
-        is_reported: bool,
-    },
-}
-
-/// What a load thread did.
-#[derive(Debug, Clone)]
-pub struct Done {
-    /// The number of the thread.
-    pub thread: usize,
-    /// What it recorded in this task.
-    pub recorder: Recorder,
-    /// What it cost.
-    pub usage: Usage,
-    /// Connections that are open.
-    pub open: usize,
-    /// When its last answer came, on the common clock.
-    pub last_answer: u64,
-    /// When it ended, on the common clock.
-    pub ended: u64,
-    /// Requests of the schedule that were never sent.
-    pub behind: u64,
-    /// Whether it stopped because the server had stopped to answer.
-    pub gave_up: bool,
-}
-
-/// One load thread's share of the run.
-#[derive(Debug, Clone, Copy)]
-pub struct Share {
-    /// The number of the thread.
-    pub thread: usize,
-    /// The number of threads.
-    pub threads: usize,
-    /// The connections of the whole run.
-    pub connections: usize,
-    /// Whether it is not one of those that load the server.
-    pub is_probe: bool,
-}
-
-impl Share {
-    /// The one connection beside so many others.
-    pub fn probe(connections: usize) -> Self {
-        Self { thread: connections, threads: 1, connections: connections + 1, is_probe: true }
-    }
-}
-
 /// One load thread.
 #[derive(Debug)]
 pub struct Worker {
@@ -194,8 +50,7 @@ pub struct Worker {
     context: Context,
     live: Arc<Live>,
     stop: Arc<AtomicBool>,
-    timer: OwnedFd,
-    timer_at: u64,
+    timer: Timer,
     has_schedule: bool,
     next_tick: u64,
     /// The connections before this one have been opened in this phase, or are about to be.
@@ -221,8 +76,7 @@ impl Worker {
             .enumerate()
             .map(|(token, index)| Connection::new(&workload, index, Token(token), &context))
             .collect();
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
-        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        let timer = Timer::new(poll.registry(), TIMER)?;
         Ok(Self {
             share,
             workload,
@@ -232,7 +86,6 @@ impl Worker {
             live,
             stop,
             timer,
-            timer_at: 0,
             has_schedule: false,
             next_tick: 0,
             opened: 0,
@@ -268,7 +121,6 @@ impl Worker {
     }
 
     fn begin(&mut self, task: Task) {
-        let Share { connections: total, is_probe, .. } = self.share;
         self.opened = self.connections.len();
         match task {
             Task::Connect => {
@@ -287,24 +139,11 @@ impl Worker {
                 self.context.until = until;
             }
         }
-        let trace = self.context.common.trace.clone();
-        for connection in &mut self.connections {
-            let index = connection.index();
-            let source = match task {
-                Task::Connect => Source::Nothing,
-                Task::Preload => Source::Preload(Keys::new(self.workload.keys, total, index)),
-                Task::Load { begin, requests, pace, .. } => match &trace {
-                    Some(trace) if !is_probe => Source::Trace(trace.replay(index, begin)),
-                    _ => {
-                        let (turns, turn) = if is_probe { (1, 0) } else { (total, index) };
-                        Source::Workload {
-                            left: requests.map_or(u64::MAX, |all| share_of(all, total, index)),
-                            schedule: pace.map(|pace| Schedule::new(begin, pace, turns, turn)),
-                        }
-                    }
-                },
-            };
-            connection.begin(&mut self.context, source);
+        let plan = |index| plan(&self.context.common, self.workload.keys, &self.share, task, index);
+        let plans: Vec<_> =
+            self.connections.iter().map(|connection| plan(connection.index())).collect();
+        for (connection, plan) in self.connections.iter_mut().zip(plans) {
+            connection.begin(&mut self.context, plan);
         }
     }
 
@@ -401,7 +240,7 @@ impl Worker {
             opening += usize::from(self.connections[self.opened].open(&mut self.context));
             self.opened += 1;
         }
-        self.live.open.store(self.open_count() as u64, Ordering::Relaxed);
+        self.live.publish_open(self.open_count());
     }
 
     fn open_count(&self) -> usize {
@@ -425,41 +264,39 @@ impl Worker {
 
     /// How long to wait for events at most.
     fn arm(&mut self) -> Duration {
-        if self.has_schedule && !self.arm_timer() {
-            return Duration::ZERO;
-        }
-        let end = self.context.until.saturating_sub(self.context.now);
-        Duration::from_nanos(if end == 0 { TICK_NS } else { end.min(TICK_NS) })
-    }
-
-    /// Has the poll woken for the next request of the schedule: its own timeout counts in
-    /// milliseconds, too coarse for that. Returns false if it must not sleep.
-    fn arm_timer(&mut self) -> bool {
         let now = self.context.now;
-        // The probe sleeps, so as not to take a core from the load; what it is late does not count.
-        let spin = if self.share.is_probe { 0 } else { SPIN_NS };
-        let due = self
-            .connections
-            .iter()
-            .filter_map(|connection| connection.next_due(&self.context))
-            .min();
-        if let Some(due) = due {
-            let Some(wait) = due.checked_sub(now + spin).filter(|&wait| wait > 0) else {
-                return false;
-            };
-            if due != self.timer_at {
-                self.timer_at = due;
-                let it_value = Timespec {
-                    tv_sec: (wait / 1_000_000_000) as i64,
-                    tv_nsec: (wait % 1_000_000_000) as i64,
-                };
-                let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-                let timer = Itimerspec { it_interval, it_value };
-                // Without the timer the poll's own timeout wakes a little later.
-                let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &timer);
+        if self.has_schedule {
+            let connections = self.connections.iter();
+            let due = connections.filter_map(|connection| connection.next_due(&self.context)).min();
+            // The probe sleeps, so as not to take a core from the load; what it is late does not count.
+            let spin = if self.share.is_probe { 0 } else { SPIN_NS };
+            match due.map(|due| (due, due.saturating_sub(now + spin))) {
+                Some((_, 0)) => return Duration::ZERO,
+                Some((due, wait)) => self.timer.arm(due, wait),
+                None => {}
             }
         }
-        true
+        let end = self.context.until.saturating_sub(now);
+        Duration::from_nanos(if end == 0 { TICK_NS } else { end.min(TICK_NS) })
+    }
+}
+
+/// What a connection of a load thread is to send for a task.
+fn plan(common: &Common, keys: u64, share: &Share, task: Task, index: usize) -> Plan {
+    let total = share.connections;
+    match task {
+        Task::Connect => Plan::Nothing,
+        Task::Preload => Plan::Preload(Keys::new(keys, total, index)),
+        Task::Load { begin, requests, pace, .. } => match &common.trace {
+            Some(trace) if !share.is_probe => Plan::Trace(trace.replay(index, begin)),
+            _ => {
+                let (turns, turn) = if share.is_probe { (1, 0) } else { (total, index) };
+                let left = requests.map_or(u64::MAX, |all| share_of(all, total, index));
+                let schedule = pace.map(|pace| Schedule::new(begin, pace, turns, turn));
+                let quota = Quota::new(left, schedule);
+                if common.list.is_some() { Plan::File(quota) } else { Plan::Workload(quota) }
+            }
+        },
     }
 }
 

@@ -33,11 +33,11 @@ fn a_connection_closed_without_a_word_is_opened_again_at_once() {
         assert!(json["reopened"].as_u64().unwrap() > 100, "{run:?}");
         json["seconds"].as_f64().unwrap()
     };
-    // Where the close is announced nothing was ever waited for; a wait for the tick would make
-    // the other more than ten times as long.
-    let announced = seconds(Fault::CloseAnnounced(7));
-    let unannounced = seconds(Fault::CloseEarly(7));
-    assert!(unannounced < 5.0 * announced, "{unannounced} {announced}");
+    // Each connection is closed 143 times. Waits for the tick would be 10 ms each on average, whatever the
+    // machine does; what a busy one spoils is tried again.
+    for fault in [Fault::CloseAnnounced(7), Fault::CloseEarly(7)] {
+        assert!((0..5).any(|_| seconds(fault) < 1.0), "{fault:?}");
+    }
 }
 
 #[test]
@@ -56,15 +56,15 @@ fn a_run_that_gives_up_counts_what_was_due_and_names_every_connection() {
 
 #[test]
 fn every_request_has_its_own_timeout() {
-    let double = Double::start(Fault::Slow(100));
-    // The last of ten requests waits for a second, though an answer comes every tenth of it.
+    let double = Double::start(Fault::Slow(300));
+    // The last of ten requests would wait for three seconds, though an answer comes all the time.
     let load = "--connections 1 --pipelining 10 --requests 20 --keys 50 --write-ratio 0 \
-                --no-preload --timeout 0.5";
+                --no-preload --timeout 1";
     let (run, json) = bench_json(&format!("--uri {} {load}", double.uri));
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(json["connection_errors"]["timeout"].as_u64().unwrap() >= 1, "{run:?}");
     assert!(json["get"]["timeouts"].as_u64().unwrap() >= 1, "{run:?}");
-    assert!(json["all"]["max_us"].as_f64().unwrap() < 900_000.0, "{run:?}");
+    assert!(json["all"]["max_us"].as_f64().unwrap() < 2_500_000.0, "{run:?}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn a_stall_shows_as_theory_says_in_a_closed_loop_and_at_a_constant_rate() {
             let expected = theory(share * requests);
             let measured = json["get"][name].as_f64().unwrap() / 1000.0;
             // Nothing makes a wait shorter; a busy machine makes it longer.
-            let range = expected - 0.05 * STALL_MS as f64..expected + 0.3 * STALL_MS as f64;
+            let range = expected - 0.05 * STALL_MS as f64..expected + 0.5 * STALL_MS as f64;
             assert!(range.contains(&measured), "{name}: {measured} instead of {expected}: {json}");
         };
         check(&closed, &|k| closed_loop_theory(k, CONNECTIONS));
@@ -83,10 +83,15 @@ fn a_ramp_sends_more_from_second_to_second() {
     let sent = json["requests"].as_u64().unwrap() + json["never_sent"].as_u64().unwrap();
     assert_eq!((sent, &json["ramp"]), (900, &serde_json::json!([0.0, 600.0])), "{run:?}");
     assert!(json["rate"].is_null(), "{run:?}");
-    // 100 requests, 300 and 500; a second of a busy machine is not that exact.
-    let rates: Vec<_> = json["series"].as_array().unwrap().iter().collect();
-    let rate = |index: usize| rates[index]["requests_per_second"].as_f64().unwrap();
-    assert!(rate(0) < 200.0 && rate(0) < rate(1) && rate(1) < rate(2), "{run:?}");
+    // By the time t 100 t² requests are due, and no machine is busy enough for one to be early. The
+    // main thread, which takes the samples, may begin a little late.
+    let mut answered = 0.0;
+    for point in json["series"].as_array().unwrap() {
+        let value = |name: &str| point[name].as_f64().unwrap();
+        answered += value("requests_per_second") * value("seconds");
+        let due = 100.0 * (value("end_s") + 0.25).powi(2);
+        assert!(answered <= due + 1.0, "{answered} of {due}: {run:?}");
+    }
     assert!(run.stderr.contains("Rate asked for: 0/s to 600/s."), "{run:?}");
 }
 

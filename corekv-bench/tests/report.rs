@@ -3,14 +3,18 @@
 use std::time::{Duration, SystemTime};
 
 use corekv_bench::cpu::{ThreadUsage, Usage};
+use corekv_bench::distribution::Distribution;
 use corekv_bench::embedded::Removed;
 use corekv_bench::error::Failure;
+use corekv_bench::method::Method;
+use corekv_bench::mix::Mix;
 use corekv_bench::rate::Pace;
 use corekv_bench::recorder::Recorder;
 use corekv_bench::series::{Counts, Point, Rates, Tail};
 use corekv_bench::summary::{Limit, LoadThread, Opening, ServerUsage, Summary};
+use corekv_bench::values::Values;
 use corekv_bench::verify::Wrong;
-use corekv_bench::workload::{Distribution, Method, Mix, Values, Workload};
+use corekv_bench::workload::Workload;
 use corekv_bench::{csv, json, report};
 
 /// A hundred GETs of 1 to 100 ms and ten POSTs of 250 µs in two seconds.

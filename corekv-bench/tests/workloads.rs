@@ -164,6 +164,34 @@ fn what_the_command_line_says_goes_before_the_workload() {
 }
 
 #[test]
+fn pools_of_cachebench_have_keys_and_operations_of_their_own() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // A quarter of the keys gets three quarters of the operations, most of them on its first key.
+    let text = r#"{"test_config": {"numKeys": 100, "keyPoolDistribution": [0.25, 0.75],
+        "opPoolDistribution": [0.75, 0.25], "poolDistributions": [
+        {"getRatio": 0.9, "setRatio": 0.1, "valSizeRange": [10], "valSizeRangeProbability": [1],
+         "popularityBuckets": [1, 24], "popularityWeights": [8, 2]},
+        {"getRatio": 0.5, "setRatio": 0.5, "valSizeRange": [90], "valSizeRangeProbability": [1]}]}}"#;
+    std::fs::write(file.path(), text).unwrap();
+    let double = Double::start(Fault::None);
+    let name = file.path().display();
+    let run = bench(&format!("{} --workload cachebench:{name} --requests 4000", double.uri));
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let requests = double.requests();
+    let sent: Vec<_> = requests[100..].iter().map(|request| parts(request)).collect();
+    let share = |is_one: &dyn Fn(&(&str, u64, usize)) -> bool| {
+        sent.iter().filter(|one| is_one(one)).count() as f64 / sent.len() as f64
+    };
+    let near = |share: f64, expected: f64| (share - expected).abs() < 0.04;
+    assert!(near(share(&|one| one.1 == 0), 0.6), "{}", share(&|one| one.1 == 0));
+    assert!(near(share(&|one| one.1 < 25), 0.75), "{}", share(&|one| one.1 < 25));
+    assert!(near(share(&|one| one.0 == "GET"), 0.9 * 0.75 + 0.5 * 0.25));
+    let long = share(&|one| one.0 == "PUT" && one.2 == 90) / share(&|one| one.0 == "PUT");
+    assert!((long - 0.25).abs() < 0.08, "{long}");
+    assert!(sent.iter().all(|one| one.0 == "GET" || [10, 90].contains(&one.2)));
+}
+
+#[test]
 fn files_of_cachebench_are_read_with_those_that_they_name() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

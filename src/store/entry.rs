@@ -479,7 +479,7 @@ impl SmallValue<'_> {
         out.truncate(end);
     }
 
-    /// Appends the bytes of a value that has more than a word of them, or fewer.
+    /// Appends the value's bytes to `out`, most often more than a word of them.
     #[inline(always)]
     pub fn append_long_to(&self, out: &mut Vec<u8>) {
         // A copy: what a call has a reference to has to lie in memory, also where it is not called.

@@ -1,6 +1,6 @@
 //! The framing of chunked bodies, one byte at a time except for the data.
 
-use super::Garbage;
+use super::garbage::Garbage;
 
 /// Where in a chunked body the next byte is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::Garbage;
+use super::garbage::Garbage;
 
 /// The longest head that is accepted, in bytes.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -18,6 +18,22 @@ pub(super) struct Head {
     pub(super) status: u16,
     pub(super) keep_alive: bool,
     pub(super) framing: Framing,
+}
+
+impl Head {
+    /// Whether there is no body, whatever the fields say.
+    pub(super) fn is_bodiless(&self) -> bool {
+        matches!(self.status, 204 | 304)
+    }
+
+    /// The length of the body, if it is known, in the answer to anything but HEAD.
+    pub(super) fn body_length(&self) -> Option<u64> {
+        match self.framing {
+            _ if self.is_bodiless() => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked | Framing::UntilClose => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,8 +14,10 @@
 //!   every value is written.
 //! - `… mixed [PERCENT]`: values of 8 bytes to 8 MiB in 64 MiB, as 32 MiB are in 256.
 //! - `… replay FILE KEY SIZE MEBIBYTES…`: the columns KEY and SIZE of a CSV file, from 1 on.
+//! - `… keys FILE ENTRIES…`: a file with a key per line, for values of 200 bytes and room for about so many
+//!   entries. As in the first, the others hold as many as the store really held.
 //!
-//! In all but the first, the others have as many bytes as the store, and an entry takes of them
+//! In all but the first and the last, the others have as many bytes as the store, and an entry takes of them
 //! what it takes of the store.
 
 mod policies;
@@ -262,6 +264,22 @@ fn replay(path: &str, key: usize, size: usize, mebibytes: &[f64]) {
     }
 }
 
+fn keys(path: &str, entries: &[u64]) {
+    let trace = Trace::read_keys(path, VALUE_BYTES).expect("a readable file");
+    println!("{} requests, {} keys; miss ratios", trace.requests.len(), trace.sizes.len());
+    println!(" entries   corekv      LRU     FIFO    SIEVE  S3-FIFO     GDSF");
+    for entries in entries {
+        let mut engine = Engine::new(1, entries * ENTRY_BYTES);
+        let corekv = misses(&trace, |key, size| engine.request(key, size)).objects;
+        let held = engine.keys();
+        print!("{held:>8} {corekv:>8.4}");
+        for policy in references(&trace, held * cost(VALUE_BYTES)) {
+            print!(" {:>8.4}", policy.objects);
+        }
+        println!();
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| arguments.get(at).map(|n| n.parse::<usize>().expect("a number"));
@@ -279,6 +297,11 @@ fn main() {
                 arguments[4..].iter().map(|n| n.parse().expect("a number")).collect();
             replay(&arguments[1], number(2).unwrap_or(1), number(3).unwrap_or(2), &sizes);
         }
-        Some(other) => panic!("unknown table {other}: small, equal, full, mixed or replay"),
+        Some("keys") if arguments.len() > 2 => {
+            let entries: Vec<u64> =
+                arguments[2..].iter().map(|n| n.parse().expect("a number")).collect();
+            keys(&arguments[1], &entries);
+        }
+        Some(other) => panic!("unknown table {other}: small, equal, full, mixed, replay or keys"),
     }
 }

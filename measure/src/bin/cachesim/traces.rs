@@ -109,6 +109,17 @@ impl Trace {
         Self { sizes: sizes.draw(all), requests }
     }
 
+    /// Reads a file with a key per line, all of whose values have one size.
+    pub(crate) fn read_keys(path: &str, size: u64) -> io::Result<Self> {
+        let mut numbers = HashMap::new();
+        let mut requests = Vec::new();
+        for line in BufReader::new(File::open(path)?).lines() {
+            let next = numbers.len() as u32;
+            requests.push(*numbers.entry(line?).or_insert(next));
+        }
+        Ok(Self { requests, sizes: vec![size; numbers.len()] })
+    }
+
     /// Reads a CSV file, whose columns of key and size are counted from 1. A key whose size
     /// changes counts as another key.
     pub(crate) fn read(path: &str, key: usize, size: usize) -> io::Result<Self> {
