@@ -151,7 +151,10 @@ impl Drop for Load {
 #[ignore = "takes Prometheus; .ci/run runs it"]
 fn prometheus_knows_every_series_that_rules_and_dashboard_ask_for() {
     let Some(program) = find("prometheus") else { return };
-    let server = Server::start(&["--memory", "4MiB"]);
+    let saved = folder();
+    let snapshot = saved.path().join("snapshot");
+    let snapshot = snapshot.to_str().expect("plain characters");
+    let server = Server::start(&["--memory", "4MiB", "--snapshot", snapshot]);
     let load = Load::start(server.address().to_owned());
     let mut prometheus = Prometheus::start(&program, server.address());
     let dashboard: Value = serde_json::from_str(&read("dashboard.json")).expect("JSON");
@@ -224,9 +227,10 @@ fn the_alerts_pass_their_tests_and_the_page_its_lint() {
         });
         assert!(fires, "{alert} never fires in a test");
     }
-    let server = Server::start(&[]);
-    let page = server.connect().get("/metrics").line() + "\n";
     let folder = folder();
+    let snapshot = folder.path().join("snapshot");
+    let server = Server::start(&["--snapshot", snapshot.to_str().expect("plain characters")]);
+    let page = server.connect().get("/metrics").line() + "\n";
     let path = folder.path().join("page");
     fs::write(&path, page).expect("written");
     let mut lint = Command::new(&promtool);
