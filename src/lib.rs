@@ -152,6 +152,7 @@ pub mod handover;
 pub mod http;
 mod invalid;
 mod line_log;
+mod loading;
 pub mod logging;
 pub mod net;
 mod process;

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -15,9 +14,9 @@ use crate::handover::{Handover, Inherited, Predecessor};
 use crate::http::tokens::{Tokens, TokensInForce};
 use crate::http::{self, AccessLog, Protocol};
 use crate::line_log::LineLog;
+use crate::loading::{Loading, Outcome};
 use crate::net::{self, Address, Phase, Reach, Source, Stopper};
-use crate::snapshot::{self, Contents, Limits, LoadError, Loaded, Saver};
-use crate::store::{Clock, Store};
+use crate::snapshot::{Contents, Saver};
 use crate::systemd::{Manager, PassedSocket, Watch};
 
 /// Descriptors that are no connections: listeners, polls, wakers, standard streams.
@@ -118,29 +117,17 @@ impl Server {
             warn_if_open(&net.addresses());
         }
         check_memory(config.memory_bytes_max, net.loops())?;
-        let (sets, mut is_over) = (Arc::new(KeptSets::default()), false);
         let saver = config.snapshot.clone().map(|path| Saver::new(path, config.snapshot_interval));
         let saver = saver.transpose()?.map(Arc::new);
+        let sets = Arc::new(KeptSets::default());
         let fields = StoredFields { sets: Arc::clone(&sets), kept: config.cache().kept };
-        let namespaces = config.cache().namespaces;
-        let prefixes = namespaces.prefixes();
-        let store = || Store::with_namespaces(config.store(net.loops()), prefixes.clone());
-        let clock = Clock::start();
-        let mut contents = Contents { store: store()?, clock, fields: Arc::new(fields) };
         let loading = Loading { config, end: &net.end(), threads: net.loops(), required };
-        let outcome = snapshot()?.map_or(Ok(Outcome::Empty), |path| loading.load(&path, &contents));
-        match outcome? {
-            Outcome::Empty => {}
-            Outcome::Loaded(keys) => {
-                saver.iter().for_each(|saver| saver.status().set_loaded(keys));
-            }
-            Outcome::Failed => {
-                // What was loaded before the fault was found goes with the store, before there is another.
-                drop(contents.store);
-                contents.store = store()?;
-            }
-            Outcome::Stopped => is_over = true,
+        let (contents, outcome) = loading.contents(fields, snapshot)?;
+        if let (Outcome::Loaded(keys), Some(saver)) = (&outcome, &saver) {
+            saver.status().set_loaded(*keys);
         }
+        let is_over = matches!(outcome, Outcome::Stopped);
+        let namespaces = config.cache().namespaces;
         let metrics = Metrics {
             turned_away: net.turned_away(),
             memory_bytes_max: config.memory_bytes_max,
@@ -148,21 +135,9 @@ impl Server {
             snapshot: saver.clone(),
             ..Metrics::with_namespaces(Arc::clone(&contents.store), net.counters(), namespaces)
         };
-        let access_log = config.access_log.as_deref();
-        let access_log =
-            access_log.map(|path| LineLog::open(path, Arc::clone(&metrics.access_log)));
-        let access_log = access_log.transpose()?;
-        let net = match &access_log {
-            Some(log) => net.at_hangup(log.reopener()),
-            None => net,
-        };
-        let net = match (&tokens, config.auth_file.clone()) {
-            (Some(tokens), Some(path)) => {
-                let tokens = Arc::clone(tokens);
-                net.at_hangup(move || read_tokens_anew(&tokens, &path))
-            }
-            _ => net,
-        };
+        let log = |path| LineLog::open(path, Arc::clone(&metrics.access_log));
+        let access_log = config.access_log.as_deref().map(log).transpose()?;
+        let net = with_hangup(net, access_log.as_ref(), tokens.as_ref(), config);
         let access_log = access_log.map(|log| (log, config.access_log_sample));
         let routes = if has_admin { Routes::AdminOnly } else { Routes::Everywhere };
         let mut http = config.http();
@@ -310,6 +285,23 @@ impl Server {
     }
 }
 
+/// Has SIGHUP open the log and read the tokens anew.
+fn with_hangup(
+    net: net::Server,
+    log: Option<&LineLog>,
+    tokens: Option<&Arc<TokensInForce>>,
+    config: &Config,
+) -> net::Server {
+    let net = match log {
+        Some(log) => net.at_hangup(log.reopener()),
+        None => net,
+    };
+    match (tokens.cloned(), config.auth_file.clone()) {
+        (Some(tokens), Some(path)) => net.at_hangup(move || read_tokens_anew(&tokens, &path)),
+        _ => net,
+    }
+}
+
 /// Puts the tokens that the file has now in the place of those in force, if nothing is wrong with it.
 fn read_tokens_anew(tokens: &TokensInForce, path: &Path) {
     match Tokens::load_at_once(path) {
@@ -328,66 +320,6 @@ fn busy<R>(manager: Option<&Manager>, what: &str, work: impl FnOnce() -> R) -> R
         Some(manager) => manager.busy(what, work),
         None => work(),
     }
-}
-
-/// How a snapshot is loaded.
-struct Loading<'a> {
-    config: &'a Config,
-    end: &'a (dyn Fn() -> bool + Sync),
-    threads: usize,
-    required: bool,
-}
-
-/// What became of a snapshot.
-enum Outcome {
-    /// There is none.
-    Empty,
-    /// So many keys are in the store.
-    Loaded(u64),
-    /// It can't be loaded, and some of it may be in the store.
-    Failed,
-    /// The server was told to end meanwhile.
-    Stopped,
-}
-
-impl Loading<'_> {
-    fn load(&self, path: &Path, contents: &Contents) -> io::Result<Outcome> {
-        let limits = Limits {
-            memory_bytes_max: self.config.memory_bytes_max,
-            key_bytes_max: self.config.key_bytes_max,
-            age_max: self.config.snapshot_age_max,
-        };
-        let began = Instant::now();
-        let error = match snapshot::load(path, contents, limits, self.threads, self.end) {
-            Ok(loaded) => {
-                tell(loaded, began.elapsed());
-                return Ok(Outcome::Loaded(loaded.keys));
-            }
-            Err(LoadError::Stopped) => return Ok(Outcome::Stopped),
-            Err(error) => error,
-        };
-        let text = format!("can't load the snapshot {}: {error}", path.display());
-        match error {
-            _ if self.required => return Err(io::Error::new(io::ErrorKind::InvalidData, text)),
-            LoadError::Missing => {
-                log::info!("there is no snapshot {} yet", path.display());
-                return Ok(Outcome::Empty);
-            }
-            _ => log::error!("{text}; the server starts empty"),
-        }
-        Ok(Outcome::Failed)
-    }
-}
-
-/// Says what was loaded.
-fn tell(loaded: Loaded, time: Duration) {
-    let Loaded { keys, expired, left_out, bytes, age } = loaded;
-    let (seconds, mebibytes) = (time.as_secs_f64(), bytes as f64 / f64::from(1 << 20));
-    let age = age.map_or("an unknown time".to_owned(), |age| format!("{} s", age.as_secs()));
-    log::info!(
-        "loaded {keys} keys from a snapshot of {mebibytes:.1} MiB in {seconds:.3} s; it is {age} \
-         old, {expired} keys had expired, {left_out} were left out"
-    );
 }
 
 /// Refuses a store that could hold next to nothing.

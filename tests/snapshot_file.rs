@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use corekv::snapshot::{Contents, Fields, Limits, LoadError, Loaded, load, save};
-use corekv::store::{Clock, Expiry, Store, Tick};
+use corekv::store::{Clock, Expiry, Scan, Store, Tick};
 use proptest::prelude::*;
 use store_util::*;
 use tempfile::TempDir;
@@ -67,6 +67,11 @@ fn read(path: &Path) -> (Contents, Result<Loaded, LoadError>) {
 
 /// A file with a few small values, a large one, meta and lives.
 fn small_file() -> (TempDir, PathBuf, usize) {
+    small_file_by(2)
+}
+
+/// The same, written by so many threads. One makes as many blocks each time.
+fn small_file_by(threads: usize) -> (TempDir, PathBuf, usize) {
     let contents = contents(2, MEMORY);
     let (store, now) = (&contents.store, now(&contents));
     for key in 0..12_u64 {
@@ -75,7 +80,7 @@ fn small_file() -> (TempDir, PathBuf, usize) {
         let meta = &b"meta"[..key as usize % 5];
         store.put_if(store.key(&key.to_le_bytes()), meta, &bytes, expiry, now, |_| true).unwrap();
     }
-    let (folder, path) = written(&contents, 2);
+    let (folder, path) = written(&contents, threads);
     (folder, path, 12)
 }
 
@@ -122,8 +127,8 @@ fn every_truncation_and_every_addition_is_found() {
 
 #[test]
 fn a_block_of_another_snapshot_is_none() {
-    let (_folder, path, _) = small_file();
-    let (_other_folder, other, _) = small_file();
+    let (_folder, path, _) = small_file_by(1);
+    let (_other_folder, other, _) = small_file_by(1);
     let (ours, theirs) = (fs::read(&path).expect("read"), fs::read(&other).expect("read"));
     assert_eq!(ours.len(), theirs.len());
     let end = ours.len() - 104;
@@ -337,7 +342,7 @@ proptest! {
 fn lives(contents: &Contents, at: Tick) -> HashSet<(Vec<u8>, usize, Option<u32>)> {
     let mut all = HashSet::new();
     for partition in 0..contents.store.partitions() {
-        let mut scan = contents.store.scan(partition);
+        let mut scan = Scan::new(&contents.store, partition);
         let mut each =
             |shown: &corekv::store::Scanned<'_>| -> Result<(), std::convert::Infallible> {
                 let left = shown.expiry.seconds_left(at).map(|left| (left + 500) / 1000);

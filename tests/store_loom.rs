@@ -31,9 +31,8 @@ mod mapping {
 mod tags {
     use super::bucket::{Line, SLOTS, TAG_SHIFT};
 
-    pub(crate) fn with_tag(line: &Line, tag: u16) -> u32 {
-        let has = |at: usize| line.slot(at).0 >> TAG_SHIFT == u64::from(tag);
-        (0..SLOTS).rev().fold(0, |set, at| set << 1 | u32::from(has(at)))
+    pub(crate) fn slots_with(line: &Line, tag: u16) -> impl Iterator<Item = usize> {
+        (0..SLOTS).filter(move |&at| line.slot(at).0 >> TAG_SHIFT == u64::from(tag))
     }
 }
 

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use corekv::store::{Expiry, Popularity, Scanned, ScannedValue, Store, Tick};
+use corekv::store::{Expiry, Popularity, Scan, Scanned, ScannedValue, Store, Tick};
 use store_util::*;
 
 fn bytes_of(value: &ScannedValue<'_>) -> Vec<u8> {
@@ -27,7 +27,7 @@ fn bytes_of(value: &ScannedValue<'_>) -> Vec<u8> {
 
 fn scan(store: &Arc<Store>, now: Tick, mut each: impl FnMut(&Scanned<'_>)) {
     for partition in 0..store.partitions() {
-        let mut scan = store.scan(partition);
+        let mut scan = Scan::new(store, partition);
         let mut show = |shown: &Scanned<'_>| -> Result<(), Infallible> {
             each(shown);
             Ok(())

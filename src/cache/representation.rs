@@ -3,6 +3,8 @@
 //! A request with a precondition or a range, a HEAD, and every read of a value that has fields of
 //! its own comes here; the others go the short way of `keys.rs`.
 
+use std::ops::Range;
+
 use super::kept_sets::KeptSets;
 use super::large_payload::{LargePayload, Outcome, postpones};
 use super::settings::CacheHeaders;
@@ -25,6 +27,18 @@ pub(super) struct Representation<'k> {
 enum Bytes {
     Small(Vec<u8>),
     Large(LargeValue),
+}
+
+impl Bytes {
+    fn send(self, part: Range<usize>, responses: &mut Responses<'_>) {
+        match self {
+            Self::Small(bytes) => responses.bytes().extend_from_slice(&bytes[part]),
+            Self::Large(value) => {
+                let payload = LargePayload { value, start: part.start };
+                responses.payload(Box::new(payload), part.len());
+            }
+        }
+    }
 }
 
 impl<'k> Representation<'k> {
@@ -92,13 +106,7 @@ pub(super) fn respond(
         let len = representation.len();
         range.within(len as u64).map(|range| range.start as usize..range.end as usize)
     });
-    let status = match (verdict, &range) {
-        (Verdict::MatchFailed, _) => Status::PreconditionFailed,
-        (Verdict::NoneMatchFailed, _) => Status::NotModified,
-        (Verdict::Holds, None) => Status::Ok,
-        (Verdict::Holds, Some(Some(_))) => Status::PartialContent,
-        (Verdict::Holds, Some(None)) => Status::RangeNotSatisfiable,
-    };
+    let status = status_of(verdict, range.as_ref());
     let has_body = matches!(status, Status::Ok | Status::PartialContent);
     let len = representation.len();
     let part = range.flatten().unwrap_or(0..len);
@@ -132,18 +140,22 @@ pub(super) fn respond(
             }
             head.lines(rules.sets.lines_of(&representation.meta)).body(part.len());
             if sends {
-                match representation.value {
-                    Bytes::Small(bytes) => responses.bytes().extend_from_slice(&bytes[part]),
-                    Bytes::Large(value) => {
-                        let length = part.len();
-                        let payload = LargePayload { value, start: part.start };
-                        responses.payload(Box::new(payload), length);
-                    }
-                }
+                representation.value.send(part, responses);
             }
         }
     }
     Outcome::Continue(())
+}
+
+/// By what the conditions say, and whether the range that was asked for, if any, has a byte of the value.
+fn status_of(verdict: Verdict, range: Option<&Option<Range<usize>>>) -> Status {
+    match (verdict, range) {
+        (Verdict::MatchFailed, _) => Status::PreconditionFailed,
+        (Verdict::NoneMatchFailed, _) => Status::NotModified,
+        (Verdict::Holds, None) => Status::Ok,
+        (Verdict::Holds, Some(Some(_))) => Status::PartialContent,
+        (Verdict::Holds, Some(None)) => Status::RangeNotSatisfiable,
+    }
 }
 
 /// Tells how long the value lives: HEAD always does, GET by the settings.

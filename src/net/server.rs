@@ -306,13 +306,8 @@ impl Server {
         mut self,
         make: impl Fn(usize) -> S + Sync,
     ) -> io::Result<Option<Self>> {
-        let mut polls = Vec::new();
-        let mut mailboxes = Vec::new();
-        for _ in &self.cores {
-            let (poll, mailbox) = mailbox::create()?;
-            polls.push(poll);
-            mailboxes.push(mailbox);
-        }
+        let (polls, mailboxes): (Vec<_>, Vec<_>) =
+            self.cores.iter().map(|_| mailbox::create()).collect::<io::Result<_>>()?;
         let flags = ShutdownFlags::default();
         let mut acceptor = Acceptor {
             poll: self.poll,
@@ -357,9 +352,6 @@ impl Server {
                 _ => acceptor.drain(self.settings.drain_timeout),
             }
             drop(loops);
-            let join = |thread: thread::ScopedJoinHandle<'_, io::Result<()>>| {
-                thread.join().unwrap_or_else(|_| Err(io::Error::other("panic")))
-            };
             threads
                 .into_iter()
                 .map(join)
@@ -370,6 +362,10 @@ impl Server {
         let server = Self { listeners, ticker, hangup, succession, poll, signals, ..self };
         Ok((ending == Ending::Succession).then_some(server))
     }
+}
+
+fn join(thread: thread::ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("panic")))
 }
 
 /// What the threads of the event loops are started with.

@@ -23,7 +23,7 @@ use super::replacement::Replacement;
 use super::status::Saved;
 use crate::explain::explain;
 use crate::store::{
-    Clock, Expiry, LargeValue, POPULARITY_RANKS, Scanned, ScannedValue, Store, Tick,
+    Clock, Expiry, LargeValue, POPULARITY_RANKS, Scan, Scanned, ScannedValue, Store, Tick,
 };
 
 /// What is written is forced to the disk each time it is so many bytes more, while the server serves: all at
@@ -161,7 +161,7 @@ impl Output<'_> {
         counts: &mut Counts,
     ) -> io::Result<()> {
         let Contents { store, clock, .. } = self.contents;
-        let mut scan = store.scan(partition);
+        let mut scan = Scan::new(store, partition);
         let mut write = |shown: &Scanned<'_>| self.write_entry(shown, block, counts);
         while scan.step(clock.tick(Instant::now()), &mut write)? {
             if self.stop.load(Relaxed) || self.failed.load(Relaxed) {

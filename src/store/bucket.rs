@@ -18,7 +18,6 @@
 use super::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::memory::Zeroed;
 use super::sequence::Sequence;
-use super::tags;
 
 /// Bytes of a line.
 pub(super) const LINE_BYTES: usize = 64;
@@ -83,22 +82,6 @@ impl Slot {
     }
 }
 
-/// Slots of a line by number, the lowest first.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SlotSet(u32);
-
-impl Iterator for SlotSet {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        let at = self.0.trailing_zeros() as usize;
-        let some = self.0 != 0;
-        self.0 &= self.0.wrapping_sub(1);
-        some.then_some(at)
-    }
-}
-
 impl Line {
     #[inline]
     pub(super) fn slot(&self, at: usize) -> Slot {
@@ -113,13 +96,6 @@ impl Line {
     #[inline]
     pub(super) fn set(&self, at: usize, slot: Slot) {
         self.slots[at].store(slot.0, Ordering::Relaxed);
-    }
-
-    /// The slots with a tag, a bit each; empty ones may be among them. Without a branch: which
-    /// slot it is can't be predicted.
-    #[inline]
-    pub(super) fn with_tag(&self, tag: u16) -> SlotSet {
-        SlotSet(tags::with_tag(self, tag))
     }
 
     /// Records a hit, at no write when the frequency is at its height. When the slot has changed

@@ -18,6 +18,7 @@ use super::bucket::{LINE_BYTES, Line, Slot};
 use super::lines::CHUNK_LINES;
 use super::memory::Region;
 use super::prefault::Prefaulter;
+use super::tags::slots_with;
 
 /// Buckets of a table that was never written to.
 pub(super) const BUCKETS_MIN: usize = CHUNK_LINES;
@@ -167,7 +168,7 @@ impl Index {
         if sequence == 0 {
             return SlotHint::NONE;
         }
-        let Some(at) = line.with_tag(tag_of(hash)).next() else { return SlotHint::NONE };
+        let Some(at) = slots_with(line, tag_of(hash)).next() else { return SlotHint::NONE };
         SlotHint { slot: line.slot(at), bucket: bucket as u32, at: at as u32, sequence }
     }
 
@@ -214,7 +215,7 @@ impl Index {
         let mut line = head;
         // A line that was unlinked and used again may lead a reader in circles.
         for _ in 0..CHAIN_LINES_MAX {
-            for at in line.with_tag(tag) {
+            for at in slots_with(line, tag) {
                 let slot = line.slot(at);
                 if !slot.is_empty()
                     && let Some(result) = probe(slot)
@@ -271,7 +272,7 @@ impl Index {
         let (head, tag) = (self.head(hash), tag_of(hash));
         let mut line = head;
         loop {
-            for at in line.with_tag(tag) {
+            for at in slots_with(line, tag) {
                 let slot = line.slot(at);
                 if !slot.is_empty()
                     && let Some(result) = probe(slot)

@@ -12,7 +12,7 @@
 //! | `partitions`, `partition` | operations, and room that is made in another partition |
 //! | `reclaimer`, `policy`, `ghosts`, `queue_sizer` | what is evicted, and where |
 //! | `maintenance`, `wheel` | what expires |
-//! | `purges`, `generation`, `sweep` | what is purged, and how its memory comes back |
+//! | `purges`, `generation`, `sweep`, `sweeper` | what is purged, and how its memory comes back |
 //! | `writer` | keeps the parts of a partition in step |
 //! | `log`, `list`, `entry`, `batch` | entries, and the queues that they are in |
 //! | `chain` | the pages of a large value, and who refers to them |
@@ -70,6 +70,7 @@ mod statistics;
 mod store;
 mod stored;
 mod sweep;
+mod sweeper;
 mod table;
 mod tags;
 mod upload;

@@ -25,7 +25,7 @@ use super::reclaimer::{Effort, Reclaimer, Spared};
 use super::space::Space;
 use super::statistics::Statistics;
 use super::stored::{Judge, Stored};
-use super::sweep;
+use super::sweeper;
 use super::table::{Shared, Table};
 use super::wheel::unit_of;
 use super::writer::{Cause, Content, ContentValue, Writer, WriterState};
@@ -289,7 +289,7 @@ impl Partition {
             }
         };
         self.write_locked(state, now, |writer| {
-            if let Some(swept) = sweep::step(writer) {
+            if let Some(swept) = sweeper::step(writer) {
                 self.purges.settle(self.number, swept);
             }
         });

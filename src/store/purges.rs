@@ -11,7 +11,7 @@
 //!   of an earlier one, a later purge has its prefix   absent
 //! ```
 //!
-//! Afterwards every partition is swept ([`super::sweep`]): what is absent is removed, and everything
+//! Afterwards every partition is swept ([`super::sweeper`]): what is absent is removed, and everything
 //! else becomes part of the current generation. When all partitions were, the purge is forgotten.
 //! Entries that are written or moved meanwhile are of the current generation as well, so that a sweep
 //! meets all that is older than itself. A header has room for a few generations only; a purge that

@@ -90,8 +90,16 @@ impl Interval {
 }
 
 impl Scan {
-    pub(super) fn new(store: Arc<Store>, partition: usize) -> Self {
-        Self { store, partition, cursor: Some(0), seen: Vec::new(), bytes: Vec::new() }
+    /// A walk over the keys of a partition.
+    #[must_use]
+    pub fn new(store: &Arc<Store>, partition: usize) -> Self {
+        Self {
+            store: Arc::clone(store),
+            partition,
+            cursor: Some(0),
+            seen: Vec::new(),
+            bytes: Vec::new(),
+        }
     }
 
     /// Shows the live keys of some more buckets to `each`. False at the end, or if `each` fails.

@@ -18,7 +18,6 @@ use super::outcome::{Busy, Full, Written};
 use super::partition::Partition;
 use super::partitions::Partitions;
 use super::popularity::Popularity;
-use super::scan::Scan;
 use super::settings::Settings;
 use super::statistics::Statistics;
 use super::stored::{Always, Stored};
@@ -271,12 +270,6 @@ impl Store {
         judge: impl FnOnce(&Stored<'_>) -> bool,
     ) -> Option<bool> {
         self.partitions[self.partition_of(key)].remove_if(key, now, judge)
-    }
-
-    /// A walk over the keys of a partition, see [`Scan`].
-    #[must_use]
-    pub fn scan(self: &Arc<Self>, partition: usize) -> Scan {
-        Scan::new(Arc::clone(self), partition)
     }
 
     /// Stores what was stored before, with the popularity that it had, unless the key is there.

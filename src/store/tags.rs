@@ -9,11 +9,33 @@ use std::arch::asm;
 use super::bucket::TAG_SHIFT;
 use super::bucket::{Line, SLOTS};
 
+/// Slots of a line by number, the lowest first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SlotSet(u32);
+
+impl Iterator for SlotSet {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let at = self.0.trailing_zeros() as usize;
+        let some = self.0 != 0;
+        self.0 &= self.0.wrapping_sub(1);
+        some.then_some(at)
+    }
+}
+
+/// The slots of a line with a tag; empty ones may be among them.
+#[inline]
+pub(super) fn slots_with(line: &Line, tag: u16) -> SlotSet {
+    SlotSet(with_tag(line, tag))
+}
+
 /// The slots with a tag, a bit each; empty ones may be among them. Without a branch: which slot it is
 /// can't be predicted.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline]
-pub(super) fn with_tag(line: &Line, tag: u16) -> u32 {
+fn with_tag(line: &Line, tag: u16) -> u32 {
     let set: u32;
     // SAFETY: a line is 64 bytes at a multiple of 64, and the processor has SSE2. What is done is what a
     // relaxed load of each slot and some arithmetic would do, since a slot lies within an aligned half of
@@ -51,13 +73,13 @@ pub(super) fn with_tag(line: &Line, tag: u16) -> u32 {
 
 /// The same where there are no such instructions.
 #[cfg(any(test, miri, not(target_arch = "x86_64")))]
-pub(super) fn with_tag_one_by_one(line: &Line, tag: u16) -> u32 {
+fn with_tag_one_by_one(line: &Line, tag: u16) -> u32 {
     let has = |at: usize| line.slot(at).0 >> TAG_SHIFT == u64::from(tag);
     (0..SLOTS).rev().fold(0, |set, at| set << 1 | u32::from(has(at)))
 }
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(super) use with_tag_one_by_one as with_tag;
+use with_tag_one_by_one as with_tag;
 
 #[cfg(test)]
 mod tests {
