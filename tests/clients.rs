@@ -293,6 +293,7 @@ mod bazel {
 
     /// With both kinds of credentials: stores with one, finds with the other.
     #[test]
+    #[ignore = "takes Bazel or Gradle, and ten seconds; .ci/run runs it"]
     fn the_program() {
         let (server, _tokens) = guarded_server();
         let folder = folder();
@@ -416,6 +417,7 @@ mod gradle {
     }
 
     #[test]
+    #[ignore = "takes Bazel or Gradle, and ten seconds; .ci/run runs it"]
     fn the_program() {
         let (server, _tokens) = guarded_server();
         let folder = folder();
