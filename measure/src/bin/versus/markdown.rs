@@ -23,6 +23,10 @@ pub(crate) fn report(results: &Results, machine: &Machine) -> String {
         );
     }
     out.push_str(READING);
+    out.push_str(
+        "\nThe bars add up the medians of kernel and user mode, so that their sums differ a little from \
+         the medians in the tables.\n",
+    );
     for (name, title) in [("cpu.svg", "CPU per request"), ("throughput.svg", "Throughput")] {
         line(&mut out, format_args!("\n![{title}]({name})"));
     }
