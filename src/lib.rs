@@ -155,6 +155,7 @@ mod line_log;
 mod loading;
 pub mod logging;
 pub mod net;
+mod passed_socket;
 mod process;
 mod server;
 pub mod snapshot;

@@ -1,12 +1,9 @@
 //! What a service manager is told about the server, and what it hands over: the protocols of
 //! sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3), which others than systemd speak, too.
 
-#![allow(unsafe_code)] // Takes descriptors over that the process was started with.
-
 use std::env;
-use std::fs;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
@@ -18,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::explain::explain;
 use crate::logging::Sparing;
+use crate::passed_socket;
 
 /// The first descriptor that is handed over (`SD_LISTEN_FDS_START`).
 const FDS_START: RawFd = 3;
@@ -72,15 +70,9 @@ pub fn sockets() -> io::Result<Vec<PassedSocket>> {
     let mut names = names.split(':');
     let mut sockets = Vec::new();
     for fd in (FDS_START..).take(count as usize) {
-        let is_socket = fs::read_link(format!("/proc/self/fd/{fd}"))
-            .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"));
-        if !is_socket {
+        let Some(fd) = passed_socket::take(fd) else {
             return wrong(format!("LISTEN_FDS is {count}, but descriptor {fd} is no socket"));
-        }
-        // SAFETY: The descriptor is open, and the variables say that it is this process's to use.
-        // Nothing else uses it: what the process opens for itself has a number that is free, and
-        // this is done once.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        };
         sockets.push(PassedSocket { name: names.next().unwrap_or_default().to_owned(), fd });
     }
     Ok(sockets)

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
 use testkit::{Client, PATIENCE, Server, command, eventually, program};
@@ -257,7 +260,9 @@ fn by_unix(socket: &std::path::Path, target: &str) -> String {
 #[test]
 fn what_was_received_is_answered_and_what_comes_then_waits() {
     let (_folder, path) = place();
-    let mut line = Line::start(with_snapshot(&path, &["--drain-timeout", "30s"]));
+    // With one event loop: that it closes one connection says that it knows for the others, too.
+    let flags = ["--drain-timeout", "30s", "--cores", "0"];
+    let mut line = Line::start(with_snapshot(&path, &flags));
     let mut idle = line.first.connect();
     assert_eq!(idle.put("/k", "old").status, 201);
     let mut busy = line.first.connect();
@@ -281,7 +286,8 @@ fn what_was_received_is_answered_and_what_comes_then_waits() {
 #[test]
 fn a_connection_that_has_sent_nothing_yet_is_answered() {
     let (_folder, path) = place();
-    let mut line = Line::start(with_snapshot(&path, &[]));
+    // With one event loop, as above.
+    let mut line = Line::start(with_snapshot(&path, &["--cores", "0"]));
     let mut used = line.first.connect();
     assert_eq!(used.put("/k", "v").status, 201);
     let mut new = line.first.connect();
@@ -311,6 +317,28 @@ fn without_a_snapshot_nobody_is_refused_either() {
         line.succeed();
         assert_eq!(line.first.connect().get("/k").status, 404, "there is nothing to hand over by");
     }
+}
+
+/// The new process has the socket by the number that it was told of, and not by the manager's as well.
+#[test]
+fn a_managers_socket_is_inherited_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    fcntl_setfd(&listener, FdFlags::empty()).expect("FD_CLOEXEC can be cleared");
+    let number = listener.as_raw_fd();
+    let moved = if number == 3 { String::new() } else { format!(" 3<&{number} {number}<&-") };
+    let server = command(&[]);
+    let mut shell = Command::new("bash");
+    let script = format!("LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"{moved}");
+    shell.args(["--norc", "-c", &script]).arg(server.get_program());
+    shell.args(["--no-pin", "--memory", "4MiB"]);
+    let mut line = Line::start(shell);
+    line.succeed();
+    assert_eq!(line.first.connect().put("/k", "v").status, 201);
+    let socket = fs::read_link(format!("/proc/self/fd/{number}")).expect("it is open");
+    let folder = format!("/proc/{}/fd", line.current.as_raw_nonzero());
+    let links = fs::read_dir(folder).expect("it runs");
+    let links = links.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    assert_eq!(links.filter(|link| *link == socket).count(), 1);
 }
 
 #[test]

@@ -1,21 +1,18 @@
 //! The side of the process that takes over.
 
-#![allow(unsafe_code)] // Takes descriptors over that the process was started with.
-
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
-
 use super::{ACKNOWLEDGED, ADMIN, GO, OWNS_FILE, PATH_BYTES_MAX, PREPARED, READY, VARIABLE};
 use crate::explain::explain;
+use crate::passed_socket;
 
 /// The process that this one goes on for.
 #[derive(Debug)]
@@ -102,15 +99,6 @@ impl Predecessor {
 }
 
 fn take(fd: RawFd) -> io::Result<OwnedFd> {
-    let is_open = fd > 2
-        && std::fs::read_link(format!("/proc/self/fd/{fd}"))
-            .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"));
-    if !is_open {
-        return Err(io::Error::other(format!("{VARIABLE}: descriptor {fd} is no socket")));
-    }
-    // SAFETY: The descriptor is open, and the parent says that it is this process's to use. Nothing else
-    // uses it: what the process opens for itself has a number that is free, and this is done once.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    fcntl_setfd(&fd, fcntl_getfd(&fd)? | FdFlags::CLOEXEC)?;
-    Ok(fd)
+    let no_socket = || io::Error::other(format!("{VARIABLE}: descriptor {fd} is no socket"));
+    passed_socket::take(fd).ok_or_else(no_socket)
 }

@@ -2,7 +2,7 @@
 //! and Redis, memcached, nginx and HAProxy where they are installed.
 //!
 //! ```sh
-//! cargo run --release -p measure --bin versus             # about ten minutes
+//! cargo run --release -p measure --bin versus             # one axis at a time
 //! cargo run --release -p measure --bin versus -- --full   # every combination
 //! ```
 //!
