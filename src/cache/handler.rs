@@ -280,6 +280,10 @@ impl Handler for Cache {
         self.check(&request, route).map_err(|refusal| *refusal)?;
         let Route::Key(hash) = route else { return Ok(Pending::bodiless(&request)) };
         if !request.method.takes_body() {
+            if matches!(request.method, Method::Get | Method::Head | Method::Delete) {
+                // What the head alone decides is decided before the body is looked at.
+                request.details(&self.settings.kept)?;
+            }
             return Ok(Pending::bodiless(&request));
         }
         let key = Key::new(request.path, hash);

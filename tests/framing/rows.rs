@@ -1869,6 +1869,8 @@ fn expectations() -> Vec<Row> {
         closes("no 100 at a DELETE whose body is on its way", S, "DELETE /KKKKKKKK HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[MISS_CLOSE]),
         closes("no 100 at an OPTIONS whose body is on its way", S, "OPTIONS * HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 55\r\n\r\nhell", &[Exact("HTTP/1.1 204 No Content\r\nDate: -\r\nConnection: close\r\nAllow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\n\r\n")]),
         closes("no 100 at a PROPFIND whose body is on its way", S, "PROPFIND /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", &[MISS_CLOSE]),
+        refused("a malformed condition, with Expect and the body of a GET", S, "GET /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nIf-Match: x\r\nContent-Length: 5\r\n\r\nhello", 400),
+        refused("a malformed condition, with Expect and the body of a DELETE", S, "DELETE /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nIf-None-Match: x\r\nContent-Length: 5\r\n\r\nhello", 400),
         closes("no 100 at a GET whose chunks are broken", S, "GET /hit HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", &[HIT_CLOSE]),
         open("100 in the middle of a pipeline", S, concat!(get!(), put!("Expect: 100-continue", "Content-Length: 1"; "a"), put!("Expect: 100-continue", "Content-Length: 1"; "b"), get!()), &[Hit, Continue, Created, Continue, NoContent, Hit]).keeps(b"b"),
         closes("100, then close", S, put!("Expect: 100-continue", "Connection: close", "Content-Length: 5"; "hello"), &[Continue, Exact("HTTP/1.1 201 Created\r\nDate: -\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")]).keeps(b"hello"),
