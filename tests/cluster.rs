@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peers::wire::Peer;
-use peers::{Daemon, both, find, folder, output_of};
+use peers::{Daemon, both, find, folder, load_generator, output_of};
 use rustix::process::Signal;
 use serde_json::Value;
 use socket2::SockAddr;
@@ -30,18 +30,6 @@ const DETECTION_MAX: Duration = Duration::from_secs(10);
 fn example(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cluster").join(name);
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-/// The load generator, which is built with the workspace.
-fn bench() -> PathBuf {
-    let folder = Path::new(env!("CARGO_BIN_EXE_corekv")).parent().expect("a folder");
-    let program = folder.join("corekv-bench");
-    if !program.is_file() {
-        let mut cargo = Command::new(env!("CARGO"));
-        let output = output_of(cargo.args(["build", "--locked", "-p", "corekv-bench"]));
-        assert!(output.status.success(), "{}", both(&output));
-    }
-    program
 }
 
 /// A node that can be stopped and started on the same socket.
@@ -186,7 +174,7 @@ fn place(path: &Path) -> SockAddr {
 fn load(path: &Path, flags: &[&str]) -> Value {
     let folder = folder();
     let json = folder.path().join("results");
-    let mut command = Command::new(bench());
+    let mut command = Command::new(load_generator());
     command.arg("--unix").arg(path).args(["-q", "-t", "1", "-c", "8"]);
     command.args(["--keys", &KEYS.to_string(), "--verify"]).args(flags).arg("--json").arg(&json);
     let output = output_of(&mut command);
@@ -450,7 +438,7 @@ fn haproxy_bounds_the_load_of_a_hot_node() {
     };
     // One key, from many connections at a time.
     let flags = ["--keys", "1", "-c", "32", "-p", "1", "-n", "20000", "--write-ratio", "0"];
-    let mut command = Command::new(bench());
+    let mut command = Command::new(load_generator());
     command.arg("--unix").arg(&proxy.failover).args(["-q", "-t", "1", "--no-preload"]).args(flags);
     let output = output_of(&mut command);
     assert!(output.status.success(), "{}", both(&output));

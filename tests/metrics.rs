@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use testkit::{Client, Server, eventually};
+use testkit::{Client, Response, Server, eventually};
 
 type Labels = BTreeMap<String, String>;
 
@@ -312,6 +312,107 @@ fn the_bounds_of_buckets_are_round() {
     }
 }
 
+/// What Prometheus 2.42 sends, which Debian has.
+const OF_PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0,\
+     application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
+fn scrape_as(client: &mut Client, method: &str, accept: &str) -> Response {
+    let lines = format!("{method} /metrics HTTP/1.1\r\nHost: t\r\nAccept: {accept}\r\n\r\n");
+    client.send(lines);
+    if method == "HEAD" { client.response_to_head() } else { client.response() }
+}
+
+#[test]
+fn the_client_chooses_the_format() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    for (accept, is_open) in [
+        (OF_PROMETHEUS, true),
+        ("application/openmetrics-text", true),
+        ("text/plain;q=0.5, application/openmetrics-text;q=0.5", true),
+        ("text/plain;q=0.6, application/openmetrics-text;q=0.5", false),
+        ("application/openmetrics-text;q=0", false),
+        ("application/*", false),
+        ("*/*", false),
+        ("text/html", false),
+        ("", false),
+    ] {
+        let expected = if is_open {
+            "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        } else {
+            "text/plain; version=0.0.4"
+        };
+        for method in ["GET", "HEAD"] {
+            let response = scrape_as(&mut client, method, accept);
+            assert_eq!(response.status, 200);
+            assert_eq!(response.field("Content-Type"), Some(expected), "{method} {accept}");
+            assert_eq!(response.field("Vary"), Some("Accept"));
+            assert_eq!(response.body.ends_with(b"\n# EOF\n"), is_open && method == "GET");
+        }
+    }
+    assert_eq!(client.get("/metrics").field("Content-Type"), Some("text/plain; version=0.0.4"));
+}
+
+/// The same page in the text format, by what differs between the two: where the suffix of a counter
+/// stands, how bounds are written, and the last line.
+fn from_openmetrics(page: &str) -> String {
+    let page = page.strip_suffix("# EOF\n").expect("an end");
+    let mut text = String::new();
+    let counters: HashSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    for line in page.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
+                assert!(!name.ends_with("_total"), "{line}");
+                text += &format!("# {what} {name}_total {rest}\n");
+            }
+            _ => {
+                if let Some(bound) = line.split("le=\"").nth(1) {
+                    let bound = bound.split('"').next().expect("an end");
+                    assert!(bound == "+Inf" || bound.contains(['.', 'e']), "{line}");
+                }
+                text += &format!("{line}\n");
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn openmetrics_says_the_same_as_the_text_format() {
+    let server = Server::start(&["--namespace", "a"]);
+    let mut client = server.connect();
+    client.put("/a/1", "x");
+    let plain = scrape(&mut client);
+    let page = scrape_as(&mut client, "GET", OF_PROMETHEUS).body;
+    let open = parse(&from_openmetrics(std::str::from_utf8(&page).expect("text")));
+    assert_eq!(plain.keys().collect::<Vec<_>>(), open.keys().collect::<Vec<_>>());
+    let outline = |family: &Family| -> Vec<(String, Labels)> {
+        let mut samples: Vec<_> = family
+            .samples
+            .iter()
+            .map(|sample| {
+                let mut labels = sample.labels.clone();
+                if let Some(bound) = labels.get_mut("le") {
+                    *bound = number(bound).to_string();
+                }
+                (sample.name.clone(), labels)
+            })
+            .collect();
+        samples.sort();
+        samples
+    };
+    for (name, family) in &plain {
+        let other = &open[name];
+        assert_eq!((&family.kind, &family.help), (&other.kind, &other.help), "{name}");
+        assert_eq!(outline(family), outline(other));
+    }
+    assert_eq!(sum(&open, "corekv_namespace_keys", &[("namespace", "a")]), 1);
+}
+
 #[test]
 fn every_loop_iterates_though_nothing_is_asked_of_it() {
     let server = Server::start(&[]);
@@ -401,7 +502,7 @@ fn the_numbers_add_up() {
 }
 
 /// How many requests the page says were answered, as of the moment that it was rendered.
-fn answered(response: &testkit::Response) -> u64 {
+fn answered(response: &Response) -> u64 {
     let families = parse(std::str::from_utf8(&response.body).expect("text"));
     sum(&families, "corekv_requests_total", &[])
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use peers::{Daemon, both, find, folder, output_of};
+use peers::{Daemon, both, find, find_python, folder, output_of};
 use serde_json::Value;
 use testkit::{Client, Server};
 
@@ -238,4 +238,29 @@ fn the_alerts_pass_their_tests_and_the_page_its_lint() {
     let child = lint.output().expect("promtool runs");
     let said = String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+#[ignore = "takes Prometheus' library for Python; .ci/run runs it"]
+fn the_python_library_of_prometheus_reads_openmetrics() {
+    let Some(python) = find_python() else { return };
+    let server = Server::start(&["--namespace", "a\\b"]);
+    let mut client = server.connect();
+    client.put("/1", "x");
+    let accept = "Accept: application/openmetrics-text; version=1.0.0";
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: t\r\n{accept}\r\n\r\n");
+    let folder = folder();
+    let path = folder.path().join("page");
+    fs::write(&path, client.exchange(request).body).expect("written");
+    let script = "import sys\n\
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families as read\n\
+        found = {f.name: f for f in read(open(sys.argv[1]).read())}\n\
+        print(len(found), found['corekv_keys'].samples[0].value, found['corekv_requests'].type)";
+    let mut command = Command::new(python);
+    let output = output_of(command.args(["-c", script]).arg(&path));
+    assert!(output.status.success(), "{}", both(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert!(words[0].parse::<usize>().expect("a number") > 40, "{said}");
+    assert_eq!(words[1..], ["1", "counter"]);
 }

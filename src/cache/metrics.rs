@@ -1,18 +1,17 @@
-//! What a server counts, and the `/metrics` page: every counter in Prometheus' text format (version
-//! 0.0.4).
+//! What a server counts, and the `/metrics` page, which has every counter.
 //!
 //! A metric of a loop is a member of the counters of its module, and a row here; one of the store
 //! is a member of its [`Statistics`].
 
-use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::counters::Counters;
+use super::exposition::{Format, PROCESS, Text};
 use super::namespaces::Namespaces;
 use crate::http::{self, Method, Status};
 use crate::line_log::LogCounters;
-use crate::net::{self, Counter, Histogram};
+use crate::net::{self, Counter};
 use crate::process::Process;
 use crate::snapshot::{Saver, Status as SnapshotStatus};
 use crate::store::{NamespaceStatistics, Statistics, Store};
@@ -88,8 +87,8 @@ impl Metrics {
 
     /// Renders the `/metrics` page.
     #[must_use]
-    pub fn render(&self) -> String {
-        let mut text = Text { page: String::with_capacity(16 << 10), prefix: OWN };
+    pub fn render(&self, format: Format) -> String {
+        let mut text = Text::new(format);
         text.family("build_info", "gauge", "Always 1; the version is in the label.");
         text.sample("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
         requests(&mut text, self);
@@ -101,79 +100,7 @@ impl Metrics {
             snapshot(&mut text, saver.status());
         }
         process(&mut text, &Process::now());
-        text.page
-    }
-}
-
-/// What the names of the metrics begin with.
-const OWN: &str = "corekv_";
-
-/// What the names begin with that every process's metrics have (Prometheus, "Writing client
-/// libraries").
-const PROCESS: &str = "process_";
-
-/// A page under construction.
-struct Text {
-    page: String,
-    prefix: &'static str,
-}
-
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let prefix = self.prefix;
-        self.line(format_args!("# HELP {prefix}{name} {help}"));
-        self.line(format_args!("# TYPE {prefix}{name} {kind}"));
-    }
-
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
-        let prefix = self.prefix;
-        self.line(format_args!("{prefix}{name}{labels} {value}"));
-    }
-
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
-        self.family(name, kind, help);
-        self.sample(name, "", value);
-    }
-
-    fn per_core(&mut self, name: &str, kind: &str, help: &str, values: impl Iterator<Item = u64>) {
-        self.family(name, kind, help);
-        for (core, value) in values.enumerate() {
-            self.sample(name, &format!("{{core=\"{core}\"}}"), value);
-        }
-    }
-
-    /// One histogram of all cores, of values that come `per_unit` to the metric's unit; bucket i
-    /// holds those up to 2^i.
-    fn histogram<'a>(
-        &mut self,
-        name: &str,
-        help: &str,
-        per_unit: f64,
-        histograms: impl Iterator<Item = &'a Histogram> + Clone,
-    ) {
-        self.family(name, "histogram", help);
-        let buckets = histograms.clone().map(Histogram::buckets).reduce(|mut sums, buckets| {
-            sums.iter_mut().zip(buckets).for_each(|(sum, n)| *sum += n);
-            sums
-        });
-        let buckets = buckets.unwrap_or_default();
-        let bucket = format!("{name}_bucket");
-        let mut count = 0;
-        for (i, n) in buckets[..buckets.len() - 1].iter().enumerate() {
-            count += n;
-            let bound = (1u64 << i) as f64 / per_unit;
-            self.sample(&bucket, &format!("{{le=\"{bound}\"}}"), count);
-        }
-        count += buckets[buckets.len() - 1];
-        self.sample(&bucket, "{le=\"+Inf\"}", count);
-        let sum: u64 = histograms.map(Histogram::sum).sum();
-        self.sample(&format!("{name}_sum"), "", sum as f64 / per_unit);
-        self.sample(&format!("{name}_count"), "", count);
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // Writing to a string can't fail.
-        let _ = writeln!(self.page, "{line}");
+        text.finish()
     }
 }
 
@@ -386,7 +313,7 @@ fn snapshot(text: &mut Text, status: &SnapshotStatus) {
 }
 
 fn process(text: &mut Text, process: &Process) {
-    text.prefix = PROCESS;
+    text.set_prefix(PROCESS);
     let rows: [(&str, &str, Option<f64>); 2] = [
         ("cpu_seconds_total", "Processor time, user and system.", process.cpu_seconds),
         ("start_time_seconds", "Start, in seconds since 1970.", process.start_time_seconds),

@@ -15,6 +15,7 @@
 
 mod counters;
 mod dashboard;
+mod exposition;
 mod handler;
 mod kept_sets;
 mod keys;
@@ -35,6 +36,7 @@ mod turborepo;
 
 pub use counters::Counters;
 pub use dashboard::{History, Recorder};
+pub use exposition::Format;
 pub use handler::Cache;
 pub use kept_sets::KeptSets;
 pub use lookup::Lookup;

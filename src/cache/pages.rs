@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::dashboard::{self, History};
+use super::exposition::Format;
 use super::metrics::Metrics;
 use super::route::Page;
 use super::snapshot_page;
-use crate::http::{Request, Responses};
+use crate::http::{Method, Request, Responses, Status};
 use crate::net::Payload;
 
 const TEXT: &str = "text/plain";
 const HTML: &str = "text/html; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
-
-/// The content type of the text format's version (Prometheus, "Exposition formats").
-const METRICS: &str = "text/plain; version=0.0.4";
 
 const ABOUT: &str = concat!(
     "corekv ",
@@ -31,7 +29,7 @@ const ABOUT: &str = concat!(
     "GET /healthz   ok\n",
 );
 
-/// Times that an event loop renders the metrics within an [`INTERVAL`]; whoever asks more often is
+/// Times that an event loop renders the metrics in one format within an [`INTERVAL`]; whoever asks more often is
 /// shown the last of them. Rendering takes some hundred times as long as answering a GET.
 const RENDERED_PER_INTERVAL_MAX: u32 = 32;
 
@@ -42,27 +40,28 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Pages {
     metrics: Arc<Metrics>,
-    snapshot: Snapshot,
+    /// In Prometheus' text format, and in OpenMetrics.
+    rendered: [Rendered; 2],
     history: Arc<History>,
 }
 
 /// The metrics as one event loop has rendered them last.
 #[derive(Debug, Default)]
-struct Snapshot {
+struct Rendered {
     page: Arc<[u8]>,
     interval_start: Option<Instant>,
-    rendered: u32,
+    times: u32,
 }
 
-impl Snapshot {
+impl Rendered {
     /// The page, rendered anew if that was not done too often lately.
     fn page(&mut self, now: Instant, render: impl FnOnce() -> String) -> Arc<[u8]> {
         let is_over = |start| now.saturating_duration_since(start) >= INTERVAL;
         if self.interval_start.is_none_or(is_over) {
-            (self.interval_start, self.rendered) = (Some(now), 0);
+            (self.interval_start, self.times) = (Some(now), 0);
         }
-        if self.rendered < RENDERED_PER_INTERVAL_MAX {
-            self.rendered += 1;
+        if self.times < RENDERED_PER_INTERVAL_MAX {
+            self.times += 1;
             self.page = render().into_bytes().into();
         }
         Arc::clone(&self.page)
@@ -98,7 +97,7 @@ fn share(page: Arc<[u8]>, request: &Request<'_>, responses: &mut Responses<'_>) 
 impl Pages {
     /// Pages of a loop that has shown none yet.
     pub(super) fn new(metrics: Arc<Metrics>, history: Arc<History>) -> Self {
-        Self { metrics, snapshot: Snapshot::default(), history }
+        Self { metrics, rendered: Default::default(), history }
     }
 
     /// Answers a request for a page.
@@ -112,11 +111,7 @@ impl Pages {
         match page {
             Page::About => responses.body(request, TEXT, ABOUT.as_bytes()),
             Page::Health => responses.body(request, TEXT, b"ok"),
-            Page::Metrics => {
-                let page = self.snapshot.page(responses.now(), || self.metrics.render());
-                let length = page.len();
-                responses.shared_body(request, METRICS, Box::new(SharedPage(page)), length);
-            }
+            Page::Metrics => self.show_metrics(request, responses),
             Page::Dashboard => {
                 let length = dashboard::PAGE.len();
                 responses.own_page(request, HTML, dashboard::POLICY, Box::new(StaticPage), length);
@@ -130,6 +125,21 @@ impl Pages {
             Page::Size => {
                 responses.body(request, TEXT, self.metrics.store.keys().to_string().as_bytes());
             }
+        }
+    }
+
+    fn show_metrics(&mut self, request: &Request<'_>, responses: &mut Responses<'_>) {
+        let format = Format::of(request);
+        let rendered = &mut self.rendered[usize::from(format == Format::OpenMetrics)];
+        let page = rendered.page(responses.now(), || self.metrics.render(format));
+        let length = page.len();
+        responses
+            .head(request.method, request.fields.persistence, Status::Ok)
+            .field("Content-Type", format.content_type().as_bytes())
+            .field("Vary", b"Accept")
+            .body(length);
+        if request.method != Method::Head {
+            responses.payload(Box::new(SharedPage(page)), length);
         }
     }
 }

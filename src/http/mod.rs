@@ -17,6 +17,7 @@
 //! - A status is a line of `status.rs`, a method one of `method.rs`, an error of the framing one of
 //!   `error.rs`.
 
+mod accept;
 pub mod access;
 mod access_log;
 mod batch;
@@ -58,6 +59,7 @@ mod template;
 mod token;
 pub mod tokens;
 
+pub use accept::Quality;
 pub(crate) use access_log::AccessLog;
 pub use batch::Batch;
 pub use chunked::{Chunked, Decoded};

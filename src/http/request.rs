@@ -1,5 +1,6 @@
 //! Requests as a handler sees them: views into the bytes that were received.
 
+use super::accept::{self, Quality};
 use super::details::Details;
 use super::fields::Fields;
 use super::kept::KeptFields;
@@ -44,6 +45,13 @@ impl<'a> Request<'a> {
         let start = memchr::memrchr(b' ', self.through_target).map_or(0, |space| space + 1);
         let target = &self.through_target[start..];
         memchr::memchr(b'?', target).map_or(&[], |mark| &target[mark + 1..])
+    }
+
+    /// How much the client likes a media type, by its Accept fields; `None` if they don't say, or are not at
+    /// hand. Takes time linear in the head's length.
+    #[must_use]
+    pub fn quality(&self, media_type: &str) -> Option<Quality> {
+        accept::quality(self.lines, media_type)
     }
 
     /// Reads what the fields say that few requests have ([`Fields::extras`]).

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -12,6 +11,7 @@ use rustix::io::Errno;
 
 use super::class::Class;
 use super::counters::Counter;
+use super::drain::{Drain, IN_USE_MAX, NEW_SPARED_MAX};
 use super::hooks::{Ending, Hangup, Phase, Succession, Ticker};
 use super::listener::{BACKLOG_CONNECTIONS_MAX, Listener};
 use super::mailbox::{Mailbox, ShutdownFlags, TICK};
@@ -39,9 +39,6 @@ const DROPPED_BYTES_MAX: usize = 64 << 10;
 /// Connections of a listener that may fail in an iteration, each for reasons of its own, before that is taken
 /// for a fault that lasts.
 const FAILED_PER_ITERATION_MAX: usize = 16;
-
-/// How long connections that were accepted last have for their first message when a successor takes over.
-const SPARED_MAX: Duration = Duration::from_secs(2);
 
 /// Pause before accepting is tried again after a fault that may last.
 const RETRY: Duration = Duration::from_millis(50);
@@ -245,11 +242,14 @@ impl Acceptor<'_> {
     /// Leaves those who wait at the listeners to the successor, and waits until every loop has drained or
     /// the time is over. Connections that were accepted last have some time for their first message.
     pub(super) fn drain_for_successor(&mut self, timeout: Duration) {
-        self.flags.spare.store(true, Ordering::Relaxed);
         let began = Instant::now();
-        self.drain_loops(timeout.min(SPARED_MAX), Phase::HandingOver);
-        self.flags.spare.store(false, Ordering::Relaxed);
-        self.drain_loops(timeout.saturating_sub(began.elapsed()), Phase::HandingOver);
+        for (drain, until) in [
+            (Drain::SparesUsed, IN_USE_MAX.min(timeout)),
+            (Drain::SparesNew, NEW_SPARED_MAX.min(timeout)),
+            (Drain::SparesNone, timeout),
+        ] {
+            self.drain_loops(drain, began + until, Phase::HandingOver);
+        }
     }
 
     /// Stops listening and waits until every loop has drained or the time is over.
@@ -265,13 +265,15 @@ impl Acceptor<'_> {
         }
         self.listeners.clear();
         (self.ticker.0)(Phase::Draining);
-        self.drain_loops(timeout, Phase::Draining);
+        let began = Instant::now();
+        self.drain_loops(Drain::SparesUsed, began + IN_USE_MAX.min(timeout), Phase::Draining);
+        self.drain_loops(Drain::SparesNone, began + timeout, Phase::Draining);
     }
 
-    fn drain_loops(&mut self, timeout: Duration, phase: Phase) {
-        self.flags.drain.store(true, Ordering::Relaxed);
+    /// Waits until every loop has drained, or until the deadline.
+    fn drain_loops(&mut self, drain: Drain, deadline: Instant, phase: Phase) {
+        self.flags.drain.set(drain);
         self.mailboxes.iter().for_each(Mailbox::wake);
-        let deadline = Instant::now() + timeout;
         let open = || self.mailboxes.iter().any(|mailbox| mailbox.open() > 0);
         while open() && Instant::now() < deadline {
             (self.ticker.0)(phase);

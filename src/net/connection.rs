@@ -214,7 +214,7 @@ impl<T> Connection<T> {
     fn iteration<S: Service>(&self, cx: &Context<'_, S>) -> Iteration {
         Iteration {
             now: cx.now,
-            last: cx.draining && !self.readiness.readable,
+            last: cx.drain.has_begun() && !self.readiness.readable,
             pressed: cx.pressed,
         }
     }
@@ -296,8 +296,10 @@ impl<T> Connection<T> {
 
     /// Whether the server ends, and the connection waits for another message.
     fn is_over<S: Service>(&self, cx: &Context<'_, S>) -> bool {
-        let is_spared = self.is_new && cx.sparing;
-        cx.draining && self.timer.wait() == Wait::Idle && !is_spared
+        cx.drain.has_begun() && self.timer.wait() == Wait::Idle && {
+            let idle = cx.now.saturating_duration_since(self.timer.since(cx.limits));
+            !cx.drain.spares(self.is_new, idle)
+        }
     }
 
     fn next<S: Service>(&self, cx: &Context<'_, S>) -> Next {

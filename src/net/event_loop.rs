@@ -13,6 +13,7 @@ use super::class::Class;
 use super::connection::Connection;
 use super::connection_table::ConnectionTable;
 use super::counters::Counters;
+use super::drain::Drain;
 use super::held_memory::HeldMemory;
 use super::mailbox::{Mailbox, ShutdownFlags, WAKER};
 use super::output::Output;
@@ -64,9 +65,7 @@ pub(super) struct EventLoop<'a, S: Service> {
     overdue: OverdueCheck,
     output: Output,
     now: Instant,
-    draining: bool,
-    /// While draining, connections that have sent nothing yet are left alone.
-    sparing: bool,
+    drain: Drain,
 }
 
 impl<'a, S: Service> EventLoop<'a, S> {
@@ -93,8 +92,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             overdue: OverdueCheck::new(now),
             output: Output::default(),
             now,
-            draining: false,
-            sparing: false,
+            drain: Drain::default(),
         }
     }
 
@@ -119,7 +117,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             self.retry(&mut slots[0]);
             more = self.service.maintain(self.now);
             more |= self.check_overdue();
-            if self.draining && self.connections.is_empty() && self.mailbox.is_empty() {
+            if self.drain.has_begun() && self.connections.is_empty() && self.mailbox.is_empty() {
                 return Ok(());
             }
         }
@@ -168,12 +166,9 @@ impl<'a, S: Service> EventLoop<'a, S> {
                 }
             }
         }
-        if self.flags.drain.load(Ordering::Relaxed) {
-            let sparing = self.flags.spare.load(Ordering::Relaxed);
-            let was_sparing = std::mem::replace(&mut self.sparing, sparing);
-            if !self.draining || (was_sparing && !sparing) {
-                self.drain();
-            }
+        let drain = self.flags.drain.get();
+        if drain > self.drain {
+            self.drain_to(drain);
         }
     }
 
@@ -201,8 +196,9 @@ impl<'a, S: Service> EventLoop<'a, S> {
         Ok(())
     }
 
-    fn drain(&mut self) {
-        self.draining = true;
+    /// Has every connection look whether it is still spared.
+    fn drain_to(&mut self, drain: Drain) {
+        self.drain = drain;
         for (token, connection) in self.connections.iter_mut() {
             connection.readiness.readable = true;
             if !std::mem::replace(&mut connection.queued, true) {
@@ -370,8 +366,7 @@ impl<'a, S: Service> EventLoop<'a, S> {
             counters: self.counters,
             limits: &self.settings.limits,
             now: self.now,
-            draining: self.draining,
-            sparing: self.sparing,
+            drain: self.drain,
             budget: &mut self.budget,
             pressed: self.held.is_pressed(),
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mio::{Poll, Token, Waker};
 
 use super::class::Class;
+use super::drain::SharedDrain;
 use super::socket::Socket;
 use crate::explain::explain;
 use crate::logging::Sparing;
@@ -87,9 +88,7 @@ impl Mailbox {
 #[derive(Debug, Default)]
 pub(super) struct ShutdownFlags {
     /// Answer what has been received, close, and return.
-    pub(super) drain: AtomicBool,
-    /// Meanwhile, wait for the first message of those connections that have sent none yet.
-    pub(super) spare: AtomicBool,
+    pub(super) drain: SharedDrain,
     /// Return at once.
     pub(super) abort: AtomicBool,
 }

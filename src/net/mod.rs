@@ -20,6 +20,7 @@ mod class;
 mod connection;
 mod connection_table;
 mod counters;
+mod drain;
 mod event_loop;
 mod held_memory;
 mod hooks;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::counters::Counters;
+use super::drain::Drain;
 use super::output::Output;
 use super::send_budget::SendBudget;
 use super::service::Service;
@@ -16,9 +17,7 @@ pub(super) struct Context<'a, S: Service> {
     pub(super) counters: &'a Counters,
     pub(super) limits: &'a WaitLimits,
     pub(super) now: Instant,
-    pub(super) draining: bool,
-    /// Connections that have sent no message yet may still do so.
-    pub(super) sparing: bool,
+    pub(super) drain: Drain,
     pub(super) budget: &'a mut SendBudget,
     /// The loop's connections hold so much that each may hold only little.
     pub(super) pressed: bool,

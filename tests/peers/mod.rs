@@ -44,6 +44,24 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     found.or_else(|| skip(program))
 }
 
+/// The load generator, which is built with the workspace.
+pub(crate) fn load_generator() -> PathBuf {
+    let folder = Path::new(env!("CARGO_BIN_EXE_corekv")).parent().expect("a folder");
+    let program = folder.join("corekv-bench");
+    if !program.is_file() {
+        let mut cargo = Command::new(env!("CARGO"));
+        let output = output_of(cargo.args(["build", "--locked", "-p", "corekv-bench"]));
+        assert!(output.status.success(), "{}", both(&output));
+    }
+    program
+}
+
+/// The Python that has the packages of PyPI; `None` as in [`find`].
+pub(crate) fn find_python() -> Option<PathBuf> {
+    let python = installed_folder().join("python/bin/python3");
+    if python.is_file() { Some(python) } else { skip("python/bin/python3") }
+}
+
 /// The folder of Node.js packages if it holds `package`; the line and `None` as in [`find`].
 pub(crate) fn find_package(package: &str) -> Option<PathBuf> {
     let modules = installed_folder().join("npm/node_modules");
