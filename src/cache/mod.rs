@@ -17,6 +17,7 @@ mod counters;
 mod dashboard;
 mod handler;
 mod kept_sets;
+mod key_lengths;
 mod keys;
 mod large_payload;
 mod lookup;
