@@ -57,14 +57,6 @@ mod blocks {
             _mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, control), delete)).cast_unsigned()
         }
     }
-
-    /// Whether two blocks are equal.
-    #[inline(always)]
-    pub(crate) fn are_equal(one: &Block, other: &Block) -> bool {
-        let (one, other) = (load(one), load(other));
-        // SAFETY: SSE2 belongs to x86-64.
-        unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(one, other)) == 0xffff }
-    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -82,13 +74,9 @@ mod blocks {
     pub(crate) fn not_in_value(block: &Block) -> Mask {
         mask(block, |byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
     }
-
-    pub(crate) fn are_equal(one: &Block, other: &Block) -> bool {
-        one == other
-    }
 }
 
-pub(crate) use blocks::{are_equal, not_in_value, uncommon_in_path};
+pub(crate) use blocks::{not_in_value, uncommon_in_path};
 
 /// Where the first byte from `at` on stands that no field value has; the input's end if there is
 /// none.
@@ -122,29 +110,38 @@ fn short_value_len(rest: &[u8]) -> usize {
 #[inline(always)]
 pub(crate) fn starts_with(bytes: &[u8], start: &[u8]) -> bool {
     let Some(bytes) = bytes.get(..start.len()) else { return false };
-    let (Some(last), Some(expected_last)) = (bytes.last_chunk(), start.last_chunk()) else {
-        return short_are_equal(bytes, start);
-    };
-    let (blocks, expected) = (bytes.as_chunks().0, start.as_chunks().0);
-    // Some of the last block's bytes for the second time, which is quicker than each by itself.
-    blocks.iter().zip(expected).all(|(block, expected)| are_equal(block, expected))
-        && are_equal(last, expected_last)
+    match start.len() {
+        33..=64 => ends_are_equal::<32>(bytes, start),
+        16..=32 => ends_are_equal::<16>(bytes, start),
+        ..16 => short_are_equal(bytes, start),
+        _ => long_are_equal(bytes, start),
+    }
+}
+
+/// Whether the first and the last `N` bytes of two strings are equal. Together they are all of them where
+/// there are no more than twice as many; some are compared twice, which is quicker than each by itself.
+#[inline(always)]
+fn ends_are_equal<const N: usize>(one: &[u8], other: &[u8]) -> bool {
+    one.first_chunk::<N>() == other.first_chunk::<N>()
+        && one.last_chunk::<N>() == other.last_chunk::<N>()
 }
 
 /// Whether two strings of the same length, less than a block's, are equal.
 #[inline(always)]
 fn short_are_equal(one: &[u8], other: &[u8]) -> bool {
-    /// The first and the last bytes, which overlap.
-    fn ends<const N: usize>(bytes: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
-        Some((bytes.first_chunk()?, bytes.last_chunk()?))
+    match one.len() {
+        8.. => ends_are_equal::<8>(one, other),
+        4.. => ends_are_equal::<4>(one, other),
+        _ => one.iter().zip(other).all(|(one, other)| one == other),
     }
-    if let (Some(one), Some(other)) = (ends::<8>(one), ends::<8>(other)) {
-        return one == other;
-    }
-    if let (Some(one), Some(other)) = (ends::<4>(one), ends::<4>(other)) {
-        return one == other;
-    }
-    one.iter().zip(other).all(|(one, other)| one == other)
+}
+
+/// Whether two strings of the same length, more than four blocks', are equal.
+#[inline(never)]
+fn long_are_equal(one: &[u8], other: &[u8]) -> bool {
+    let (chunks, others) = (one.as_chunks::<32>().0, other.as_chunks::<32>().0);
+    chunks.iter().zip(others).all(|(chunk, other)| chunk == other)
+        && one.last_chunk::<32>() == other.last_chunk::<32>()
 }
 
 #[cfg(test)]
@@ -166,7 +163,6 @@ mod tests {
                     "{byte} at {at}"
                 );
                 assert_eq!(not_in_value(&block), if valued { 0 } else { bit }, "{byte} at {at}");
-                assert_eq!(are_equal(&block, &[b'a'; BLOCK_BYTES]), byte == b'a', "{byte} at {at}");
             }
         }
     }
@@ -190,7 +186,7 @@ mod tests {
 
     #[test]
     fn strings_start_with_what_they_do_byte_by_byte() {
-        let bytes: Vec<u8> = (0..70).collect();
+        let bytes: Vec<u8> = (0..140).collect();
         for length in 0..bytes.len() {
             let start = &bytes[..length];
             assert!(starts_with(&bytes, start) && starts_with(start, start));

@@ -136,7 +136,7 @@ mod sequence;
 use atomic::{AtomicU32, Ordering::*, fence};
 use bucket::{FREQUENCY_MAX, SLOTS, Slot};
 use budget::Budget;
-use index::{Found, Index, SlotHint, tag_of};
+use index::{Found, Index, tag_of};
 use index_writer::IndexWriter;
 use loom::sync::Arc;
 
@@ -191,13 +191,13 @@ impl Writer {
 
     fn find(&self, key: Key) -> Found<'_> {
         let is = |slot: Slot| (slot.place() == key.place).then_some(());
-        self.shared.index.find(key.hash, SlotHint::NONE, is).expect("it is there").0
+        self.shared.index.find(key.hash, is).expect("it is there").0
     }
 
     fn remove(&mut self, key: Key) {
         let shared = Arc::clone(&self.shared);
         let is = |slot: Slot| (slot.place() == key.place).then_some(());
-        let (found, ()) = shared.index.find(key.hash, SlotHint::NONE, is).expect("it is there");
+        let (found, ()) = shared.index.find(key.hash, is).expect("it is there");
         self.state.remove(&shared.index, &Budget, found);
     }
 
@@ -293,7 +293,9 @@ fn a_value_overwritten_in_place_is_never_torn() {
         |writer| writer.insert(MOVING),
         |writer| {
             let memory = &writer.shared.memory;
-            writer.find(MOVING).change(|| memory.iter().for_each(|word| word.store(1, Relaxed)));
+            let found = writer.find(MOVING);
+            let _writing = found.write();
+            memory.iter().for_each(|word| word.store(1, Relaxed));
         },
         |shared| {
             let [first, second] = shared.read(MOVING).expect("it is there");
@@ -379,9 +381,10 @@ fn a_slot_hint_does_not_come_true_again_when_the_buckets_memory_was_given_back()
             assert_eq!(writer.grow(), 3);
         },
         |shared| {
-            let hint = shared.index.slot_hint(MOVING.hash);
+            let hint = shared.index.prefetch(MOVING.hash);
+            let hint = shared.index.slot_hint(MOVING.hash, hint);
             let value = shared.memory[0].load(Relaxed);
-            if !hint.slot.is_empty() && shared.index.validate(hint) {
+            if !hint.slot.is_empty() && shared.index.validate(&hint) {
                 assert_eq!(value, 0, "another key's value");
             }
         },

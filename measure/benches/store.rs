@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use corekv::store::{Expiry, Key, Settings, Store, Tick, Value};
+use corekv::store::{Expiry, Key, Settings, SlotHint, Store, Tick, Value};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use testkit::Numbers;
 
@@ -62,7 +62,8 @@ fn read_key(store: &Store, key: Key<'_>, out: &mut Vec<u8>) {
 impl Table for Arc<Store> {
     fn read(&self, key: &[u8], out: &mut Vec<u8>) {
         let hash = self.hash(key);
-        read_key(self, Key::new(key, hash).with_hint(self.prefetch_entry(hash)), out);
+        let hint = self.prefetch_entry(hash, self.prefetch_index(hash));
+        read_key(self, Key::new(key, hash).with_hint(&hint), out);
     }
 
     fn write(&self, key: &[u8], value: &[u8]) {
@@ -70,14 +71,14 @@ impl Table for Arc<Store> {
     }
 
     fn batch(&self, batch: &[(&[u8], bool)], out: &mut Vec<u8>) {
-        let mut hashes = [self.hash(b""); BATCH];
-        for (hash, (name, _)) in hashes.iter_mut().zip(batch) {
+        let mut hints = [(self.hash(b""), SlotHint::NONE); BATCH];
+        for ((hash, hint), (name, _)) in hints.iter_mut().zip(batch) {
             *hash = self.hash(name);
-            self.prefetch_index(*hash);
+            *hint = self.prefetch_index(*hash);
         }
-        let hints = hashes.map(|hash| self.prefetch_entry(hash));
-        for ((&hash, &hint), &(name, writes)) in hashes.iter().zip(&hints).zip(batch) {
-            let key = Key::new(name, hash).with_hint(hint);
+        let hints = hints.map(|(hash, hint)| (hash, self.prefetch_entry(hash, hint)));
+        for (&(hash, hint), &(name, writes)) in hints.iter().zip(batch) {
+            let key = Key::new(name, hash).with_hint(&hint);
             if writes {
                 let _ = self.put(key, b"54321", Expiry::NEVER, NOW);
             } else {

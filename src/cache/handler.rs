@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::counters::Counters;
 use super::dashboard::History;
 use super::kept_sets::KeptSets;
+use super::key_lengths::KeyLengths;
 use super::keys::Keys;
 use super::large_payload::Outcome;
 use super::lookup::Lookup;
@@ -14,8 +15,8 @@ use super::metrics::Metrics;
 use super::pages::Pages;
 use super::pending::Pending;
 use super::refusals::{
-    DIGEST_WRONG, ELSEWHERE, FULL, MALFORMED_MAX_AGE, NOT_ADMINISTRATOR, NOT_IMPLEMENTED,
-    NOT_UNLIMITED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
+    DIGEST_WRONG, ELSEWHERE, FULL, KEY_TOO_LONG, MALFORMED_MAX_AGE, NOT_ADMINISTRATOR,
+    NOT_IMPLEMENTED, NOT_UNLIMITED, PARTIAL_VALUE, READ_ONLY, UNAUTHORIZED,
 };
 use super::route::{Page, Route, Routes};
 use super::settings::Settings;
@@ -23,8 +24,9 @@ use super::turborepo;
 use crate::http::access::Access;
 use crate::http::{
     Framing, Handler, Method, Persistence, Postponed, Refusal, Request, RequestView, Requests,
-    Responses, Status, Unstorable,
+    Responses, Status, Target, Unstorable,
 };
+use crate::net::Class;
 use crate::store::{Busy, Clock, Full, Key, Tick};
 
 /// Answers one event loop's requests from the store that all loops share.
@@ -36,6 +38,7 @@ pub struct Cache {
     clock: Clock,
     /// The partition that this loop looks after.
     partition: usize,
+    key_lengths: KeyLengths,
     counters: Arc<Counters>,
     /// Refusals of the store when it was last asked for them.
     refusals_seen: u64,
@@ -55,17 +58,36 @@ impl Cache {
         let (store, counters) = (Arc::clone(&metrics.store), Arc::clone(&metrics.cache[partition]));
         let keys = Keys::new(store, Arc::clone(&counters), sets, settings.clone());
         let pages = Pages::new(metrics, history);
-        Self { keys, pages, settings, clock, partition, counters, refusals_seen: 0 }
+        let key_lengths = KeyLengths::of(&settings);
+        let refusals_seen = 0;
+        Self { keys, pages, settings, clock, partition, key_lengths, counters, refusals_seen }
     }
 
     #[inline(always)] // Into the loop over a connection's input.
     fn route(&self, request: &Request<'_>) -> Route {
+        if self.key_lengths.tell(request) {
+            return Route::Key(self.keys.store.hash(request.path));
+        }
+        self.find_route(request.class, request.target, request.path)
+    }
+
+    /// The same for all requests. Takes what it needs of one: what a call has a reference to has to lie in
+    /// memory, also where it is not called.
+    #[inline(never)]
+    fn find_route(&self, class: Class, target: Target, path: &[u8]) -> Route {
         if self.settings.turborepo
-            && let Some(route) = turborepo::find(request.class, request.path)
+            && let Some(route) = turborepo::find(class, path)
         {
             return route;
         }
-        self.settings.routes.find(request, self.settings.key_bytes_max, &self.keys.store)
+        let Settings { routes, key_bytes_max, .. } = self.settings;
+        routes.find(class, target, path).unwrap_or_else(|| {
+            if path.len() > key_bytes_max {
+                Route::Refused(&KEY_TOO_LONG)
+            } else {
+                Route::Key(self.keys.store.hash(path))
+            }
+        })
     }
 
     /// Whether the request is refused before its body is looked at.
@@ -95,10 +117,10 @@ impl Cache {
     ) -> bool {
         let Route::Key(hash) = lookup.route else { return false };
         if let Some(path) = view.plain_get() {
-            let key = Key::new(path, hash).with_hint(lookup.hint);
+            let key = Key::new(path, hash).with_hint(&lookup.hint);
             self.keys.read_in_place(key, now, responses)
         } else if let Some(write) = view.plain_write() {
-            let key = Key::new(write.path, hash).with_hint(lookup.hint);
+            let key = Key::new(write.path, hash).with_hint(&lookup.hint);
             self.keys.write_plainly(key, write, now, responses)
         } else {
             false
@@ -110,11 +132,11 @@ impl Cache {
     fn answer_one(
         &mut self,
         request: &Request<'_>,
-        lookup: Lookup,
+        lookup: &Lookup,
         now: Tick,
         responses: &mut Responses<'_>,
     ) -> Outcome {
-        let Lookup { route, hint } = lookup;
+        let Lookup { route, hint } = *lookup;
         let persistence = request.fields.persistence;
         if let Err(refusal) = self.check(request, route) {
             responses.refuse(request.method, persistence, *refusal);
@@ -129,7 +151,7 @@ impl Cache {
             (Route::TurborepoEvents, _) => responses.empty(request.method, persistence, Status::Ok),
             (Route::Page(page), _) => self.pages.show(page, request, responses),
             (Route::Key(hash), method) => {
-                let key = Key::new(request.path, hash).with_hint(hint);
+                let key = Key::new(request.path, hash).with_hint(&hint);
                 match method {
                     Method::Put | Method::Post => self.keys.write(key, request, now, responses),
                     Method::Delete => self.keys.delete(key, request, now, responses),
@@ -146,7 +168,7 @@ impl Cache {
     fn answer_and_count(
         &mut self,
         request: &Request<'_>,
-        lookup: Lookup,
+        lookup: &Lookup,
         now: Tick,
         responses: &mut Responses<'_>,
     ) -> Outcome {
@@ -171,7 +193,7 @@ impl Cache {
         responses: &mut Responses<'_>,
     ) {
         for (at, (view, lookup)) in requests.views().enumerate() {
-            if let Break(why) = self.answer_and_count(&view.request(), *lookup, now, responses) {
+            if let Break(why) = self.answer_and_count(&view.request(), lookup, now, responses) {
                 responses.postpone(requests.len() - at, why);
                 break;
             }
@@ -244,17 +266,17 @@ impl Handler for Cache {
 
     #[inline]
     fn look_up(&mut self, request: &Request<'_>) -> Lookup {
-        let route = self.route(request);
-        if let Route::Key(hash) = route {
-            self.keys.store.prefetch_index(hash);
+        let mut lookup = Lookup::new(self.route(request));
+        if let Route::Key(hash) = lookup.route {
+            lookup.hint = self.keys.store.prefetch_index(hash);
         }
-        Lookup::new(route)
+        lookup
     }
 
     fn prefetch(&mut self, lookups: &mut [Lookup]) {
         for lookup in lookups {
             if let Route::Key(hash) = lookup.route {
-                lookup.hint = self.keys.store.prefetch_entry(hash);
+                lookup.hint = self.keys.store.prefetch_entry(hash, lookup.hint);
             }
         }
     }
@@ -268,7 +290,7 @@ impl Handler for Cache {
             if self.answer_plain(view, lookup, now, responses) {
                 continue;
             }
-            if let Break(why) = self.answer_one(&view.request(), *lookup, now, responses) {
+            if let Break(why) = self.answer_one(&view.request(), lookup, now, responses) {
                 responses.postpone(requests.len() - at, why);
                 break;
             }
@@ -334,7 +356,7 @@ impl Handler for Cache {
             Pending::Bodiless(mut bodiless) => {
                 let request = bodiless.request(persistence);
                 let lookup = Lookup::new(self.route(&request));
-                if self.answer_and_count(&request, lookup, now, responses).is_break() {
+                if self.answer_and_count(&request, &lookup, now, responses).is_break() {
                     return Some(Pending::Bodiless(bodiless));
                 }
             }

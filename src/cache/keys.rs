@@ -14,7 +14,9 @@ use crate::http::{
     Conditions, Details, EntityTag, Method, Persistence, PlainWrite, Refusal, Request, Responses,
     Status,
 };
-use crate::store::{Expiry, Fingerprint, Full, Key, Store, Stored, Tick, Upload, Value, Written};
+use crate::store::{
+    Expiry, Fingerprint, Full, Key, PlainValue, Store, Stored, Tick, Upload, Value, Written,
+};
 
 /// The store, as requests read and write it.
 #[derive(Debug)]
@@ -61,10 +63,9 @@ impl Keys {
         }
         let Some(read) = self.store.optimistic_read(key, now) else { return false };
         let start = responses.bytes().len();
-        let value = read.value();
-        match value.as_word() {
-            Some(word) => responses.ok_word(word, value.len()),
-            None => {
+        match read.value() {
+            PlainValue::Word(word, length) => responses.ok_word(*word, *length),
+            PlainValue::Longer(value) => {
                 responses.ok_head(Persistence::Default, value.len());
                 value.append_long_to(responses.bytes());
             }
@@ -335,7 +336,7 @@ impl Keys {
     }
 
     /// Answers a write.
-    #[inline]
+    #[inline(always)]
     fn respond(
         &self,
         result: Result<Written, Full>,
@@ -343,11 +344,12 @@ impl Keys {
         responses: &mut Responses<'_>,
     ) {
         let [created, replaced] = self.store_statuses;
-        match result {
-            Ok(Written::Created) => responses.empty(method, persistence, created),
-            Ok(Written::Replaced) => responses.empty(method, persistence, replaced),
-            Err(Full) => responses.refuse(method, persistence, FULL),
-        }
+        let status = match result {
+            Ok(Written::Created) => created,
+            Ok(Written::Replaced) => replaced,
+            Err(Full) => return responses.refuse(method, persistence, FULL),
+        };
+        responses.empty(method, persistence, status);
     }
 
     /// Answers a write that had terms, with the tag of what was stored if it is to be told.

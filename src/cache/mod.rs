@@ -18,6 +18,7 @@ mod dashboard;
 mod exposition;
 mod handler;
 mod kept_sets;
+mod key_lengths;
 mod keys;
 mod large_payload;
 mod lookup;

@@ -2,11 +2,11 @@
 
 use super::refusals::{
     ALLOW_EVENTS, ALLOW_KEY, ALLOW_PAGE, ALLOW_SNAPSHOT, BROKEN_ESCAPE, EVENTS_METHODS, KEY_EMPTY,
-    KEY_METHODS, KEY_TOO_LONG, NO_SUCH_PAGE, PAGE_METHODS, SNAPSHOT_METHODS,
+    KEY_METHODS, NO_SUCH_PAGE, PAGE_METHODS, SNAPSHOT_METHODS,
 };
 use crate::http::{Method, Refusal, Request, Target};
 use crate::net::Class;
-use crate::store::{Hash, Store};
+use crate::store::Hash;
 
 /// Where the reserved names are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,19 +90,17 @@ impl Route {
 }
 
 impl Routes {
-    /// What a request is about, where keys have at most so many bytes.
-    #[inline(always)] // Into the loop over a connection's input.
-    pub(super) fn find(self, request: &Request<'_>, key_bytes_max: usize, store: &Store) -> Route {
-        if !matches!(request.target, Target::Path { .. }) {
-            return without_path(request.target);
+    /// What a request on an address of that class is about, if it is not a key.
+    pub(super) fn find(self, class: Class, target: Target, path: &[u8]) -> Option<Route> {
+        if !matches!(target, Target::Path { .. }) {
+            return Some(without_path(target));
         }
-        if let Some(route) = self.find_reserved(request.class, request.path) {
-            return route;
+        // The length tells most keys from the pages.
+        if has_length_of_page(path.len()) || matches!(class, Class::Admin(_)) {
+            self.find_page(class, path)
+        } else {
+            None
         }
-        if request.path.len() > key_bytes_max {
-            return Route::Refused(&KEY_TOO_LONG);
-        }
-        Route::Key(store.hash(request.path))
     }
 
     /// Whether PURGE of a path drops all keys that begin with it: on the addresses that have the pages,
@@ -112,17 +110,6 @@ impl Routes {
         matches!(request.target, Target::Path { .. })
             && is_admin == (self == Self::AdminOnly)
             && matches!(request.path, [] | [.., b'/'])
-    }
-
-    /// What a path names on an address of that class, if it is not a key.
-    #[inline(always)] // Into the loop over a connection's input.
-    fn find_reserved(self, class: Class, path: &[u8]) -> Option<Route> {
-        // The length tells most keys from the pages.
-        if has_length_of_page(path) || matches!(class, Class::Admin(_)) {
-            self.find_page(class, path)
-        } else {
-            None
-        }
     }
 
     fn find_page(self, class: Class, path: &[u8]) -> Option<Route> {
@@ -145,8 +132,9 @@ fn without_path(target: Target) -> Route {
     }
 }
 
+/// Whether a page that there may be on any address has a name of this length.
 #[inline]
-fn has_length_of_page(path: &[u8]) -> bool {
+pub(super) fn has_length_of_page(length: usize) -> bool {
     const LENGTHS: u64 = {
         let (mut lengths, mut i) = (0, 0);
         while i < PAGES.len() {
@@ -155,5 +143,5 @@ fn has_length_of_page(path: &[u8]) -> bool {
         }
         lengths
     };
-    path.len() < 64 && LENGTHS >> path.len() & 1 == 1
+    length < 64 && LENGTHS >> length & 1 == 1
 }

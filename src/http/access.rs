@@ -6,18 +6,18 @@ use std::hint::black_box;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Access {
-    /// Nothing: there are none, or they are wrong.
-    Denied,
-    /// Nothing here: they are limited to other paths.
-    Elsewhere,
-    /// Reading what the path names.
-    Read,
-    /// Reading everything.
-    ReadAll,
-    /// Reading and writing what the path names.
-    Write,
     /// Everything; what every request may do when no tokens are set.
     WriteAll,
+    /// Reading and writing what the path names.
+    Write,
+    /// Reading everything.
+    ReadAll,
+    /// Reading what the path names.
+    Read,
+    /// Nothing here: they are limited to other paths.
+    Elsewhere,
+    /// Nothing: there are none, or they are wrong.
+    Denied,
 }
 
 impl Access {

@@ -3,7 +3,6 @@
 use super::error::Error;
 use super::fields::Framing;
 use super::head::HeadParser;
-use super::memo::Recalled;
 use super::origin::Sender;
 use super::parsed_request::ParsedRequest;
 use super::query::KeyParameters;
@@ -96,15 +95,22 @@ impl<L> Batch<L> {
             if self.parsed.len() == rules.requests_max {
                 break End::Full;
             }
-            if let Some(recalled) = parser.recall(input, at)
-                && let Some(parsed) = self.complete(&recalled, input, rules.body_bytes_max)
-            {
-                at = (parsed.body_at + parsed.body_len) as usize;
-                self.parsed.push(parsed);
-            } else {
-                *scanned = scanned_before;
-                if let Some(end) = self.parse_other(parser, input, &mut at, scanned, &rules) {
-                    break end;
+            let rest = &input[at..];
+            match parser.recall(rest).filter(|recalled| recalled.fields.sender == self.sender) {
+                Some(recalled) if recalled.is_bare => {
+                    self.parsed.push(recalled.at(at));
+                    at += recalled.end;
+                }
+                Some(recalled) if recalled.is_complete(rest, rules.body_bytes_max) => {
+                    let parsed = recalled.with_body(at);
+                    at = (parsed.body_at + parsed.body_len) as usize;
+                    self.parsed.push(parsed);
+                }
+                _ => {
+                    *scanned = scanned_before;
+                    if let Some(end) = self.parse_other(parser, input, &mut at, scanned, &rules) {
+                        break end;
+                    }
                 }
             }
             scanned_before = 0;
@@ -160,41 +166,6 @@ impl<L> Batch<L> {
         }
         self.parsed.push(parsed);
         parsed.fields.persistence.closes().then_some(End::Close)
-    }
-
-    /// A request that is complete, as far as its head leaves nothing to be decided.
-    #[inline(always)] // Into the loop over a connection's input.
-    fn complete(
-        &self,
-        recalled: &Recalled<'_>,
-        input: &[u8],
-        body_bytes_max: u64,
-    ) -> Option<ParsedRequest> {
-        let &Recalled { method, path_at, path_end, end, length, fields } = recalled;
-        if fields.sender != self.sender || !fields.are_simple() {
-            return None;
-        }
-        let mut parsed = ParsedRequest {
-            fields: *fields,
-            path_at: path_at as u32,
-            path_len: (path_end - path_at) as u32,
-            target_end: path_end as u32,
-            body_at: end as u32,
-            body_len: 0,
-            method,
-            target: Target::Path { escaped: false },
-        };
-        let length = match (length, fields.framing) {
-            (None, Framing::Length(0)) => return Some(parsed),
-            (Some(length), _) | (None, Framing::Length(length)) => length,
-            (None, Framing::Chunked) => return None,
-        };
-        if length > body_bytes_max || length > (input.len() - end) as u64 {
-            return None;
-        }
-        parsed.fields.framing = Framing::Length(length);
-        parsed.body_len = length as u32;
-        Some(parsed)
     }
 }
 

@@ -157,9 +157,10 @@ impl Fields {
     #[must_use]
     #[inline]
     pub fn are_plain(&self) -> bool {
-        self.persistence == Persistence::Default
-            && self.access.may_write()
-            && self.extras.is_empty()
+        // Without a branch for each.
+        (self.persistence == Persistence::Default)
+            & self.access.may_write()
+            & self.extras.is_empty()
     }
 
     /// Reads the fields behind a request line, and appends the weight of each. The authority of an

@@ -68,10 +68,10 @@ impl HeadParser {
         Ok(into.last().map(|parsed| parsed.body_at as usize))
     }
 
-    /// The request at `at`, if it is one of the commonest kind.
+    /// The request that the input begins with, if it is one of the commonest kind.
     #[inline(always)] // Into the loop over a connection's input.
-    pub(super) fn recall(&mut self, input: &[u8], at: usize) -> Option<Recalled<'_>> {
-        self.memos.recall(input, at)
+    pub(super) fn recall(&mut self, input: &[u8]) -> Option<Recalled<'_>> {
+        self.memos.recall(input)
     }
 
     /// Looks for a head with credentials among those that are remembered. What they allow depends on

@@ -54,12 +54,14 @@ impl WholeHead {
         length: usize,
         out: &mut Vec<u8>,
     ) {
-        let start = out.len();
+        let end = out.len() + self.len + length;
         out.extend_from_slice(&self.bytes);
-        if let Some(body) = out.get_mut(start + self.len..).and_then(<[u8]>::first_chunk_mut) {
-            *body = word;
+        if let Some(appended) = out.last_chunk_mut::<HEAD_BYTES>()
+            && let Some(body) = appended.get_mut(self.len..self.len + WORD_BYTES)
+        {
+            body.copy_from_slice(&word);
         }
-        out.truncate(start + self.len + length);
+        out.truncate(end);
     }
 }
 

@@ -21,6 +21,7 @@ use super::parsed_request::ParsedRequest;
 use super::target::{self, Target};
 use super::template::{Line, Template};
 use super::tokens::Grant;
+use crate::vector;
 
 /// Longest block of fields that is remembered, in bytes.
 const BLOCK_BYTES_MAX: usize = 2048;
@@ -43,8 +44,8 @@ struct Memo {
     is_used: bool,
 }
 
-/// A request whose fields are remembered.
-#[derive(Debug)]
+/// A request whose fields are remembered, and where its parts are from its start on.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Recalled<'a> {
     pub(super) method: Method,
     /// Where the path begins behind its first `/`, and where it ends, as does the target.
@@ -54,7 +55,53 @@ pub(super) struct Recalled<'a> {
     pub(super) end: usize,
     /// How long the body is, if `fields` don't say so.
     pub(super) length: Option<u64>,
+    /// There is none, and nothing else about the fields that would have to be looked at.
+    pub(super) is_bare: bool,
     pub(super) fields: &'a Fields,
+}
+
+impl Recalled<'_> {
+    /// How long the body is; `None` if only it will tell.
+    #[inline(always)] // Into the loop over a connection's input.
+    fn body_length(&self) -> Option<u64> {
+        match (self.length, self.fields.framing) {
+            (Some(length), _) | (None, Framing::Length(length)) => Some(length),
+            (None, Framing::Chunked) => None,
+        }
+    }
+
+    /// Whether the request is there as a whole in `input`, which begins with it, and another may follow.
+    #[inline(always)] // Into the loop over a connection's input.
+    pub(super) fn is_complete(&self, input: &[u8], body_bytes_max: u64) -> bool {
+        let room = (input.len() - self.end) as u64;
+        self.fields.are_simple()
+            && self.body_length().is_some_and(|length| length <= body_bytes_max && length <= room)
+    }
+
+    /// The request, which begins at `at` in the input and has no body.
+    #[inline(always)] // Into the loop over a connection's input.
+    pub(super) fn at(&self, at: usize) -> ParsedRequest {
+        ParsedRequest {
+            fields: *self.fields,
+            path_at: (at + self.path_at) as u32,
+            path_len: (self.path_end - self.path_at) as u32,
+            target_end: (at + self.path_end) as u32,
+            body_at: (at + self.end) as u32,
+            body_len: 0,
+            method: self.method,
+            target: Target::Path { escaped: false },
+        }
+    }
+
+    /// The same where it has one.
+    #[inline(always)] // Into the loop over a connection's input.
+    pub(super) fn with_body(&self, at: usize) -> ParsedRequest {
+        let length = self.body_length().unwrap_or(0);
+        let mut parsed = self.at(at);
+        parsed.fields.framing = Framing::Length(length);
+        parsed.body_len = length as u32;
+        parsed
+    }
 }
 
 /// The templates of one method.
@@ -88,17 +135,20 @@ impl Memos {
 
     /// A request with a plain path whose fields fit the template that has fitted last.
     #[inline(always)] // Into the loop over a connection's input.
-    pub(super) fn recall(&mut self, input: &[u8], at: usize) -> Option<Recalled<'_>> {
-        let (method, path_at) = read_method(input, at)?;
-        let path_end = target::scan_plain(input, path_at)?;
+    pub(super) fn recall(&mut self, input: &[u8]) -> Option<Recalled<'_>> {
+        let start: &[u8; START_BYTES] = input.first_chunk()?;
+        let (method, path_at) = read_method(start)?;
+        let path_end = target::plain_end(input, path_at, start[path_at..].first_chunk()?);
+        // If the target goes on there, no template fits: each begins with the space behind it.
         let memos = &mut self.open[method as usize];
         let memo = memos.memos.get_mut(memos.last)?;
         let (end, length) = memo.template.fit(input, path_end)?;
-        if end - at > self.header_bytes_max {
+        if end > self.header_bytes_max {
             return None;
         }
         memo.is_used = true;
-        Some(Recalled { method, path_at, path_end, end, length, fields: &memo.template.fields })
+        let Template { is_bare, fields, .. } = &memo.template;
+        Some(Recalled { method, path_at, path_end, end, length, is_bare: *is_bare, fields })
     }
 
     /// Appends a request for a path whose fields fit any template, among those of blocks with credentials or
@@ -111,7 +161,8 @@ impl Memos {
         at: usize,
         into: &mut Vec<ParsedRequest>,
     ) -> Option<Option<Grant>> {
-        let (method, start) = read_method(input, at)?;
+        let (method, start) = read_method(input.get(at..)?)?;
+        let start = at + start;
         let (path, escaped, end) = target::scan(input, start)?;
         let all = if secret { &mut self.secret } else { &mut self.open };
         let (memo, head_end, length) = all[method as usize].find(input, end)?;
@@ -226,21 +277,25 @@ impl Shapes {
     }
 }
 
-/// The method of a request for a path, and where the path begins behind its first `/`.
+/// The longest start of a request for a path, and a block of the path behind it. All heads of HTTP/1.1 are
+/// longer.
+const START_BYTES: usize = b"DELETE /".len() + vector::BLOCK_BYTES;
+
+/// The method of a request for a path, by the start of its head, and where the path begins behind its first
+/// `/`.
 #[inline(always)]
-fn read_method(input: &[u8], at: usize) -> Option<(Method, usize)> {
+fn read_method(head: &[u8]) -> Option<(Method, usize)> {
     // Prefixes of constant length are compared as words.
-    let head = input.get(at..)?;
     if head.starts_with(b"GET /") {
-        Some((Method::Get, at + 5))
+        Some((Method::Get, 5))
     } else if head.starts_with(b"PUT /") {
-        Some((Method::Put, at + 5))
+        Some((Method::Put, 5))
     } else if head.starts_with(b"POST /") {
-        Some((Method::Post, at + 6))
+        Some((Method::Post, 6))
     } else if head.starts_with(b"HEAD /") {
-        Some((Method::Head, at + 6))
+        Some((Method::Head, 6))
     } else if head.starts_with(b"DELETE /") {
-        Some((Method::Delete, at + 8))
+        Some((Method::Delete, 8))
     } else {
         None
     }

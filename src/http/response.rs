@@ -244,21 +244,31 @@ impl<'a> Responses<'a> {
     /// Answers with an empty body.
     #[inline]
     pub fn empty(&mut self, method: Method, persistence: Persistence, status: Status) {
-        self.count(method, status);
         let Some(whole) = self.whole.filter(|_| persistence.field().is_none()) else {
-            return self.empty_in_full(persistence, status);
+            return self.empty_in_full(method, persistence, status);
         };
+        // Each counts by itself, so that the class of its status is known.
         let head = match status {
-            Status::Created => &whole.created,
-            Status::NoContent => &whole.no_content,
-            Status::NotFound => &whole.not_found,
-            _ => return self.empty_in_full(persistence, status),
+            Status::NoContent => {
+                self.count(method, Status::NoContent);
+                &whole.no_content
+            }
+            Status::Created => {
+                self.count(method, Status::Created);
+                &whole.created
+            }
+            Status::NotFound => {
+                self.count(method, Status::NotFound);
+                &whole.not_found
+            }
+            _ => return self.empty_in_full(method, persistence, status),
         };
         head.append_to(self.output.bytes());
     }
 
     #[cold]
-    fn empty_in_full(&mut self, persistence: Persistence, status: Status) {
+    fn empty_in_full(&mut self, method: Method, persistence: Persistence, status: Status) {
+        self.count(method, status);
         self.start(status, persistence);
         if status.is_bodiless() {
             self.output.bytes().extend_from_slice(b"\r\n");

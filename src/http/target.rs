@@ -57,13 +57,6 @@ pub(super) static BYTE_CLASSES: [ByteClass; 256] = {
     classes
 };
 
-/// The end of the path that starts at `start`, if it is of the commonest kind, and the target ends there.
-#[inline(always)] // Into the loop over a connection's input.
-pub(super) fn scan_plain(input: &[u8], start: usize) -> Option<usize> {
-    let end = skip_plain(input, start);
-    (input.get(end) == Some(&b' ')).then_some(end)
-}
-
 /// Finds the end of the path that starts at `start`: its range, whether it has percent-encoded
 /// bytes or a query, and where the target ends. `None` when the target has a byte that none may have, or
 /// does not end within `input`.
@@ -99,9 +92,19 @@ fn scan_on(input: &[u8], start: usize, mut at: usize) -> Option<(Range<usize>, b
     }
 }
 
+/// Where the bytes of a path from `at` on, of which some are in `block`, are no longer all of the commonest
+/// plain ones, or no longer fill a block.
+#[inline(always)] // Into the loop over a connection's input.
+pub(super) fn plain_end(input: &[u8], at: usize, block: &vector::Block) -> usize {
+    match vector::uncommon_in_path(block) {
+        0 => skip_plain(input, at + vector::BLOCK_BYTES),
+        others => at + others.trailing_zeros() as usize,
+    }
+}
+
 /// Where the bytes from `at` on, as far as they come in whole blocks, are no longer all of the commonest
 /// plain ones. Without a branch for each byte: where a path ends can't be predicted.
-#[inline(always)] // Into the loop over a connection's input.
+#[inline]
 fn skip_plain(input: &[u8], mut at: usize) -> usize {
     while let Some(block) = input.get(at..).and_then(|rest| rest.first_chunk()) {
         let others = vector::uncommon_in_path(block);

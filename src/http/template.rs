@@ -9,7 +9,7 @@
 //! that would be accepted if it was read in full, with the same meaning but for the length.
 
 use super::access;
-use super::fields::{Fields, Weight};
+use super::fields::{Fields, Framing, Weight};
 use crate::vector;
 
 /// Digits of a length that can't overflow.
@@ -60,16 +60,18 @@ pub(super) struct Template {
     start: Box<[u8]>,
     parts: Vec<Part>,
     pub(super) fields: Fields,
-    block: Vec<u8>,
+    /// Whether all requests that fit are over where the head ends, and another may follow.
+    pub(super) is_bare: bool,
+    block: Box<[u8]>,
     lines: Vec<Line>,
 }
 
 impl Template {
     /// A template for one block, to which other values are added later.
     pub(super) fn new(block: &[u8], lines: &[Line], fields: Fields) -> Self {
-        let (block, lines) = (block.to_vec(), lines.to_vec());
+        let (block, lines) = (block.into(), lines.to_vec());
         let (start, parts) = (Box::default(), Vec::new());
-        let mut template = Self { start, parts, fields, block, lines };
+        let mut template = Self { start, parts, fields, is_bare: false, block, lines };
         template.compile();
         template
     }
@@ -85,7 +87,11 @@ impl Template {
             return None;
         }
         let at = at + self.start.len();
-        if self.parts.is_empty() { Some((at, None)) } else { self.fit_parts(input, at) }
+        if self.is_bare || self.parts.is_empty() {
+            Some((at, None))
+        } else {
+            self.fit_parts(input, at)
+        }
     }
 
     #[inline(never)]
@@ -162,6 +168,8 @@ impl Template {
             let bytes = self.block[usize::from(line.end)..end_of(lines.peek())].into();
             self.parts.push(Part { before, bytes });
         }
+        let is_empty = self.fields.framing == Framing::Length(0);
+        self.is_bare = self.parts.is_empty() && is_empty && self.fields.are_simple();
     }
 }
 

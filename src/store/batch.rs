@@ -35,7 +35,7 @@ impl Batch {
             *word += entry.header.words();
             if !entry.header.is_dead() && wanted(&entry) {
                 let hash = table.hasher.hash_entry(&entry);
-                table.index.prefetch(hash);
+                let _ = table.index.prefetch(hash);
                 batch.entries[batch.len] = (place, hash);
                 batch.len += 1;
                 batch.ends_with_large = entry.header.is_large();

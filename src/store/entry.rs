@@ -16,7 +16,7 @@
 //!
 //! Entries start at multiples of 8 bytes and don't cross pages. A reader may look at an entry
 //! whose memory is just being used for something else: nothing here trusts what it reads further
-//! than the page's end, and the sequence word of the bucket tells afterwards that it was void.
+//! than the memory's end, and the sequence word of the bucket tells afterwards that it was void.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -24,6 +24,7 @@ use super::clock::Expiry;
 use super::fingerprint::Fingerprint;
 use super::generation::Generation;
 use super::pages::PAGE_BYTES;
+use super::word_writer::{padded, write};
 
 /// Bytes that an entry takes beside key and value, before rounding up to 8.
 pub(super) const HEADER_BYTES: usize = 8;
@@ -55,9 +56,15 @@ const _: () = assert!(Generation::MASK == (u32::MAX as u64 + 1) - (META << 1));
 
 /// The entry's first word, see the drawing above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header(u64);
+pub(super) struct Header(pub(super) u64);
 
 impl Header {
+    /// That of an entry that begins with these words.
+    #[inline]
+    pub(super) fn of(words: &[AtomicU64]) -> Option<Self> {
+        Some(Self(words.first()?.load(Ordering::Relaxed)))
+    }
+
     #[inline]
     pub(super) fn new(
         key_len: usize,
@@ -80,7 +87,7 @@ impl Header {
     }
 
     #[inline]
-    fn content_len(self) -> usize {
+    pub(super) fn content_len(self) -> usize {
         (self.0 >> LENGTH_BITS & LENGTH_MASK) as usize
     }
 
@@ -175,7 +182,7 @@ pub(super) fn meta_bytes(len: usize) -> usize {
     if len == 0 { 0 } else { META_LENGTH_BYTES + len }
 }
 
-/// An entry as it lies in its page: all that the header promises is inside of it.
+/// An entry as it lies in its page: all that the header promises is inside of its words.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
     words: &'a [AtomicU64],
@@ -186,9 +193,14 @@ impl<'a> Entry<'a> {
     /// Looks at an entry that begins with these words and ends before their end. `None` if what
     /// is there is no entry, which only a reader who raced with a writer meets.
     #[inline]
-    pub(super) fn at(page: &'a [AtomicU64]) -> Option<Self> {
-        let header = Header(page[0].load(Ordering::Relaxed));
-        let words = page.get(..header.words())?;
+    pub(super) fn at(words: &'a [AtomicU64]) -> Option<Self> {
+        Self::of(words, Header::of(words)?)
+    }
+
+    /// The same where the header was read before.
+    #[inline]
+    pub(super) fn of(words: &'a [AtomicU64], header: Header) -> Option<Self> {
+        let words = words.get(..header.words())?;
         Some(Self { words, header })
     }
 
@@ -202,12 +214,10 @@ impl<'a> Entry<'a> {
         if self.header.key_len() != key.len() {
             return false;
         }
-        if let (Some(first), Some(last), 4..=8) = (key.first_chunk(), key.last_chunk(), key.len()) {
-            let (word, behind_first) = (self.word(1), 8 * (key.len() as u32 - 4));
-            return word as u32 == u32::from_le_bytes(*first)
-                && (word >> behind_first) as u32 == u32::from_le_bytes(*last);
+        match key.len() {
+            4..=8 => short_key_is(self.word(1), key).unwrap_or(false),
+            _ => self.has_at_start(key),
         }
-        self.has_at_start(key)
     }
 
     /// Whether the key begins with these bytes.
@@ -306,6 +316,13 @@ impl<'a> Entry<'a> {
         write(self.words, self.header, self.key_to(&mut key), &meta, &value);
     }
 
+    /// Writes another entry of as many words in the place of this one.
+    #[inline(always)]
+    pub(super) fn overwrite(&self, header: Header, key: &[u8], meta: &[u8], value: &[u8]) {
+        debug_assert_eq!(self.header.words(), header.words());
+        write(self.words, header, key, meta, value);
+    }
+
     /// Says that the index no longer refers to the entry.
     pub(super) fn mark_dead(&self) {
         self.words[0].store(self.header.0 | DEAD, Ordering::Relaxed);
@@ -328,6 +345,19 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// Whether a key is what a word begins with; `None` if it does not have four to eight bytes.
+#[inline(always)]
+pub(super) fn short_key_is(word: u64, key: &[u8]) -> Option<bool> {
+    let (Some(first), Some(last), 4..=8) = (key.first_chunk(), key.last_chunk(), key.len()) else {
+        return None;
+    };
+    let behind_first = 8 * (key.len() as u32 - 4);
+    Some(
+        word as u32 == u32::from_le_bytes(*first)
+            && (word >> behind_first) as u32 == u32::from_le_bytes(*last),
+    )
+}
+
 /// What the log holds of a large value.
 pub(super) fn large_bytes(
     first: u32,
@@ -341,80 +371,6 @@ pub(super) fn large_bytes(
         *to = word.to_le_bytes();
     }
     bytes
-}
-
-/// Fewer than 8 bytes as the low bytes of a word; without a loop or a call, since every key and
-/// value ends in some.
-#[inline]
-fn padded(bytes: &[u8]) -> u64 {
-    let len = bytes.len();
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-        return u64::from(first) | u64::from(last) << (8 * (len - 4));
-    }
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 0 };
-    let byte = |at: usize, byte: u8| u64::from(byte) << (8 * at);
-    byte(0, *first) | byte(len / 2, bytes[len / 2]) | byte(len - 1, *last)
-}
-
-/// Writes an entry. What stood there before may still be read by a reader who holds a reference
-/// that is out of date: the fence makes sure that it then also sees the sequence word of the
-/// bucket that the reference was taken from, which was changed before the memory became free.
-pub(super) fn write(words: &[AtomicU64], header: Header, key: &[u8], meta: &[u8], value: &[u8]) {
-    fence(Ordering::Release);
-    words[0].store(header.0, Ordering::Relaxed);
-    let mut writer = WordWriter { words: &words[1..], at: 0, carry: 0, carry_bits: 0 };
-    writer.push(key);
-    if !meta.is_empty() {
-        writer.push(&(meta.len() as u16).to_le_bytes());
-        writer.push(meta);
-    }
-    writer.push(value);
-    writer.finish();
-}
-
-/// Puts bytes together to words.
-struct WordWriter<'a> {
-    words: &'a [AtomicU64],
-    at: usize,
-    /// The bytes that don't fill a word yet.
-    carry: u64,
-    carry_bits: u32,
-}
-
-impl WordWriter<'_> {
-    #[inline]
-    fn push(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.push_word(u64::from_le_bytes(*word), 64);
-        }
-        if !rest.is_empty() {
-            self.push_word(padded(rest), 8 * rest.len() as u32);
-        }
-    }
-
-    /// Appends the low bits of a word; the others are zero.
-    #[inline]
-    fn push_word(&mut self, word: u64, bits: u32) {
-        let filled = self.carry | word << self.carry_bits;
-        let total = self.carry_bits + bits;
-        if total < 64 {
-            (self.carry, self.carry_bits) = (filled, total);
-            return;
-        }
-        self.words[self.at].store(filled.to_le(), Ordering::Relaxed);
-        self.at += 1;
-        // Shifting by 64 would shift by nothing.
-        self.carry = if self.carry_bits == 0 { 0 } else { word >> (64 - self.carry_bits) };
-        self.carry_bits = total - 64;
-    }
-
-    fn finish(self) {
-        if self.carry_bits > 0 {
-            self.words[self.at].store(self.carry.to_le(), Ordering::Relaxed);
-        }
-    }
 }
 
 /// A value that is copied out under the protection of [`Store::get`](super::Store::get).

@@ -18,6 +18,7 @@ use super::bucket::{LINE_BYTES, Line, Slot};
 use super::lines::CHUNK_LINES;
 use super::memory::Region;
 use super::prefault::Prefaulter;
+use super::sequence::Writing;
 use super::tags::slots_with;
 
 /// Buckets of a table that was never written to.
@@ -54,7 +55,9 @@ pub(super) struct Found<'a> {
 
 /// A slot of a bucket's first line as it was seen, and under which sequence number. As long as the
 /// bucket has that number, the slot says where its key is. Only a hint, which may be outdated: it is
-/// validated before anything is concluded from it.
+/// validated before anything is concluded from it. At first it knows the bucket alone, and the slot is
+/// looked at when the line has arrived. Also a bucket that is not the key's any more by then leads to no
+/// other answer: what it has is where it says.
 #[derive(Debug, Clone, Copy)]
 pub struct SlotHint {
     /// Empty if there is none.
@@ -71,19 +74,20 @@ impl SlotHint {
 
 impl Found<'_> {
     /// Records a hit.
+    #[inline]
     pub(super) fn record_hit(&self) {
         self.line.record_hit(self.at, self.slot);
     }
 
-    /// Runs `change` while readers of the key's bucket are kept out.
-    pub(super) fn change<R>(&self, change: impl FnOnce() -> R) -> R {
-        let _writing = self.head.sequence.write();
-        change()
+    /// Keeps readers of the key's bucket out.
+    #[inline]
+    pub(super) fn write(&self) -> Writing<'_> {
+        self.head.sequence.write()
     }
 
     /// Puts another slot in the place of the one that was found.
     pub(super) fn replace(&self, slot: Slot) {
-        let _writing = self.head.sequence.write();
+        let _writing = self.write();
         self.line.set(self.at, slot);
     }
 }
@@ -153,29 +157,32 @@ impl Index {
         self.shape.store(shape.0, Ordering::Release);
     }
 
+    /// Starts loading the line of a key's bucket, for a hint that knows no slot yet.
     #[inline]
-    pub(super) fn prefetch(&self, hash: u64) {
-        self.lines.prefetch(self.shape().bucket_of(hash));
+    pub(super) fn prefetch(&self, hash: u64) -> SlotHint {
+        let bucket = self.shape().bucket_of(hash);
+        self.lines.prefetch(bucket);
+        SlotHint { bucket: bucket as u32, ..SlotHint::NONE }
     }
 
-    /// Looks for a slot with the key's tag, without making sure that the entry is the key's.
+    /// Looks for a slot with the key's tag in the hint's bucket, without making sure that the entry is the
+    /// key's.
     #[inline]
-    pub(super) fn slot_hint(&self, hash: u64) -> SlotHint {
-        let bucket = self.shape().bucket_of(hash);
-        let line = &self.lines[bucket];
+    pub(super) fn slot_hint(&self, hash: u64, SlotHint { bucket, .. }: SlotHint) -> SlotHint {
+        let line = &self.lines[bucket as usize];
         let Some(sequence) = line.sequence.try_begin() else { return SlotHint::NONE };
         // The number 0 may come again, see above; what was never written to holds nothing.
         if sequence == 0 {
             return SlotHint::NONE;
         }
         let Some(at) = slots_with(line, tag_of(hash)).next() else { return SlotHint::NONE };
-        SlotHint { slot: line.slot(at), bucket: bucket as u32, at: at as u32, sequence }
+        SlotHint { slot: line.slot(at), bucket, at: at as u32, sequence }
     }
 
     /// Whether the hint is still true, and with it all that was read of the entry since it was made.
     /// Records a hit if it is.
     #[inline]
-    pub(super) fn validate(&self, hint: SlotHint) -> bool {
+    pub(super) fn validate(&self, hint: &SlotHint) -> bool {
         let line = &self.lines[hint.bucket as usize];
         let valid = line.sequence.unchanged(hint.sequence);
         if valid {
@@ -253,22 +260,23 @@ impl Index {
         &self.lines[self.shape().bucket_of(hash)]
     }
 
-    /// Finds the slot that `probe` takes, for a writer.
+    /// The slot that the hint is about, for a writer, if the hint is still true.
     #[inline]
+    pub(super) fn find_by(&self, hint: &SlotHint) -> Option<Found<'_>> {
+        let head = self.lines.get(hint.bucket as usize)?;
+        (!hint.slot.is_empty() && head.sequence.unchanged(hint.sequence)).then(|| {
+            // The slot as it is now: its frequency may have changed meanwhile.
+            let at = hint.at as usize;
+            Found { head, line: head, at, slot: head.slot(at) }
+        })
+    }
+
+    /// Finds the slot that `probe` takes, for a writer.
     pub(super) fn find<R>(
         &self,
         hash: u64,
-        hint: SlotHint,
         mut probe: impl FnMut(Slot) -> Option<R>,
     ) -> Option<(Found<'_>, R)> {
-        let seen = &self.lines[hint.bucket as usize];
-        if !hint.slot.is_empty() && seen.sequence.unchanged(hint.sequence) {
-            // The slot as it is now: its frequency may have changed meanwhile.
-            let (at, slot) = (hint.at as usize, seen.slot(hint.at as usize));
-            if let Some(result) = probe(slot) {
-                return Some((Found { head: seen, line: seen, at, slot }, result));
-            }
-        }
         let (head, tag) = (self.head(hash), tag_of(hash));
         let mut line = head;
         loop {

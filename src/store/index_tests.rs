@@ -39,22 +39,23 @@ impl Model {
         let Self { index, writer, budget, hashes } = self;
         let hash = hashes.remove(&place).expect("a place");
         let is = |slot: Slot| (slot.place() == place).then_some(());
-        let (found, ()) = index.find(hash, SlotHint::NONE, is).expect("it is there");
+        let (found, ()) = index.find(hash, is).expect("it is there");
         writer.remove(index, budget, found);
         writer.shrink(index, budget);
     }
 
     fn hint(&self, place: u64) -> SlotHint {
-        self.index.slot_hint(self.hashes[&place])
+        let hash = self.hashes[&place];
+        self.index.slot_hint(hash, self.index.prefetch(hash))
     }
 
     /// What was seen is still so, if it is said to be.
     fn check_hint(&self, hint: SlotHint) {
-        if !hint.slot.is_empty() && self.index.validate(hint) {
+        if !hint.slot.is_empty() && self.index.validate(&hint) {
             let place = hint.slot.place();
             let hash = self.hashes.get(&place).expect("an outdated hint is valid");
             let is = |slot: Slot| (slot.place() == place).then_some(());
-            let found = self.index.find(*hash, SlotHint::NONE, is);
+            let found = self.index.find(*hash, is);
             assert!(found.is_some());
         }
     }

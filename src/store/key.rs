@@ -12,7 +12,7 @@ pub struct Key<'a> {
     /// The key's bytes, `1..=key_bytes_max` of them.
     pub bytes: &'a [u8],
     pub(super) hash: u64,
-    pub(super) hint: SlotHint,
+    pub(super) hint: &'a SlotHint,
 }
 
 impl<'a> Key<'a> {
@@ -20,13 +20,13 @@ impl<'a> Key<'a> {
     #[must_use]
     #[inline]
     pub fn new(bytes: &'a [u8], hash: Hash) -> Self {
-        Self { bytes, hash: hash.0, hint: SlotHint::NONE }
+        Self { bytes, hash: hash.0, hint: &SlotHint::NONE }
     }
 
     /// The same key with a hint at its slot.
     #[must_use]
     #[inline]
-    pub fn with_hint(self, hint: SlotHint) -> Self {
+    pub fn with_hint(self, hint: &'a SlotHint) -> Self {
         Self { hint, ..self }
     }
 }

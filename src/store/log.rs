@@ -266,8 +266,9 @@ fn check_page(pages: &Pages, page: u32, mut each: impl FnMut(u64, Entry<'_>)) ->
     while word < used {
         let place = place_in(page, word);
         let entry = Entry::at(pages.words_at(place));
-        let entry = entry.expect("no trust in what is read: an entry leads beyond its page");
+        let entry = entry.expect("no trust in what is read: an entry leads beyond the memory");
         word += entry.header.words();
+        assert!(word <= used, "no trust in what is read: an entry leads beyond its page");
         if !entry.header.is_dead() {
             live += entry.header.words();
             if entry.header.is_large() {

@@ -226,12 +226,11 @@ impl<T: Zeroed> Region<T> {
         self.mapping.block(value * size_of::<T>()) == Block::Huge
     }
 
-    /// Starts loading the cache line of one value.
+    /// Starts loading the cache line of one value. There need not be one: an address that leads nowhere is
+    /// loaded from by nobody.
     #[inline]
     pub(super) fn prefetch(&self, at: usize) {
-        if let Some(value) = self.get(at) {
-            prefetch(value);
-        }
+        prefetch(self.base.as_ptr().wrapping_add(at));
     }
 }
 
@@ -246,14 +245,14 @@ fn warn_of(error: &io::Error) {
     }
 }
 
-/// Starts loading the first cache line of a value.
+/// Starts loading the first cache line of a value, if there is one.
 #[inline]
-pub(super) fn prefetch<T>(value: &T) {
+pub(super) fn prefetch<T>(value: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint that can't fault, and SSE is part of every x86-64.
+    // SAFETY: a hint that can't fault whatever the address is, and SSE is part of every x86-64.
     unsafe {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+        _mm_prefetch::<_MM_HINT_T0>(value.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;

@@ -7,14 +7,14 @@
 //! | files | what |
 //! |---|---|
 //! | `store`, `settings`, `key`, `clock`, `outcome`, `statistics`, `namespaces` | what users see |
-//! | `optimistic_read`, `large_value`, `upload` | values in the hands of readers, and on their way in |
+//! | `optimistic_read`, `plain_value`, `large_value`, `upload` | values in the hands of readers, and on their way in |
 //! | `scan`, `popularity` | a walk over all keys, and what eviction knows of each |
 //! | `partitions`, `partition` | operations, and room that is made in another partition |
 //! | `reclaimer`, `policy`, `ghosts`, `queue_sizer` | what is evicted, and where |
 //! | `maintenance`, `wheel` | what expires |
 //! | `purges`, `generation`, `sweep`, `sweeper` | what is purged, and how its memory comes back |
 //! | `writer` | keeps the parts of a partition in step |
-//! | `log`, `list`, `entry`, `batch` | entries, and the queues that they are in |
+//! | `log`, `list`, `entry`, `word_writer`, `batch` | entries, and the queues that they are in |
 //! | `chain` | the pages of a large value, and who refers to them |
 //! | `table`, `index`, `index_writer`, `bucket`, `lines`, `sequence`, `atomic`, `hasher` | from a key to its entry |
 //! | `pages`, `page_allocator` | uniform pages, and which of them are free |
@@ -55,6 +55,7 @@ mod page_allocator;
 mod pages;
 mod partition;
 mod partitions;
+mod plain_value;
 mod policy;
 mod popularity;
 mod prefault;
@@ -75,6 +76,7 @@ mod table;
 mod tags;
 mod upload;
 mod wheel;
+mod word_writer;
 mod writer;
 
 pub use clock::{Clock, Expiry, TTL_SECONDS_MAX, Tick};
@@ -86,6 +88,7 @@ pub use large_value::LargeValue;
 pub use namespaces::NamespaceStatistics;
 pub use optimistic_read::OptimisticRead;
 pub use outcome::{Busy, Full, Written};
+pub use plain_value::PlainValue;
 pub use popularity::{POPULARITY_RANKS, Popularity};
 pub use scan::{Scan, Scanned, ScannedValue};
 pub use settings::Settings;

@@ -180,11 +180,11 @@ impl Pages {
         &self.words[page as usize * PAGE_WORDS..][..pages * PAGE_WORDS]
     }
 
-    /// The words from a place to the end of its page.
+    /// The words from a place on, those of the pages behind its own as well: where an entry ends is
+    /// known by its header.
     #[inline]
     pub(super) fn words_at(&self, place: u64) -> &[AtomicU64] {
-        let (pages, place) = (self.words.as_chunks::<PAGE_WORDS>().0, place as usize);
-        &pages[place / PAGE_WORDS][place % PAGE_WORDS..]
+        &self.words[place as usize..]
     }
 
     #[inline]

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use super::budget::Budget;
 use super::chain::{Chain, SharedChain};
 use super::clock::{Expiry, Tick};
-use super::entry::fits;
+use super::entry::{Header, fits, is_small};
 use super::fingerprint::Fingerprint;
 use super::hasher::Hasher;
 use super::key::Key;
@@ -67,13 +67,14 @@ impl Partition {
     }
 
     /// Runs `work` as the partition's one writer.
+    #[inline(always)]
     fn write<R>(&self, now: Tick, work: impl FnOnce(&mut Writer<'_>) -> R) -> R {
         // A panic in the middle of a write would leave the tables in disorder; but only a bug
         // in this module panics here, and the process then ends with the thread that met it.
         self.write_locked(self.state.lock().unwrap_or_else(PoisonError::into_inner), now, work)
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_locked<R>(
         &self,
         mut state: MutexGuard<'_, WriterState>,
@@ -105,7 +106,6 @@ impl Partition {
     /// Stores a value if `judge` says so of what is stored; `None`: it does not. On success a large
     /// value's pages belong to the key from then on. `effort` is what was done to make room for it so
     /// far.
-    #[inline]
     pub(super) fn put(
         &self,
         key: Key<'_>,
@@ -140,6 +140,28 @@ impl Partition {
                 writer.state.tally.count_return(ghost);
             }
             Ok(Some(writer.store(kind, header, key, content)))
+        })
+    }
+
+    /// Does what [`put`](Self::put) would do, if that is no more than to put a small value in the place of
+    /// another, and the key is where its hint says. `None`: nothing was done.
+    #[inline(always)] // Without a call, nothing of the key and the value has to lie in memory.
+    pub(super) fn overwrite(
+        &self,
+        key: Key<'_>,
+        value: &[u8],
+        expiry: Expiry,
+        now: Tick,
+    ) -> Option<Written> {
+        if key.hint.slot.is_empty() || !is_small(key.bytes.len(), 0, value.len()) {
+            return None;
+        }
+        self.write(now, |writer| {
+            let (found, entry) = writer.find_by_hint(key)?;
+            let header = Header::new(key.bytes.len(), &[], value.len(), false, expiry);
+            let fits = !entry.header.is_large() && entry.header.words() == header.words();
+            let header = header.in_generation(writer.generation);
+            fits.then(|| writer.overwrite(found, &entry, header, key, (&[], value)))
         })
     }
 

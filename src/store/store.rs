@@ -107,24 +107,25 @@ impl Store {
     }
 
     /// Starts loading a key's index line. First pass over a batch.
+    #[must_use]
     #[inline]
-    pub fn prefetch_index(&self, hash: Hash) {
-        self.partitions[self.partition_of_hash(hash.0)].index.prefetch(hash.0);
+    pub fn prefetch_index(&self, hash: Hash) -> SlotHint {
+        self.partitions[self.partition_of_hash(hash.0)].index.prefetch(hash.0)
     }
 
     /// Looks where a key is, by now that its index line has arrived, and starts loading its entry.
-    /// Second pass over a batch.
+    /// Second pass over a batch, with what the first one said.
     #[must_use]
     #[inline]
-    pub fn prefetch_entry(&self, hash: Hash) -> SlotHint {
-        self.partitions[self.partition_of_hash(hash.0)].slot_hint(hash.0)
+    pub fn prefetch_entry(&self, hash: Hash, hint: SlotHint) -> SlotHint {
+        self.partitions[self.partition_of_hash(hash.0)].slot_hint(hash.0, hint)
     }
 
     /// The key's live value if it is small and lies where the key's [hint](Key::with_hint) says: read
     /// without a search, to be validated afterwards. `None` says nothing about the key.
     #[must_use]
     #[inline]
-    pub fn optimistic_read(&self, key: Key<'_>, now: Tick) -> Option<OptimisticRead<'_>> {
+    pub fn optimistic_read<'a>(&'a self, key: Key<'a>, now: Tick) -> Option<OptimisticRead<'a>> {
         self.partitions[self.partition_of(key)].optimistic_read(key, now)
     }
 
@@ -157,8 +158,24 @@ impl Store {
     /// # Errors
     /// [`Full`] if the store can't hold the value whatever is evicted; the key's old value is
     /// then still there.
-    #[inline]
+    #[inline(never)]
     pub fn put(
+        &self,
+        key: Key<'_>,
+        value: &[u8],
+        expiry: Expiry,
+        now: Tick,
+    ) -> Result<Written, Full> {
+        let partition = &self.partitions[self.partition_of(key)];
+        match partition.overwrite(key, value, expiry, now) {
+            Some(written) => Ok(written),
+            None => self.put_anywhere(key, value, expiry, now),
+        }
+    }
+
+    /// The same wherever the key is, and whatever the value's length is.
+    #[inline(never)]
+    fn put_anywhere(
         &self,
         key: Key<'_>,
         value: &[u8],

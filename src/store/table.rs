@@ -9,13 +9,14 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::chain::SharedChain;
 use super::clock::Tick;
-use super::entry::Entry;
+use super::entry::{Entry, Header};
 use super::hasher::Hasher;
 use super::index::{Index, SlotHint};
 use super::key::Key;
 use super::namespaces::Namespaces;
 use super::optimistic_read::OptimisticRead;
 use super::pages::{PAGE_CHARGE, Pages};
+use super::plain_value::PlainValue;
 use super::policy::Policy;
 use super::prefault::Prefaulter;
 use super::purges::Purges;
@@ -78,28 +79,31 @@ impl Table {
         entry.header.words() as u64 * 8 + u64::from(pages) * PAGE_CHARGE
     }
 
-    /// Looks where a key is that hashes to `hash`, and starts loading its entry.
+    /// Looks where a key is that hashes to `hash`, and whose bucket is known, and starts loading its entry.
     #[inline]
-    pub(super) fn slot_hint(&self, hash: u64) -> SlotHint {
-        let hint = self.index.slot_hint(hash);
+    pub(super) fn slot_hint(&self, hash: u64, hint: SlotHint) -> SlotHint {
+        let hint = self.index.slot_hint(hash, hint);
         self.pages.prefetch(hint.slot.place());
         hint
     }
 
     /// The small value where the key's hint says, if it is there.
     #[inline]
-    pub(super) fn optimistic_read(&self, key: Key<'_>, now: Tick) -> Option<OptimisticRead<'_>> {
+    pub(super) fn optimistic_read<'a>(
+        &'a self,
+        key: Key<'a>,
+        now: Tick,
+    ) -> Option<OptimisticRead<'a>> {
         let Key { bytes, hint, .. } = key;
         if hint.slot.is_empty() {
             return None;
         }
-        let entry = Entry::at(self.pages.words_at(hint.slot.place()))?;
-        let header = entry.header;
+        let words = self.pages.words_at(hint.slot.place());
+        let header = Header::of(words)?;
+        let value = PlainValue::find(words, header, bytes)?;
         // What is of an earlier generation may have been purged.
-        let shows = entry.key_is(bytes)
-            && header.is_plain_of(self.purges.current())
-            && !header.expiry().is_due(now);
-        shows.then(|| OptimisticRead::new(entry.plain_value(), &self.index, hint))
+        let shows = header.is_plain_of(self.purges.current()) && !header.expiry().is_due(now);
+        shows.then(|| OptimisticRead::new(value, &self.index, hint))
     }
 
     /// Whether an entry was purged, for a reader.

@@ -18,10 +18,10 @@ impl Iterator for SlotSet {
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        let at = self.0.trailing_zeros() as usize;
-        let some = self.0 != 0;
+        // The bit behind the last slot's stands for none, so that a number below it is one of a slot.
+        let at = (self.0 | 1 << SLOTS).trailing_zeros() as usize;
         self.0 &= self.0.wrapping_sub(1);
-        some.then_some(at)
+        (at < SLOTS).then_some(at)
     }
 }
 

@@ -64,9 +64,13 @@ impl Wheel {
     /// earlier time already.
     #[inline]
     pub(super) fn watch(&mut self, pages: &Pages, page: u32, expiry: Expiry) {
-        if expiry == Expiry::NEVER {
-            return;
+        if expiry != Expiry::NEVER {
+            self.watch_end(pages, page, expiry);
         }
+    }
+
+    #[inline(never)]
+    fn watch_end(&mut self, pages: &Pages, page: u32, expiry: Expiry) {
         let (record, due) = (pages.record(page), unit_after(expiry));
         if record.wheel_list.load(Relaxed) != 0 {
             if record.due.load(Relaxed) <= due {

@@ -11,7 +11,7 @@ use super::clock::{Expiry, Tick};
 use super::entry::{self, Entry, Header, LARGE_BYTES};
 use super::fingerprint::Fingerprint;
 use super::generation::Generation;
-use super::index::{Found, SlotHint, tag_of};
+use super::index::{Found, tag_of};
 use super::index_writer::IndexWriter;
 use super::key::Key;
 use super::log::Log;
@@ -26,6 +26,7 @@ use super::stored::Stored;
 use super::sweep::Sweep;
 use super::table::Table;
 use super::wheel::Wheel;
+use super::word_writer;
 
 /// What only writers touch.
 #[derive(Debug)]
@@ -115,12 +116,17 @@ impl<'a> Writer<'a> {
     }
 
     /// Shows what those need to know of the partition who look without the lock.
+    #[inline]
     pub(super) fn show(&mut self) {
+        if self.table.policy.is_shared() {
+            self.show_others();
+        }
+    }
+
+    #[inline(never)]
+    fn show_others(&mut self) {
         let (table, state) = (self.table, &mut *self.state);
         let policy = &table.policy;
-        if !policy.is_shared() {
-            return;
-        }
         let weights = [Kind::Small, Kind::Main].map(|kind| state.log.queue(kind).weight());
         let summary = policy.summary(table.number);
         let spare = state.allocator.spare_pages(&table.pages);
@@ -143,13 +149,22 @@ impl<'a> Writer<'a> {
     }
 
     /// Finds a key, whether or not it has expired or was purged.
-    #[inline]
     pub(super) fn find(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
         let table = self.table;
-        table.index.find(key.hash, key.hint, |slot| {
-            let entry = Entry::at(table.pages.words_at(slot.place()))?;
-            entry.key_is(key.bytes).then_some(entry)
+        self.find_by_hint(key).or_else(|| {
+            table.index.find(key.hash, |slot| {
+                let entry = Entry::at(table.pages.words_at(slot.place()))?;
+                entry.key_is(key.bytes).then_some(entry)
+            })
         })
+    }
+
+    /// Finds a key where its hint says. `None` says nothing about the key.
+    #[inline(always)]
+    pub(super) fn find_by_hint(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
+        let found = self.table.index.find_by(key.hint)?;
+        let entry = Entry::at(self.table.pages.words_at(found.slot.place()))?;
+        entry.key_is(key.bytes).then_some((found, entry))
     }
 
     /// What is stored under a key, if it is still there.
@@ -162,7 +177,7 @@ impl<'a> Writer<'a> {
     pub(super) fn resident(&self, place: u64, hash: u64) -> Option<(Found<'a>, Entry<'a>)> {
         let table = self.table;
         let is = |slot: Slot| (slot.place() == place).then_some(());
-        let found = table.index.find(hash, SlotHint::NONE, is);
+        let found = table.index.find(hash, is);
         debug_assert!(found.is_some(), "an entry that is not dead is in the index");
         let (found, ()) = found?;
         Some((found, Entry::at(table.pages.words_at(place))?))
@@ -219,7 +234,7 @@ impl<'a> Writer<'a> {
 
     /// Puts a value of the same size in the place of another, so that neither the log nor the
     /// index changes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn overwrite(
         &mut self,
         found: Found<'_>,
@@ -228,12 +243,17 @@ impl<'a> Writer<'a> {
         key: Key<'_>,
         (meta, value): (&[u8], &[u8]),
     ) -> Written {
-        let (pages, place) = (&self.table.pages, found.slot.place());
-        let words = &pages.words_at(place)[..entry.header.words()];
-        found.change(|| entry::write(words, header, key.bytes, meta, value));
+        let writing = found.write();
+        entry.overwrite(header, key.bytes, meta, value);
+        drop(writing);
         found.record_hit();
-        self.state.wheel.watch(pages, page_of(place), header.expiry());
-        self.count_replaced(entry)
+        let (table, place, old) = (self.table, found.slot.place(), entry.header);
+        self.state.wheel.watch(&table.pages, page_of(place), header.expiry());
+        if old.expiry().is_due(self.now) || !old.is_of(self.generation) {
+            return count_overwritten(table, self.state, (self.now, self.generation), place, old);
+        }
+        self.state.statistics.replaced += 1;
+        Written::Replaced
     }
 
     /// Appends an entry to a queue that has room for it, and makes it the key's. A large value's pages
@@ -250,12 +270,12 @@ impl<'a> Writer<'a> {
         let words = pages.words_at(place);
         match content.value {
             ContentValue::Small(value) => {
-                entry::write(words, header, key.bytes, content.meta, value);
+                word_writer::write(words, header, key.bytes, content.meta, value);
             }
             ContentValue::Large(chain, fingerprint) => {
                 chain.seal(pages);
                 let value = entry::large_bytes(chain.first, chain.len, fingerprint);
-                entry::write(words, header, key.bytes, content.meta, &value);
+                word_writer::write(words, header, key.bytes, content.meta, &value);
                 self.count_large(kind, SharedChain::new(pages, chain.first));
             }
         }
@@ -410,4 +430,18 @@ impl<'a> Writer<'a> {
             self.state.allocator.free(pages, page);
         }
     }
+}
+
+/// Counts what an entry with the header `old`, in whose place another was written, had become before.
+#[inline(never)]
+fn count_overwritten(
+    table: &Table,
+    state: &mut WriterState,
+    (now, generation): (Tick, Generation),
+    place: u64,
+    old: Header,
+) -> Written {
+    let mut writer = Writer { table, state, now, generation };
+    let entry = Entry::of(table.pages.words_at(place), old);
+    entry.map_or(Written::Created, |entry| writer.count_replaced(&entry))
 }

@@ -30,8 +30,8 @@ pub(crate) fn get(store: &Store, key: &[u8], now: Tick) -> Option<Vec<u8>> {
 #[allow(dead_code)] // Not every test that shares this file needs it.
 pub(crate) fn get_hinted(store: &Store, key: &[u8], now: Tick) -> Option<Vec<u8>> {
     let hash = store.hash(key);
-    let hint = store.prefetch_entry(hash);
-    get_key(store, Key::new(key, hash).with_hint(hint), now)
+    let hint = store.prefetch_entry(hash, store.prefetch_index(hash));
+    get_key(store, Key::new(key, hash).with_hint(&hint), now)
 }
 
 /// Reads where the key was seen, and otherwise wherever it is.

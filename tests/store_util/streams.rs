@@ -133,13 +133,13 @@ fn name(key: u64) -> Vec<u8> {
 struct SlotHints(HashMap<u64, SlotHint>);
 
 impl SlotHints {
-    fn key<'a>(&mut self, store: &Store, number: u64, name: &'a [u8], anew: bool) -> Key<'a> {
+    fn key<'a>(&'a mut self, store: &Store, number: u64, name: &'a [u8], anew: bool) -> Key<'a> {
         let hash = store.hash(name);
         let hint = self.0.entry(number).or_insert(SlotHint::NONE);
         if anew {
-            *hint = store.prefetch_entry(hash);
+            *hint = store.prefetch_entry(hash, store.prefetch_index(hash));
         }
-        Key::new(name, hash).with_hint(*hint)
+        Key::new(name, hash).with_hint(hint)
     }
 }
 
@@ -190,13 +190,11 @@ pub(crate) fn compare(
     let mut hints = SlotHints::default();
     let mut under_way = UnderWay::default();
     for (version, operation) in (1..).zip(operations) {
-        let mut hinted = |number: u64, name| {
-            hints.key(&store, number, name, (version + number).is_multiple_of(3))
-        };
+        let is_new = |number: u64| (version + number).is_multiple_of(3);
         match *operation {
             Operation::Get(key) => {
                 let name = name(key);
-                let hinted = hinted(key, &name);
+                let hinted = hints.key(&store, key, &name, is_new(key));
                 let found = get_key(&store, hinted, now);
                 let kept = model.get(&key).filter(|kept| !kept.expiry.is_due(now));
                 let expected = kept.map(|kept| value(key, kept.version, kept.len));
@@ -223,15 +221,15 @@ pub(crate) fn compare(
                 let written = match *operation {
                     Operation::Upload { piece, .. } => {
                         let upload = upload_in_pieces(&store, &name, &kept.meta, &bytes, piece);
-                        let key = hinted(key, &name);
+                        let key = hints.key(&store, key, &name, is_new(key));
                         upload
                             .and_then(|upload| store.put_upload_if(key, upload, expiry, now, judge))
                     }
-                    _ if kept.meta.is_empty() && !version.is_multiple_of(3) => {
-                        store.put(hinted(key, &name), &bytes, expiry, now).map(Some)
-                    }
+                    _ if kept.meta.is_empty() && !version.is_multiple_of(3) => store
+                        .put(hints.key(&store, key, &name, is_new(key)), &bytes, expiry, now)
+                        .map(Some),
                     _ => {
-                        let key = hinted(key, &name);
+                        let key = hints.key(&store, key, &name, is_new(key));
                         store.put_if(key, &kept.meta, &bytes, expiry, now, judge)
                     }
                 };
@@ -257,10 +255,13 @@ pub(crate) fn compare(
                 if under_way.readers.len() == UNDER_WAY_MAX {
                     under_way.let_go();
                 }
-                let held = store.get(hinted(key, &name(key)), now, |value| match value {
-                    Value::Large(value) => Some(value),
-                    _ => None,
-                });
+                let held =
+                    store.get(hints.key(&store, key, &name(key), is_new(key)), now, |value| {
+                        match value {
+                            Value::Large(value) => Some(value),
+                            _ => None,
+                        }
+                    });
                 if let Some(held) = held.flatten() {
                     let kept = &model[&key];
                     under_way.readers.push_back((held, value(key, kept.version, kept.len)));
@@ -284,7 +285,7 @@ pub(crate) fn compare(
             }
             Operation::Remove(key) => {
                 let kept = model.remove(&key).is_some_and(|kept| !kept.expiry.is_due(now));
-                let removed = store.remove(hinted(key, &name(key)), now);
+                let removed = store.remove(hints.key(&store, key, &name(key), is_new(key)), now);
                 assert!(removed == kept || (may_evict && !removed));
             }
             Operation::Purge(prefix) => {

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use corekv::net::{allowed_cores, pin};
-use corekv::store::{Expiry, Key, Settings, Store, Tick, Value};
+use corekv::store::{Expiry, Key, Settings, SlotHint, Store, Tick, Value};
 use measure::cpu::thread_cpu_ns;
 use testkit::{Numbers, Zipf};
 
@@ -123,16 +123,16 @@ fn work(store: &Store, operations: &Operations, barrier: &Barrier) -> Cost {
 /// As the server does it.
 fn batch<'a>(store: &Store, operations: impl Iterator<Item = (&'a [u8], bool)>, out: &mut Vec<u8>) {
     let mut names: [(&[u8], bool); BATCH] = [(b"", false); BATCH];
-    let mut hashes = [store.hash(b""); BATCH];
-    for ((slot, hash), operation) in names.iter_mut().zip(&mut hashes).zip(operations) {
+    let mut hints = [(store.hash(b""), SlotHint::NONE); BATCH];
+    for ((slot, (hash, hint)), operation) in names.iter_mut().zip(&mut hints).zip(operations) {
         *slot = operation;
         *hash = store.hash(operation.0);
-        store.prefetch_index(*hash);
+        *hint = store.prefetch_index(*hash);
     }
-    let hints = hashes.map(|hash| store.prefetch_entry(hash));
+    let hints = hints.map(|(hash, hint)| (hash, store.prefetch_entry(hash, hint)));
     out.clear();
-    for ((&(name, writes), &hash), &hint) in names.iter().zip(&hashes).zip(&hints) {
-        let key = Key::new(name, hash).with_hint(hint);
+    for (&(name, writes), &(hash, hint)) in names.iter().zip(&hints) {
+        let key = Key::new(name, hash).with_hint(&hint);
         if writes {
             store.put(key, b"54321", Expiry::NEVER, NOW).expect("room");
             continue;
