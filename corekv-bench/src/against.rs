@@ -25,6 +25,9 @@ use super::start;
 use super::summary::Summary;
 use super::table::time;
 
+/// What the servers are called in JSON, CSV and the names of files.
+pub(super) const SIDES: [&str; 2] = ["a", "b"];
+
 /// The order of a round.
 const ROUND: [Side; 4] = [Side::A, Side::B, Side::B, Side::A];
 
@@ -44,12 +47,8 @@ enum Side {
 }
 
 impl Side {
-    /// The name in the JSON and CSV files.
     fn key(self) -> &'static str {
-        match self {
-            Self::A => "a",
-            Self::B => "b",
-        }
+        SIDES[self as usize]
     }
 }
 
@@ -264,13 +263,19 @@ impl Results for Outcome {
 
     fn html(&self) -> String {
         let mut body = String::new();
-        let _ = writeln!(body, "<pre>{}</pre>", escaped(&self.text(false)));
+        let text = escaped(&self.text(false));
+        let _ = writeln!(body, "<pre>{text}</pre>\n<div class=\"plots\">");
         for measured in Measured::ALL {
             let (name, plot) = (measured.label(), self.plot(measured).svg());
-            let _ = write!(body, "<h2>{name} by round</h2>\n{plot}");
+            let _ = write!(body, "<section><h2>{name} by round</h2>\n{plot}</section>\n");
         }
+        body.push_str("</div>\n");
         let [a, b] = &self.sides;
         frame(&format!("{} and {}", a.target, b.target), &body)
+    }
+
+    fn runs(&self) -> Vec<&Summary> {
+        self.sides.iter().collect()
     }
 
     fn faults(&self, settings: &Settings) -> Vec<String> {

@@ -69,9 +69,9 @@ pub(super) struct Arguments {
     /// Cores for the load threads, such as 1 or 2-3,7 [default: the upper half]
     #[arg(long, value_name = "LIST")]
     pub(super) cores: Option<Cores>,
-    /// The path and query of requests, after the URI's prefix: {key} is the key, {n} the number of
-    /// the request. Without {key} any server will do, nothing is stored before, and GET is all that
-    /// is sent unless --write-ratio or --method-mix says otherwise [default: /{key}]
+    /// The path and query of requests, after the URI's prefix: {key} is the key, and n in braces the
+    /// number of the request. Without {key} any server will do, nothing is stored before, and GET is
+    /// all that is sent unless --write-ratio or --method-mix says otherwise [default: /{key}]
     #[arg(long, value_name = "TEMPLATE", value_parser = Template::parse_path)]
     pub(super) path: Option<Template>,
     /// Send the requests of this file instead: a JSON object per line, with path, method, headers,
@@ -102,7 +102,8 @@ pub(super) struct Arguments {
     /// [default: uniform]
     #[arg(long, value_name = "NAME", value_parser = Distribution::parse)]
     pub(super) distribution: Option<Distribution>,
-    /// A published workload: ycsb-a to ycsb-f, twitter-N, hotspot, cachebench-ram, cachebench:FILE
+    /// A published workload: ycsb-a to ycsb-f, facebook-etc, facebook-usr, facebook-zippydb,
+    /// twitter-N, hotspot, cachebench-ram, cachebench:FILE
     #[arg(long, value_name = "NAME", value_parser = catalog::parse)]
     pub(super) workload: Option<Preset>,
     /// Follow each GET that misses by a PUT of its key

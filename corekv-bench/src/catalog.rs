@@ -1,11 +1,12 @@
-//! Workloads by name: what others have published, as this load generator's settings. `ycsb`, `twitter` and
-//! `cachebench` have their sources; `hotspot` is YCSB's distribution of that name with its defaults
+//! Workloads by name: what others have published, as this load generator's settings. `ycsb`, `facebook`,
+//! `twitter` and `cachebench` have their sources; `hotspot` is YCSB's distribution of that name with its defaults
 //! (`hotspotdatafraction` 0.2, `hotspotopnfraction` 0.8).
 
 use std::path::Path;
 
 use super::cachebench;
 use super::distribution::Distribution;
+use super::facebook;
 use super::preset::Preset;
 use super::twitter;
 use super::ycsb;
@@ -18,6 +19,10 @@ pub(super) fn parse(name: &str) -> Result<Preset, String> {
     if let Some(letter) = name.strip_prefix("ycsb-") {
         return ycsb::workload(letter).ok_or_else(|| format!("'{letter}' is none of a to f"));
     }
+    if let Some(pool) = name.strip_prefix("facebook-") {
+        return facebook::workload(pool)
+            .ok_or_else(|| format!("'{pool}' is none of etc, usr and zippydb"));
+    }
     if let Some(number) = name.strip_prefix("twitter-") {
         return twitter::workload(number);
     }
@@ -27,8 +32,11 @@ pub(super) fn parse(name: &str) -> Result<Preset, String> {
             ..Preset::NEUTRAL
         }),
         "cachebench-ram" => Ok(cachebench::ram()),
-        _ => Err("write ycsb-a to ycsb-f, twitter-N, hotspot, cachebench-ram or cachebench:FILE"
-            .to_owned()),
+        _ => {
+            Err("write ycsb-a to ycsb-f, facebook-etc, facebook-usr, facebook-zippydb, twitter-N, \
+                  hotspot, cachebench-ram or cachebench:FILE"
+                .to_owned())
+        }
     }
 }
 
@@ -61,6 +69,7 @@ mod tests {
             "",
             "ycsb-g",
             "ycsb",
+            "facebook-var",
             "twitter-5",
             "twitter-99",
             "twitter-x",

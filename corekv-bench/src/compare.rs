@@ -326,9 +326,10 @@ impl Comparison {
 }
 
 /// The members of the JSON file that say what the load was.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 17] = [
     "connections",
     "pipelining",
+    "connection_requests",
     "keys",
     "distribution",
     "mix",
@@ -336,7 +337,11 @@ const SETTINGS: [&str; 12] = [
     "value_bytes",
     "path",
     "request_file",
+    "request_order",
+    "trace",
     "rate",
+    "ramp",
+    "verified",
     "threads",
     "planned",
 ];

@@ -45,6 +45,41 @@ pub fn own_usage() -> Usage {
     Usage { cpu_ns: thread_cpu_ns(), waited_ns }
 }
 
+/// A thread that looks around and finds this much of the time gone did not sleep that long.
+const ABSENCE_NS_MIN: u64 = 100_000_000;
+
+/// Notices when the calling thread had no core and no run queue counts it: a virtual machine that
+/// stood still, or a process that was stopped.
+#[derive(Debug, Default)]
+pub(super) struct Absence {
+    looked: u64,
+    cpu_ns: u64,
+    total_ns: u64,
+}
+
+impl Absence {
+    /// Nothing was missed until now.
+    pub(super) fn begin(now: u64) -> Self {
+        Self { looked: now, cpu_ns: thread_cpu_ns(), total_ns: 0 }
+    }
+
+    /// To be called by a thread that never sleeps for longer than `sleep_ns_max`.
+    pub(super) fn look(&mut self, now: u64, sleep_ns_max: u64) {
+        let cpu_ns = thread_cpu_ns();
+        let gone =
+            now.saturating_sub(self.looked).saturating_sub(cpu_ns.saturating_sub(self.cpu_ns));
+        if gone >= ABSENCE_NS_MIN {
+            self.total_ns += gone - sleep_ns_max;
+        }
+        (self.looked, self.cpu_ns) = (now, cpu_ns);
+    }
+
+    /// What was missed, in nanoseconds.
+    pub(super) fn total_ns(&self) -> u64 {
+        self.total_ns
+    }
+}
+
 /// One thread of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadUsage {

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use super::series::{Point, Tail};
 use super::summary::Summary;
 
-/// The names of the columns.
+/// The names of the columns. What there is no sample of is empty.
 pub const HEADER: &str = "method,requests,requests_per_second,2xx,non_2xx,hits,misses,errors,\
                           timeouts,bytes,mean_us,stdev_us,p50_us,p90_us,p99_us,p999_us,p9999_us,\
                           max_us";
@@ -69,10 +69,13 @@ fn line(out: &mut String, name: &str, counts: [u64; 8], seconds: f64, latency: &
     for count in &counts[1..] {
         let _ = write!(out, ",{count}");
     }
-    let us = |ns: f64| ns / 1000.0;
-    let _ = write!(out, ",{:.3},{:.3}", us(latency.mean()), us(latency.stdev()));
-    for percentile in [50.0, 90.0, 99.0, 99.9, 99.99] {
-        let _ = write!(out, ",{:.3}", us(latency.value_at_percentile(percentile) as f64));
+    let percents = [50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
+    let at = percents.map(|percent| latency.value_at_percentile(percent) as f64);
+    for ns in [latency.mean(), latency.stdev()].into_iter().chain(at) {
+        out.push(',');
+        if !latency.is_empty() {
+            let _ = write!(out, "{:.3}", ns / 1000.0);
+        }
     }
-    let _ = writeln!(out, ",{:.3}", us(latency.max() as f64));
+    out.push('\n');
 }

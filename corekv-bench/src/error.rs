@@ -50,7 +50,11 @@ pub(super) fn first_line(message: &str) -> String {
         let list = message.lines().skip(1).map(str::trim).take_while(|item| !item.is_empty());
         line += &format!(" {}", list.collect::<Vec<_>>().join(", "));
     }
-    let tips = message.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    // What follows -- is for the server, so that tip of clap's would mislead.
+    let tips = message
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("tip: "))
+        .filter(|tip| !tip.contains("as a value, use"));
     tips.fold(line, |line, tip| format!("{line}; {tip}"))
 }
 

@@ -9,7 +9,7 @@ use super::plot::{Line, Plot, Scale};
 use super::report;
 use super::series::{Point, Tail};
 use super::summary::Summary;
-use super::table::{bytes, time};
+use super::table::{self, bytes, time};
 
 /// Lines per halving of the distance to 100 % in the percentile curve.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
@@ -28,12 +28,12 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:.15em .9em;border-bottom:1px solid var(--rule)}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:0 2em}
-svg{width:100%;height:auto;display:block}
+svg{width:100%;max-width:760px;height:auto;display:block}
 svg text{fill:var(--faint);font:11px system-ui,sans-serif}
 .grid{stroke:var(--rule);stroke-width:1}.line{fill:none;stroke-width:1.6}
 .a{stroke:var(--a)}.b{stroke:var(--b)}.c{stroke:var(--c)}.d{stroke:var(--d)}
 svg .ka{fill:var(--a)}svg .kb{fill:var(--b)}svg .kc{fill:var(--c)}svg .kd{fill:var(--d)}
-details{margin-top:2em}pre{overflow-x:auto;font-size:13px}
+details{margin-top:2em}pre{white-space:pre-wrap;font-size:13px}
 ";
 
 /// The page.
@@ -100,8 +100,7 @@ fn tails(out: &mut String, summary: &Summary) {
     let mut row = |name: &str, latency: &Histogram<u64>| {
         let _ = write!(out, "<tr><td>{name}</td>");
         for percentile in [50.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0] {
-            let _ =
-                write!(out, "<td>{}</td>", time(latency.value_at_percentile(percentile) as f64));
+            let _ = write!(out, "<td>{}</td>", table::percentile(latency, percentile));
         }
         let _ = writeln!(out, "<td>{}</td></tr>", latency.len());
     };

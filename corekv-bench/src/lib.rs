@@ -31,6 +31,7 @@ mod digits;
 pub mod distribution;
 pub mod embedded;
 pub mod error;
+mod facebook;
 mod generator;
 pub mod hdrlog;
 pub mod hgrm;
@@ -111,7 +112,7 @@ fn try_main(interrupt: &Interrupt) -> Result<u8, Error> {
     let Some(mut settings) = cli::parse(arguments)? else {
         return Ok(0);
     };
-    let sinks = Sinks::open(&settings.outputs)?;
+    let sinks = Sinks::open(&settings)?;
     if let Some(address) = &settings.metrics {
         let (page, local) = Page::serve(address)?;
         settings.page = Some(page);

@@ -14,7 +14,7 @@ use super::error::Error;
 use super::hdrlog::{self, Counts, Interval, Log};
 use super::json;
 use super::recorder::latency_histogram;
-use super::table::{Table, time};
+use super::table::{self, Table, time};
 
 /// Logs that are merged at most.
 const LOGS_MAX: usize = 1000;
@@ -150,7 +150,7 @@ impl Merged {
         for (name, latency) in named.chain([("all".to_owned(), &all)]) {
             let percentiles = [50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
             let mut row = vec![name];
-            row.extend(percentiles.map(|one| time(latency.value_at_percentile(one) as f64)));
+            row.extend(percentiles.map(|percent| table::percentile(latency, percent)));
             row.push(latency.len().to_string());
             table.row(row);
         }

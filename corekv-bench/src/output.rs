@@ -1,12 +1,13 @@
 //! Where the results go. Files are opened before the run, so that a path that can't be written
 //! costs no measurement; what can't be written in the end is an error like any other.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::error::Error;
-use super::settings::{Outputs, Settings};
+use super::settings::Settings;
 use super::summary::Summary;
 use super::{csv, hdrlog, hgrm, html, json, report};
 
@@ -24,24 +25,14 @@ pub(super) trait Results {
         String::new()
     }
 
-    /// A line per second.
-    fn series(&self) -> String {
-        String::new()
-    }
-
-    /// The latencies in HdrHistogram's percentile format.
-    fn hgrm(&self) -> String {
-        String::new()
-    }
-
-    /// The latencies as HdrHistogram's log.
-    fn hdr_log(&self) -> String {
-        String::new()
-    }
-
     /// A page.
     fn html(&self) -> String {
         String::new()
+    }
+
+    /// The runs that are written one by one, second by second or as histograms.
+    fn runs(&self) -> Vec<&Summary> {
+        Vec::new()
     }
 
     /// Why the run failed, in words. Nothing means exit code 0.
@@ -61,20 +52,12 @@ impl Results for Summary {
         csv::render(self)
     }
 
-    fn series(&self) -> String {
-        csv::render_series(&self.series)
-    }
-
-    fn hgrm(&self) -> String {
-        hgrm::render(&self.latencies())
-    }
-
-    fn hdr_log(&self) -> String {
-        hdrlog::render(self)
-    }
-
     fn html(&self) -> String {
         html::render(self)
+    }
+
+    fn runs(&self) -> Vec<&Summary> {
+        vec![self]
     }
 
     fn faults(&self, settings: &Settings) -> Vec<String> {
@@ -91,15 +74,19 @@ impl Results for Summary {
     }
 }
 
+/// Writes a run in one form.
+type Render = fn(&Summary) -> String;
+
 /// The opened outputs.
 #[derive(Debug)]
 pub(super) struct Sinks {
     json: Option<Sink>,
     csv: Option<Sink>,
-    hgrm: Option<Sink>,
-    hdr_log: Option<Sink>,
     html: Option<Sink>,
-    series: Option<Sink>,
+    /// One for each run.
+    hgrm: Vec<Sink>,
+    hdr_log: Vec<Sink>,
+    series: Vec<Sink>,
 }
 
 /// One place for results.
@@ -128,36 +115,74 @@ impl Drop for Opened {
 
 impl Sinks {
     /// Opens every file for writing. What is in them stays until there are results.
-    pub(super) fn open(outputs: &Outputs) -> Result<Self, Error> {
-        let open = |path: &Option<PathBuf>| path.as_ref().map(Sink::open).transpose();
-        Ok(Self {
-            json: open(&outputs.json)?,
-            csv: open(&outputs.csv)?,
-            hgrm: open(&outputs.hgrm)?,
-            hdr_log: open(&outputs.hdr_log)?,
-            html: open(&outputs.html)?,
-            series: open(&outputs.series)?,
-        })
+    pub(super) fn open(settings: &Settings) -> Result<Self, Error> {
+        let outputs = &settings.outputs;
+        let one = |path: &Option<PathBuf>| path.as_ref().map(Sink::open).transpose();
+        let each = |path: &Option<PathBuf>| -> Result<Vec<_>, Error> {
+            let paths = path.iter().flat_map(|path| settings.paths_of_runs(path));
+            paths.map(|path| Sink::open(&path)).collect()
+        };
+        let sinks = Self {
+            json: one(&outputs.json)?,
+            csv: one(&outputs.csv)?,
+            html: one(&outputs.html)?,
+            hgrm: each(&outputs.hgrm)?,
+            hdr_log: each(&outputs.hdr_log)?,
+            series: each(&outputs.series)?,
+        };
+        sinks.check()?;
+        Ok(sinks)
+    }
+
+    /// Refuses two outputs to one file, whatever they call it: one would replace the other.
+    fn check(&self) -> Result<(), Error> {
+        let single = [&self.json, &self.csv, &self.html].into_iter().flatten();
+        let each = [&self.hgrm, &self.hdr_log, &self.series].into_iter().flatten();
+        let mut known = Vec::new();
+        for sink in single.chain(each) {
+            let Sink::File(Opened { file, path, .. }) = sink else { continue };
+            // A device takes several, and what cannot be looked at fails when it is written.
+            let Some(found) = file.metadata().ok().filter(Metadata::is_file) else { continue };
+            let identity = (found.dev(), found.ino());
+            if known.contains(&identity) {
+                let path = path.display();
+                return Err(Error::usage(format!("two outputs write to one file, {path}")));
+            }
+            known.push(identity);
+        }
+        Ok(())
     }
 
     /// Writes the report and the files. All are tried, and the first failure is returned.
     pub(super) fn write(self, settings: &Settings, results: &dyn Results) -> Result<(), Error> {
         let mut result = Ok(());
         if !settings.quiet {
-            result = result.and(print_report(settings, results));
+            result = print_report(settings, results);
         }
-        let mut write = |sink: Option<Sink>, render: &dyn Fn() -> String| {
-            if let Some(sink) = sink {
-                let written = sink.write(&render());
-                result = std::mem::replace(&mut result, Ok(())).and(written);
-            }
+        let mut write = |sink: Sink, text: &str| {
+            let written = sink.write(text);
+            result = std::mem::replace(&mut result, Ok(())).and(written);
         };
-        write(self.json, &|| results.json());
-        write(self.csv, &|| results.csv());
-        write(self.hgrm, &|| results.hgrm());
-        write(self.hdr_log, &|| results.hdr_log());
-        write(self.html, &|| results.html());
-        write(self.series, &|| results.series());
+        let documents: [(_, &dyn Fn() -> String); 3] = [
+            (self.json, &|| results.json()),
+            (self.csv, &|| results.csv()),
+            (self.html, &|| results.html()),
+        ];
+        for (sink, render) in documents {
+            if let Some(sink) = sink {
+                write(sink, &render());
+            }
+        }
+        let of_runs: [(_, Render); 3] = [
+            (self.hgrm, |run| hgrm::render(&run.latencies())),
+            (self.hdr_log, hdrlog::render),
+            (self.series, |run| csv::render_series(&run.series)),
+        ];
+        for (sinks, render) in of_runs {
+            for (sink, run) in sinks.into_iter().zip(results.runs()) {
+                write(sink, &render(run));
+            }
+        }
         result
     }
 }

@@ -11,7 +11,7 @@ use super::method::Method;
 use super::recorder::MethodRecord;
 use super::series::Rates;
 use super::summary::{Limit, Opening, Probed, Summary};
-use super::table::{Table, big, bytes, paint, time};
+use super::table::{self, Table, big, bytes, paint, time};
 use super::template::Template;
 use super::workload::Workload;
 
@@ -106,8 +106,9 @@ fn method_block(
 fn latency_table(latency: &Histogram<u64>) -> Table {
     let mut table = Table::new(&["Stat", "2.5%", "50%", "97.5%", "99%", "Avg", "Stdev", "Max"]);
     let mut row = vec!["Latency".to_owned()];
-    row.extend([2.5, 50.0, 97.5, 99.0].map(|p| time(latency.value_at_percentile(p) as f64)));
-    row.extend([latency.mean(), latency.stdev(), latency.max() as f64].map(time));
+    row.extend([2.5, 50.0, 97.5, 99.0].map(|percent| table::percentile(latency, percent)));
+    let others = [latency.mean(), latency.stdev(), latency.max() as f64];
+    row.extend(others.map(|ns| table::latency(latency, ns)));
     table.row(row);
     table
 }
@@ -133,10 +134,8 @@ fn tails(out: &mut String, summary: &Summary, color: bool) {
         Table::new(&["Stat", "50%", "90%", "99%", "99.9%", "99.99%", "Max", "Requests"]);
     let mut add = |name: &str, latency: &Histogram<u64>| {
         let mut row = vec![name.to_owned()];
-        row.extend(
-            [50.0, 90.0, 99.0, 99.9, 99.99].map(|p| time(latency.value_at_percentile(p) as f64)),
-        );
-        row.push(time(latency.max() as f64));
+        let percents = [50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
+        row.extend(percents.map(|percent| table::percentile(latency, percent)));
         row.push(latency.len().to_string());
         table.row(row);
     };
@@ -328,7 +327,7 @@ fn opening(out: &mut String, summary: &Summary) {
 /// What a client saw that did not load the server.
 fn probe(out: &mut String, summary: &Summary) {
     let Some(Probed { rate, latency, errors, behind, waited_ns }) = &summary.probe else { return };
-    let at = |percentile| time(latency.value_at_percentile(percentile) as f64);
+    let at = |percent| table::percentile(latency, percent);
     let _ = write!(out, "Probe: {rate}/s over a connection of its own: ");
     let _ = write!(out, "{} (50%), {} (99%), {} (99.9%)", at(50.0), at(99.0), at(99.9));
     let _ = write!(out, ", {} (max); {} requests, {errors} errors", at(100.0), latency.len());
@@ -342,7 +341,7 @@ fn probe(out: &mut String, summary: &Summary) {
 /// What says whether the numbers are to be believed.
 fn checks(out: &mut String, summary: &Summary, color: bool) {
     if let Some(expected) = summary.mean_by_littles_law() {
-        let in_flight = summary.opening.opened * summary.pipelining;
+        let in_flight = summary.in_flight_max();
         let _ = writeln!(
             out,
             "Little's law: {in_flight} requests in flight at {:.0}/s make a mean of {}; measured {}.",
@@ -353,6 +352,13 @@ fn checks(out: &mut String, summary: &Summary, color: bool) {
     }
     if summary.recorder.lost > 0 {
         lost(out, summary);
+    }
+    if let Some(share) = summary.server_waited() {
+        let percent = share * 100.0;
+        let _ = writeln!(
+            out,
+            "A thread of the server waited for its core for {percent:.1} % of the time."
+        );
     }
     if let Some(share) = summary.disturbed() {
         let line = format!(

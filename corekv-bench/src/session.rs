@@ -245,10 +245,13 @@ impl Session {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Error::failed("interrupted while storing keys; nothing was measured"));
         }
-        Err(Error::failed(format!(
-            "only {stored} of {keys} keys could be stored: {}",
-            reasons(recorder).join(", ")
-        )))
+        let hint = if stored == 0 && !recorder.statuses.is_empty() {
+            "; of a server that stores nothing, measure a page: --path /PAGE"
+        } else {
+            ""
+        };
+        let why = reasons(recorder).join(", ");
+        Err(Error::failed(format!("only {stored} of {keys} keys could be stored: {why}{hint}")))
     }
 
     fn load_task(&self, length: Length, pace: Option<Pace>) -> Task {
@@ -295,6 +298,7 @@ impl Session {
             target: self.target.to_string(),
             connections: settings.connections,
             pipelining: settings.pipelining,
+            connection_requests: settings.connection_requests,
             workload,
             path: settings.path.to_string(),
             request_file: settings.request_file.clone(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::against;
 use super::error::Error;
 use super::method::Method;
 use super::metrics::Page;
@@ -229,6 +230,19 @@ impl Settings {
         self.request_file.is_none() && self.path.has_key()
     }
 
+    /// The files that an output of one run goes to: with two servers each has its own, `x.a.csv` and
+    /// `x.b.csv` for `x.csv`.
+    pub(super) fn paths_of_runs(&self, path: &Path) -> Vec<PathBuf> {
+        if self.against.is_none() {
+            return vec![path.to_owned()];
+        }
+        let of_side = |side: &str| match path.extension() {
+            Some(extension) => path.with_extension(format!("{side}.{}", extension.display())),
+            None => path.with_extension(side),
+        };
+        against::SIDES.map(of_side).into()
+    }
+
     /// Checks what only the whole can tell.
     pub fn check(&self) -> Result<(), Error> {
         self.workload.check()?;
@@ -301,7 +315,15 @@ impl Settings {
                 against.rounds
             )));
         }
-        self.outputs.only("--against", &["--json", "--csv", "--html"])
+        let Outputs { hgrm, hdr_log, series, .. } = &self.outputs;
+        let of_runs = [("--hgrm", hgrm), ("--hdr-log", hdr_log), ("--series", series)];
+        let is_stdout = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path == "-");
+        match of_runs.into_iter().find(|(_, path)| is_stdout(path)) {
+            Some((flag, _)) => Err(Error::usage(format!(
+                "with --against {flag} is a file for each server, and not standard output"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn check_sweep(&self) -> Result<(), Error> {

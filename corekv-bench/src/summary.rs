@@ -139,6 +139,8 @@ pub struct Summary {
     pub connections: usize,
     /// Requests in flight per connection.
     pub pipelining: usize,
+    /// After so many requests a connection was closed and opened again.
+    pub connection_requests: Option<u64>,
     /// What was sent.
     pub workload: Workload,
     /// Paths, as a template.
@@ -321,10 +323,24 @@ impl Summary {
         self.load.iter().map(|thread| thread.waited).reduce(f64::max).filter(|&it| it > DISTURBED)
     }
 
+    /// The same of the server's threads. It may be meant so, if it has more threads than cores.
+    pub fn server_waited(&self) -> Option<f64> {
+        let elapsed_ns = self.elapsed.as_nanos() as f64;
+        let threads = &self.server.as_ref()?.threads;
+        let shares = threads.iter().map(|thread| thread.usage.waited_ns as f64 / elapsed_ns);
+        shares.reduce(f64::max).filter(|&it| it > DISTURBED)
+    }
+
+    /// Requests that can be in flight.
+    pub fn in_flight_max(&self) -> u64 {
+        let most = (self.pipelining as u64).min(self.connection_requests.unwrap_or(u64::MAX));
+        self.opening.opened as u64 * most
+    }
+
     /// The mean latency that the rate makes by Little's law, in nanoseconds, if all connections
     /// had all their requests in flight. Only a closed loop has as many as it can.
     pub fn mean_by_littles_law(&self) -> Option<f64> {
-        let in_flight = (self.opening.opened * self.pipelining) as f64;
+        let in_flight = self.in_flight_max() as f64;
         let rate = self.requests_per_second();
         (self.pace.is_none() && rate > 0.0).then(|| in_flight / rate * 1e9)
     }

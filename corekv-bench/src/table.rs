@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use hdrhistogram::Histogram;
+
 /// A table with a box of ASCII characters around it.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -85,6 +87,16 @@ pub(super) fn time(ns: f64) -> String {
         (ns / 1e9, "s")
     };
     format!("{value:.*} {unit}", decimals(value))
+}
+
+/// A time of these latencies with its unit, or a dash if there are none.
+pub(super) fn latency(latencies: &Histogram<u64>, ns: f64) -> String {
+    if latencies.is_empty() { "-".to_owned() } else { time(ns) }
+}
+
+/// A percentile of these latencies with its unit, or a dash if there are none.
+pub(super) fn percentile(latencies: &Histogram<u64>, percent: f64) -> String {
+    latency(latencies, latencies.value_at_percentile(percent) as f64)
 }
 
 /// A number of bytes in powers of 1000, as the original counts.

@@ -9,7 +9,7 @@ use mio::{Events, Poll, Token};
 
 use super::connection::Connection;
 use super::context::{Common, Context};
-use super::cpu;
+use super::cpu::{self, Absence, Usage};
 use super::error::Failure;
 use super::live::Live;
 use super::preload::{Keys, PRELOAD_DEPTH};
@@ -52,7 +52,10 @@ pub struct Worker {
     stop: Arc<AtomicBool>,
     timer: Timer,
     has_schedule: bool,
+    /// Whether a refusal makes the whole phase fail.
+    must_store: bool,
     next_tick: u64,
+    absence: Absence,
     /// The connections before this one have been opened in this phase, or are about to be.
     opened: usize,
     /// When latencies are to be handed over next.
@@ -87,7 +90,9 @@ impl Worker {
             stop,
             timer,
             has_schedule: false,
+            must_store: false,
             next_tick: 0,
+            absence: Absence::default(),
             opened: 0,
             slice_due: 0,
         })
@@ -108,9 +113,11 @@ impl Worker {
         let (gave_up, behind) = self.drive();
         self.live.publish(&self.context.recorder);
         self.live.publish_errors(&self.context.recorder);
+        let used = cpu::own_usage().since(before);
+        let waited_ns = used.waited_ns.max(self.absence.total_ns());
         Done {
             thread: self.share.thread,
-            usage: cpu::own_usage().since(before),
+            usage: Usage { waited_ns, ..used },
             last_answer: self.context.last_answer,
             ended: self.context.now,
             behind,
@@ -122,6 +129,7 @@ impl Worker {
 
     fn begin(&mut self, task: Task) {
         self.opened = self.connections.len();
+        self.must_store = matches!(task, Task::Preload);
         match task {
             Task::Connect => {
                 self.opened = 0;
@@ -156,6 +164,7 @@ impl Worker {
         let failures_before = self.context.recorder.failures;
         let mut give_up_at = u64::MAX;
         self.next_tick = began;
+        self.absence = Absence::begin(began);
         self.open_more();
         while !self.is_done() {
             let timeout = if self.context.has_unread { Duration::ZERO } else { self.arm() };
@@ -187,6 +196,10 @@ impl Worker {
             }
             if self.context.now >= self.next_tick {
                 self.tick();
+                if self.must_store && !self.context.recorder.statuses.is_empty() {
+                    self.give_up(None);
+                    break;
+                }
                 let has_failed = self.context.recorder.failures != failures_before;
                 let silence = self.context.now.saturating_sub(self.context.last_answer);
                 let is_silent = silence >= self.context.common.timeout.as_nanos() as u64;
@@ -214,6 +227,7 @@ impl Worker {
 
     fn tick(&mut self) {
         self.next_tick = self.context.now + TICK_NS;
+        self.absence.look(self.context.now, TICK_NS);
         for connection in &mut self.connections {
             connection.tick(&mut self.context);
         }

@@ -75,7 +75,13 @@ fn a_slower_server_is_worse() {
         "--keys 50 --connections 2 --pipelining 2 --write-ratio 0 --requests 160 --rounds 10";
     let folder = tempfile::tempdir().unwrap();
     let (table, page) = (folder.path().join("table"), folder.path().join("page"));
-    let files = format!("--csv {} --html {}", table.display(), page.display());
+    let of_runs = ["series.csv", "hgrm", "hdr.log"].map(|name| folder.path().join(name));
+    let [series, hgrm, hdr_log] = of_runs.each_ref().map(|path| path.display());
+    let files = format!(
+        "--csv {} --html {} --series {series} --hgrm {hgrm} --hdr-log {hdr_log}",
+        table.display(),
+        page.display()
+    );
     let (run, json) =
         bench_json(&format!("{} --against {} {load} --strict {files}", fast.uri, slow.uri));
     let turns = json["turns"].as_array().unwrap();
@@ -111,6 +117,28 @@ fn a_slower_server_is_worse() {
         assert!(page.contains(&format!("<h2>{} by round</h2>", measured.label())), "{page}");
     }
     assert_eq!(page.matches("<svg").count(), 3);
+    // Each server has files of its own, as if it had been measured alone.
+    for (side, double) in [("a", &fast), ("b", &slow)] {
+        let read = |name: String| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        // A line for each of its turns, and all requests of the server that takes long enough to count.
+        let series = read(format!("series.{side}.csv"));
+        let turns = series.lines().skip(1).map(|line| {
+            let value = |column| line.split(',').nth(column).unwrap().parse::<f64>().unwrap();
+            value(1) * value(2)
+        });
+        let answered = turns.clone().sum::<f64>();
+        assert!(turns.count() == 20 && (side == "a" || (answered - 160.0).abs() < 8.0), "{series}");
+        assert!(read(format!("hgrm.{side}")).contains("Total count    =          160]"));
+        let log = folder.path().join(format!("hdr.{side}.log"));
+        let merged = bench(&format!("merge {} --json -", log.display()));
+        let merged: Value = serde_json::from_str(&merged.stdout).unwrap();
+        assert_eq!(
+            (&merged["requests"], merged["all"]["p50_us"].as_f64()),
+            (&160.into(), json[side]["all"]["p50_us"].as_f64())
+        );
+        assert_eq!(merged["runs"][0]["target"], double.uri.as_str());
+    }
+    assert!(of_runs.iter().all(|path| !path.exists()));
     let expected = judged(&json);
     let worse: Vec<_> = expected.worse().collect();
     assert_eq!(run.code, Some(i32::from(!worse.is_empty())), "{run:?}");

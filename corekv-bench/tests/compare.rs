@@ -105,7 +105,8 @@ fn results_of_runs_are_compared_and_what_differs_in_the_load_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (fast, slow) = (Double::start(Fault::None), Double::start(Fault::Slow(2)));
-    for (double, name, depth) in [(&fast, "fast", 4), (&slow, "slow", 2)] {
+    let slower = "2 --connection-requests 9";
+    for (double, name, depth) in [(&fast, "fast", "4"), (&slow, "slow", slower)] {
         let run = bench(&format!(
             "{} --keys 50 --duration 1 --write-ratio 0 --pipelining {depth} --json {} --quiet",
             double.uri,
@@ -116,6 +117,7 @@ fn results_of_runs_are_compared_and_what_differs_in_the_load_is_said() {
     let Run { code, stdout, .. } = bench(&format!("compare {} {}", path("fast"), path("slow")));
     assert_eq!(code, Some(0), "{stdout}");
     assert!(stdout.contains("Not like for like: pipelining is 4 and 2."), "{stdout}");
+    assert!(stdout.contains("connection_requests is null and 9."), "{stdout}");
     // A second has one sample.
     assert!(stdout.contains("Too few samples"), "{stdout}");
 }

@@ -112,6 +112,12 @@ fn a_connection_is_replaced_after_its_requests() {
         let opened = json["reopened"].as_u64().unwrap() + 2;
         assert!(opened.abs_diff(connections) <= 2, "{each} {opened} {run:?}");
         assert_eq!(json["errors"], 0, "{run:?}");
+        // No more are in flight than a connection may send.
+        let rate = json["requests_per_second"].as_f64().unwrap();
+        let expected = 2.0 * f64::from(depth.min(each)) / rate * 1e6;
+        let by_littles_law = json["littles_law_mean_us"].as_f64().unwrap();
+        assert!((by_littles_law / expected - 1.0).abs() < 1e-3, "{expected}: {json}");
+        assert_eq!(json["connection_requests"], each, "{json}");
     }
     // At a constant rate, too.
     let double = Double::start(Fault::None);

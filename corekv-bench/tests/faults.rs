@@ -122,6 +122,17 @@ fn a_server_that_never_answers_fails_the_preload() {
 }
 
 #[test]
+fn a_server_that_stores_nothing_is_not_asked_a_million_times() {
+    // The server inside refuses to write its own page.
+    let run = bench("--path /metrics?{key} --keys 1M --connections 2 --threads 1");
+    assert_eq!((run.code, run.stderr.lines().count()), (Some(1), 1), "{run:?}");
+    let refused = run.stderr.split_once("could be stored: ").unwrap().1;
+    let (count, rest) = refused.split_once(' ').unwrap();
+    assert!(rest.starts_with("status 405; of a server that stores nothing, "), "{run:?}");
+    assert!(count.parse::<u64>().unwrap() < 900_000, "{run:?}");
+}
+
+#[test]
 fn refused_requests_are_failures() {
     let (run, json) = measured(Fault::Status(500), "");
     let gets = &json["get"];

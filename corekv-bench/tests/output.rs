@@ -4,10 +4,14 @@
 mod util;
 
 use std::fs::File;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use corekv::net::{allowed_cores, pin};
-use util::{Double, Fault, bench, bench_json, command};
+use rustix::process::{Pid, Signal, kill_process};
+use util::peer::wait_until;
+use util::{Double, Fault, Run, bench, bench_json, command};
 
 const LOAD: &str = "--connections 2 --pipelining 4 --keys 100 --requests 500";
 
@@ -20,6 +24,23 @@ fn a_file_that_cannot_be_written_is_known_before_the_run() {
         assert!(run.stderr.contains("cannot write /nonexistent/file"), "{run:?}");
         assert!(!run.stderr.contains("refused"), "{run:?}");
     }
+}
+
+#[test]
+fn two_outputs_to_one_file_are_refused_whatever_they_call_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, same) = (folder.path().join("out"), folder.path().join("link"));
+    std::os::unix::fs::symlink(&one, &same).unwrap();
+    // The server is not asked.
+    let load = "--uri http://127.0.0.1:1";
+    let run = bench(&format!("{load} --json {} --series {}", one.display(), same.display()));
+    assert_eq!((run.code, run.stderr.lines().count()), (Some(2), 1), "{run:?}");
+    assert!(run.stderr.contains("two outputs write to one file"), "{run:?}");
+    assert!(!one.exists());
+    let double = Double::start(Fault::None);
+    let devices = "--json /dev/null --csv /dev/../dev/null";
+    let run = bench(&format!("--uri {} {LOAD} {devices} --quiet", double.uri));
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
 }
 
 #[test]
@@ -119,6 +140,28 @@ fn a_busy_neighbour_disturbs_the_run() {
     let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!((run.code, &json["disturbed"]), (Some(1), &true.into()), "{run:?}");
     assert!(run.stderr.contains("Disturbed: a load thread waited for its core for"), "{run:?}");
+}
+
+#[test]
+fn a_standstill_disturbs_the_run() {
+    let double = Double::start(Fault::None);
+    let load = "--connections 1 --keys 9 --write-ratio 0 --rate 20 --duration 3 --strict --json -";
+    let child = command(&format!("--uri {} {load}", double.uri))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(|| double.requests().len() > 9 + 5);
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::STOP).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    kill_process(pid, Signal::CONT).unwrap();
+    let run = Run::from(child.wait_with_output().unwrap());
+    let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((run.code, &json["disturbed"]), (Some(1), &true.into()), "{run:?}");
+    // No run queue knows of it, and so little load waits for little else.
+    let waited = json["load_threads"][0]["waited"].as_f64().unwrap();
+    assert!(waited * json["seconds"].as_f64().unwrap() > 1.3, "{run:?}");
 }
 
 #[test]

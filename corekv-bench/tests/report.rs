@@ -39,6 +39,7 @@ fn summary() -> Summary {
         target: "http://localhost:8080".to_owned(),
         connections: 20,
         pipelining: 10,
+        connection_requests: None,
         workload: Workload {
             keys: 1_000_000,
             distribution: Distribution::Uniform,
@@ -250,12 +251,31 @@ fn the_saturated_side_is_named() {
     says(0.5, Some(0.99), "The server, not the load generator, was the limit.");
     says(0.99, Some(0.99), "Both the server and the load generator were saturated.");
     says(0.5, None, "The load generator was not the limit.");
+    let mut starved = summary();
+    let usage = Usage { cpu_ns: 200_000_000, waited_ns: 1_700_000_000 };
+    let thread = ThreadUsage { id: 1, name: "corekv-0".to_owned(), usage };
+    starved.server = Some(ServerUsage { threads: vec![thread], ..ServerUsage::default() });
+    let text = report::render(&starved, false);
+    let line = "\nA thread of the server waited for its core for 85.0 % of the time.\n";
+    assert!(text.contains(line), "{text}");
     let mut kept = summary();
     kept.pace = Some(Pace::Constant(55.0));
     kept.load[0].busy = 1.0;
     assert_eq!(kept.limit(), Limit::Rate);
     kept.pace = Some(Pace::Constant(100.0));
     assert_eq!(kept.limit(), Limit::LoadGenerator);
+}
+
+#[test]
+fn what_there_is_no_sample_of_is_left_out() {
+    let mut none = summary();
+    none.recorder = Recorder::default();
+    let text = report::render(&none, false);
+    assert!(!text.contains("0 ns"), "{text}");
+    assert_eq!(text.matches("| -").count(), 2 * 7 + 3 * 6, "{text}");
+    let csv = csv::render(&none);
+    let line = csv.lines().find(|line| line.starts_with("get,")).unwrap();
+    assert_eq!(line, "get,0,0.0,0,0,0,0,0,0,0,,,,,,,,", "{csv}");
 }
 
 #[test]

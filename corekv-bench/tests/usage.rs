@@ -50,6 +50,8 @@ fn wrong_input_is_explained_in_one_line() {
     ] {
         complains(arguments, 2, about);
     }
+    // What follows -- is for the server.
+    assert!(!bench("--conections 1").stderr.contains("-- --conections"));
 }
 
 #[test]
@@ -63,6 +65,9 @@ fn a_server_that_is_not_there_is_reported_at_once() {
 fn help_and_version_are_no_errors() {
     let help = bench("--help");
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    // To clap {n} is a new line.
+    let words = help.stdout.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("{key} is the key, and n in braces the number"), "{help:?}");
     for flag in [
         "--uri",
         "--unix",

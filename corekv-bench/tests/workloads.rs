@@ -72,6 +72,9 @@ fn every_published_workload_runs() {
         "ycsb-f",
         "hotspot",
         "cachebench-ram",
+        "facebook-etc",
+        "facebook-usr",
+        "facebook-zippydb",
         "twitter-12",
         "twitter-14",
         "twitter-52",
@@ -99,6 +102,9 @@ fn every_published_workload_runs() {
             // A scan reads 50 keys on average.
             "ycsb-e" => (1.0, 0.0),
             "cachebench-ram" => (0.8 / 0.91, 0.01 / 0.91),
+            "facebook-etc" => (30.0 / 31.0, 0.0),
+            "facebook-usr" => (0.998, 0.0),
+            "facebook-zippydb" => ((0.83 + 0.03 * 50.5) / (0.97 + 0.03 * 50.5), 0.0),
             "twitter-12" => (0.2, 0.0),
             "twitter-14" => (0.65, 0.22),
             "twitter-52" => (0.94, 0.0),
@@ -109,6 +115,8 @@ fn every_published_workload_runs() {
         let mut writes = sent.filter(|(method, ..)| *method == "PUT").map(|(.., bytes)| bytes);
         let bounds = match name {
             "cachebench-ram" => 256..=8192,
+            "facebook-etc" | "facebook-zippydb" => 0..=1 << 20,
+            "facebook-usr" => 2..=2,
             "twitter-12" => 1030..=1030,
             "twitter-14" => 414..=414,
             "twitter-52" => 273..=273,

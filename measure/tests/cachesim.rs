@@ -70,3 +70,61 @@ fn the_textbook_policies_miss_as_libcachesim_says() {
     }
     assert_eq!(ratios.next(), None);
 }
+
+/// What cachesim prints about a trace with this content.
+fn cachesim(name: &str, content: &str, mode: &str, sizes: &[&str]) -> std::process::Output {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&file, content).unwrap();
+    let program = env!("CARGO_BIN_EXE_cachesim");
+    Command::new(program).arg(mode).arg(&file).args(sizes).output().unwrap()
+}
+
+fn printed(name: &str, content: &str, mode: &str, sizes: &[&str]) -> String {
+    let output = cachesim(name, content, mode, sizes);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn traces_of_lirs_and_arc_are_requests_for_blocks() {
+    // Twelve requests for the blocks 5 to 8. The last eight are counted, two of which are for new blocks: with
+    // room for all, everybody misses these two.
+    let blocks = [5, 6, 5, 5, 6, 7, 8, 5, 5, 6, 7, 8];
+    let lines = blocks.map(|block| format!("{block}\n")).concat();
+    let arc = "5 2 0 1\n5 1 0 2\n5 4 0 3\n5 1 9 4\n5 3 7 5\n8 1 0 6\n".to_owned();
+    for (mode, content) in
+        [("keys", lines.clone()), ("lirs", format!("{lines}*\n99\n")), ("arc", arc)]
+    {
+        let text = printed(&format!("cachesim-as-{mode}"), &content, mode, &["1000"]);
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("12 requests, 4 keys; miss ratios"), "{mode}");
+        let row: Vec<_> = lines.nth(1).unwrap().split_ascii_whitespace().collect();
+        assert_eq!(row[0], "4", "{mode}: {text}");
+        assert_eq!(row[1..], ["0.2500"; 6], "{mode}: {text}");
+    }
+}
+
+#[test]
+fn requests_of_arc_can_be_values_of_their_blocks() {
+    let text = printed("cachesim-extents", "5 2 0 1\n5 1 0 2\n5 2 0 3\n", "extents", &["8"]);
+    // Two blocks are another value than the first of them.
+    assert_eq!(text.lines().next(), Some("3 requests, 2 keys, 1536 bytes"));
+    let rows: Vec<_> = text.lines().skip(2).collect();
+    assert!(rows.len() == 2 && rows[0].contains("objects") && rows[1].contains("bytes"), "{text}");
+}
+
+#[test]
+fn what_is_no_trace_is_refused_by_its_line() {
+    for (name, mode, content, line) in [
+        ("lirs", "lirs", "1\ntwo\n", "line 2"),
+        ("arc", "arc", "1 2 0 1\n1\n", "line 2"),
+        ("none", "arc", "1 0 0 1\n", "line 1"),
+        ("long", "extents", "1 1000000 0 1\n", "line 1"),
+        ("end", "arc", "18446744073709551615 2 0 1\n", "line 1"),
+    ] {
+        let output = cachesim(&format!("cachesim-wrong-{name}"), content, mode, &["100"]);
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && complaint.contains(line), "{name}: {complaint}");
+        assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    }
+}

@@ -14,15 +14,22 @@
 //!   every value is written.
 //! - `… mixed [PERCENT]`: values of 8 bytes to 8 MiB in 64 MiB, as 32 MiB are in 256.
 //! - `… replay FILE KEY SIZE MEBIBYTES…`: the columns KEY and SIZE of a CSV file, from 1 on.
+//! - `… extents FILE MEBIBYTES…`: a trace in the format of ARC's authors, each request of which is for one
+//!   value, as long as its blocks of 512 bytes.
 //! - `… keys FILE ENTRIES…`: a file with a key per line, for values of 200 bytes and room for about so many
 //!   entries. As in the first, the others hold as many as the store really held.
+//! - `… lirs FILE ENTRIES…`, `… arc FILE ENTRIES…`: the same with the formats of LIRS' and of ARC's authors,
+//!   block by block.
 //!
-//! In all but the first and the last, the others have as many bytes as the store, and an entry takes of them
+//! In all but the first and the last three, the others have as many bytes as the store, and an entry takes of them
 //! what it takes of the store.
 
 mod policies;
 mod traces;
 
+use std::error::Error;
+use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use corekv::store::{Expiry, Settings, Store, Tick};
@@ -253,55 +260,81 @@ fn mixed(percent: u64) {
     }
 }
 
-fn replay(path: &str, key: usize, size: usize, mebibytes: &[f64]) {
-    let trace = Trace::read(path, key, size).expect("a readable file");
+fn replay(trace: &Trace, mebibytes: &[f64]) {
     let bytes: u64 = trace.sizes.iter().sum();
     println!("{} requests, {} keys, {bytes} bytes", trace.requests.len(), trace.sizes.len());
     heading();
     for memory in mebibytes {
         let memory = (memory * f64::from(1 << 20)) as u64;
-        compare(&format!("{:.1} MiB", memory as f64 / f64::from(1 << 20)), &trace, memory, true);
+        compare(&format!("{:.1} MiB", memory as f64 / f64::from(1 << 20)), trace, memory, true);
     }
 }
 
-fn keys(path: &str, entries: &[u64]) {
-    let trace = Trace::read_keys(path, VALUE_BYTES).expect("a readable file");
+fn keys(trace: &Trace, entries: &[u64]) {
     println!("{} requests, {} keys; miss ratios", trace.requests.len(), trace.sizes.len());
     println!(" entries   corekv      LRU     FIFO    SIEVE  S3-FIFO     GDSF");
     for entries in entries {
         let mut engine = Engine::new(1, entries * ENTRY_BYTES);
-        let corekv = misses(&trace, |key, size| engine.request(key, size)).objects;
+        let corekv = misses(trace, |key, size| engine.request(key, size)).objects;
         let held = engine.keys();
         print!("{held:>8} {corekv:>8.4}");
-        for policy in references(&trace, held * cost(VALUE_BYTES)) {
+        for policy in references(trace, held * cost(VALUE_BYTES)) {
             print!(" {:>8.4}", policy.objects);
         }
         println!();
     }
 }
 
-fn main() {
+const USAGE: &str = "write small, equal, full, mixed, replay FILE KEY SIZE MEBIBYTES…, extents FILE \
+                     MEBIBYTES…, or keys, lirs or arc FILE ENTRIES…";
+
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |at: usize| arguments.get(at).map(|n| n.parse::<usize>().expect("a number"));
-    match arguments.first().map(String::as_str) {
-        None | Some("small") => {
-            small(number(1).unwrap_or(500_000), number(2).unwrap_or(3_000_000));
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cachesim: {error}");
+            ExitCode::FAILURE
         }
-        Some(table @ ("equal" | "full")) => {
-            let table = if table == "equal" { &EQUAL[..] } else { &FULL[..] };
-            equal(table, number(1).unwrap_or(10), number(2).map(|values| values as u64));
-        }
-        Some("mixed") => mixed(number(1).unwrap_or(10) as u64),
-        Some("replay") if arguments.len() > 4 => {
-            let sizes: Vec<f64> =
-                arguments[4..].iter().map(|n| n.parse().expect("a number")).collect();
-            replay(&arguments[1], number(2).unwrap_or(1), number(3).unwrap_or(2), &sizes);
-        }
-        Some("keys") if arguments.len() > 2 => {
-            let entries: Vec<u64> =
-                arguments[2..].iter().map(|n| n.parse().expect("a number")).collect();
-            keys(&arguments[1], &entries);
-        }
-        Some(other) => panic!("unknown table {other}: small, equal, full, mixed, replay or keys"),
     }
+}
+
+fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] | ["small", ..] => {
+            let (keys, requests) = (number(&words, 1)?, number(&words, 2)?);
+            small(keys.unwrap_or(500_000), requests.unwrap_or(3_000_000));
+        }
+        [name @ ("equal" | "full"), ..] => {
+            let table = if name == "equal" { &EQUAL[..] } else { &FULL[..] };
+            equal(table, number(&words, 1)?.unwrap_or(10), number(&words, 2)?);
+        }
+        ["mixed", ..] => mixed(number(&words, 1)?.unwrap_or(10)),
+        ["replay", path, key, size, ref sizes @ ..] if !sizes.is_empty() => {
+            replay(&Trace::read(path, key.parse()?, size.parse()?)?, &numbers(sizes)?);
+        }
+        ["extents", path, ref sizes @ ..] if !sizes.is_empty() => {
+            replay(&Trace::read_extents(path)?, &numbers(sizes)?);
+        }
+        [format @ ("keys" | "lirs" | "arc"), path, ref entries @ ..] if !entries.is_empty() => {
+            let trace = match format {
+                "keys" => Trace::read_keys(path, VALUE_BYTES),
+                "lirs" => Trace::read_lirs(path, VALUE_BYTES),
+                _ => Trace::read_arc(path, VALUE_BYTES),
+            };
+            keys(&trace?, &numbers(entries)?);
+        }
+        _ => return Err(USAGE.into()),
+    }
+    Ok(())
+}
+
+/// The word at a place as a number, if it is there.
+fn number<N: FromStr>(words: &[&str], at: usize) -> Result<Option<N>, N::Err> {
+    words.get(at).map(|word| word.parse()).transpose()
+}
+
+fn numbers<N: FromStr>(words: &[&str]) -> Result<Vec<N>, N::Err> {
+    words.iter().map(|word| word.parse()).collect()
 }

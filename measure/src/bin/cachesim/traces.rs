@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::hash::Hash;
 use std::io::{self, BufRead, BufReader};
 
 use testkit::{Numbers, Zipf};
@@ -96,6 +97,12 @@ impl Sizes {
     }
 }
 
+/// Bytes of a block in the traces of disks.
+const BLOCK_BYTES: u64 = 512;
+
+/// Blocks that one line of such a trace can ask for: as long as the longest value.
+const BLOCKS_MAX: u64 = SIZE_MAX as u64 / BLOCK_BYTES;
+
 /// Requests and the keys' sizes.
 pub(crate) struct Trace {
     pub(crate) requests: Vec<u32>,
@@ -111,21 +118,56 @@ impl Trace {
 
     /// Reads a file with a key per line, all of whose values have one size.
     pub(crate) fn read_keys(path: &str, size: u64) -> io::Result<Self> {
-        let mut numbers = HashMap::new();
-        let mut requests = Vec::new();
-        for line in BufReader::new(File::open(path)?).lines() {
-            let next = numbers.len() as u32;
-            requests.push(*numbers.entry(line?).or_insert(next));
+        let mut keys = Keys::default();
+        for (_, line) in lines(path)? {
+            keys.request(line?, size);
         }
-        Ok(Self { requests, sizes: vec![size; numbers.len()] })
+        Ok(keys.trace)
+    }
+
+    /// Reads the format of LIRS' authors: the number of a block per line, and an asterisk at the end. All
+    /// blocks have one size.
+    pub(crate) fn read_lirs(path: &str, size: u64) -> io::Result<Self> {
+        let mut keys = Keys::default();
+        for (number, line) in lines(path)? {
+            match line?.trim() {
+                "" => {}
+                "*" => break,
+                block => {
+                    let block: u64 = block.parse().map_err(|_| wrong(path, number))?;
+                    keys.request(block, size);
+                }
+            }
+        }
+        Ok(keys.trace)
+    }
+
+    /// Reads the format of ARC's authors: lines of the first block, how many blocks, a number that says
+    /// nothing here, and the number of the request. Each block is a value of this size.
+    pub(crate) fn read_arc(path: &str, size: u64) -> io::Result<Self> {
+        let mut keys = Keys::default();
+        for (number, line) in lines(path)? {
+            let (first, blocks) = extent(&line?).ok_or_else(|| wrong(path, number))?;
+            (first..first + blocks).for_each(|block| keys.request(block, size));
+        }
+        Ok(keys.trace)
+    }
+
+    /// Reads the same, but each request is for one value, which is as long as its blocks.
+    pub(crate) fn read_extents(path: &str) -> io::Result<Self> {
+        let mut keys = Keys::default();
+        for (number, line) in lines(path)? {
+            let (first, blocks) = extent(&line?).ok_or_else(|| wrong(path, number))?;
+            keys.request((first, blocks), blocks * BLOCK_BYTES);
+        }
+        Ok(keys.trace)
     }
 
     /// Reads a CSV file, whose columns of key and size are counted from 1. A key whose size
     /// changes counts as another key.
     pub(crate) fn read(path: &str, key: usize, size: usize) -> io::Result<Self> {
-        let mut numbers = HashMap::new();
-        let mut trace = Self { requests: Vec::new(), sizes: Vec::new() };
-        for line in BufReader::new(File::open(path)?).lines() {
+        let mut keys = Keys::default();
+        for (_, line) in lines(path)? {
             let line = line?;
             let column = |at: usize| line.split(',').nth(at - 1).map(str::trim);
             let (Some(key), Some(Ok(size))) = (column(key), column(size).map(str::parse::<u64>))
@@ -133,13 +175,50 @@ impl Trace {
                 continue;
             };
             let size = size.clamp(1, SIZE_MAX as u64);
-            let next = trace.sizes.len() as u32;
-            let number = *numbers.entry((key.to_owned(), size)).or_insert(next);
-            if number == next {
-                trace.sizes.push(size);
-            }
-            trace.requests.push(number);
+            keys.request((key.to_owned(), size), size);
         }
-        Ok(trace)
+        Ok(keys.trace)
     }
+}
+
+/// Numbers keys in the order in which they come.
+struct Keys<K> {
+    numbers: HashMap<K, u32>,
+    trace: Trace,
+}
+
+impl<K> Default for Keys<K> {
+    fn default() -> Self {
+        let (requests, sizes) = Default::default();
+        Self { numbers: HashMap::new(), trace: Trace { requests, sizes } }
+    }
+}
+
+impl<K: Eq + Hash> Keys<K> {
+    fn request(&mut self, key: K, size: u64) {
+        let next = self.trace.sizes.len() as u32;
+        let number = *self.numbers.entry(key).or_insert(next);
+        if number == next {
+            self.trace.sizes.push(size);
+        }
+        self.trace.requests.push(number);
+    }
+}
+
+/// The lines of a file, counted from 1.
+fn lines(path: &str) -> io::Result<impl Iterator<Item = (usize, io::Result<String>)>> {
+    let file = File::open(path).map_err(|error| io::Error::other(format!("{path}: {error}")))?;
+    Ok((1..).zip(BufReader::new(file).lines()))
+}
+
+/// The first block and the number of blocks that a line of ARC's format asks for.
+fn extent(line: &str) -> Option<(u64, u64)> {
+    let mut numbers = line.split_ascii_whitespace().map(str::parse::<u64>);
+    let [first, blocks] = [numbers.next()?.ok()?, numbers.next()?.ok()?];
+    let is_right = (1..=BLOCKS_MAX).contains(&blocks) && first.checked_add(blocks).is_some();
+    is_right.then_some((first, blocks))
+}
+
+fn wrong(path: &str, number: usize) -> io::Error {
+    io::Error::other(format!("{path}: line {number} is not of that format"))
 }
