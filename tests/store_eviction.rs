@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corekv::store::{Expiry, Store, Tick};
+use corekv::store::{Expiry, Store, Tick, Value};
 use store_util::*;
 use testkit::{Numbers, Zipf};
 
@@ -288,5 +288,47 @@ fn large_values_go_by_their_last_use_where_that_is_what_counts() {
         }
         let percent = 100 * missed / missed_by_lru;
         assert!(percent <= 102, "{values} values: {missed} missed, and {missed_by_lru} by LRU");
+    }
+}
+
+#[test]
+fn what_goes_by_last_use_stays_in_order_whatever_readers_hold() {
+    const LEN: usize = 64 << 10;
+    for partitions in PARTITIONS {
+        let store = store(partitions, 6 << 20);
+        let (mut held, mut small) = (VecDeque::new(), 0);
+        for (at, key) in (0..).zip(moving_on(200, 6000)) {
+            let (name, bytes) = (key.to_le_bytes(), value(key, 1, LEN));
+            let large = |value: Value<'_>| match value {
+                Value::Large(value) => value,
+                _ => panic!("a small value"),
+            };
+            match store.get(store.key(&name), NOW, large) {
+                Some(value) if at % 5 == 0 => held.push_back((key, value)),
+                Some(_) => {}
+                None => {
+                    put(&store, &name, &bytes, Expiry::NEVER, NOW).expect("room");
+                }
+            }
+            if at % 3 == 0 {
+                let name = format!("small-{at}");
+                put(&store, name.as_bytes(), &bytes[..1000], Expiry::NEVER, NOW).expect("room");
+                let earlier = format!("small-{}", at - at.min(30));
+                small += u64::from(store.get(store.key(earlier.as_bytes()), NOW, |_| ()).is_some());
+            }
+            if held.len() > 8 {
+                let (key, held) = held.pop_front().expect("there are some");
+                let mut all = Vec::new();
+                held.pieces(0, |piece| {
+                    all.extend_from_slice(piece);
+                    true
+                });
+                assert!(all == value(key, 1, LEN), "a value stays as it is for its reader");
+            }
+            if at % 100 == 0 {
+                store.check_invariants();
+            }
+        }
+        assert!(small > 1900, "{partitions} partitions: {small} small values were there still");
     }
 }

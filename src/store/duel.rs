@@ -191,9 +191,10 @@ mod tests {
         (2 * apart..keys).flat_map(move |at| [at, at - apart, at - 2 * apart])
     }
 
-    /// A few keys again and again, between others that come once.
+    /// A few keys again and again, in no order, between others that come once.
     fn staying(rounds: u64, popular: u64) -> impl Iterator<Item = u64> {
-        (0..rounds).flat_map(move |at| [at % popular, 1 << 40 | 3 * at, 1 << 40 | (3 * at + 1)])
+        let key = move |at: u64| (at * at ^ at >> 3) % popular;
+        (0..rounds).flat_map(move |at| [key(at), 1 << 40 | 3 * at, 1 << 40 | (3 * at + 1)])
     }
 
     #[test]
