@@ -193,8 +193,9 @@ mod tests {
 
     /// A few keys again and again, in no order, between others that come once.
     fn staying(rounds: u64, popular: u64) -> impl Iterator<Item = u64> {
-        let key = move |at: u64| (at * at ^ at >> 3) % popular;
-        (0..rounds).flat_map(move |at| [key(at), 1 << 40 | 3 * at, 1 << 40 | (3 * at + 1)])
+        const ONCE: u64 = 1 << 40;
+        let key = move |at: u64| ((at * at) ^ (at >> 3)) % popular;
+        (0..rounds).flat_map(move |at| [key(at), ONCE + 2 * at, ONCE + 2 * at + 1])
     }
 
     #[test]
