@@ -2,12 +2,13 @@
 
 mod store_util;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corekv::store::{Expiry, Store, Tick};
+use corekv::store::{Expiry, Store, Tick, Value};
 use store_util::*;
-use testkit::Numbers;
+use testkit::{Numbers, Zipf};
 
 const NOW: Tick = Tick(0);
 const PARTITIONS: [usize; 3] = [1, 2, 8];
@@ -249,5 +250,85 @@ fn a_few_large_values_that_are_asked_for_stay() {
             }
         }
         assert!(hits * 100 >= asked * 97, "{partitions} partitions: {hits} of {asked}");
+    }
+}
+
+/// Keys by Zipf's law, of which others are popular after every few requests.
+fn moving_on(keys: u64, requests: u64) -> impl Iterator<Item = u64> {
+    let (zipf, mut random) = (Zipf::new(keys, 0.99), Numbers::new(44));
+    let moved = move |at: u64| at * 10 / (6 * keys) * (keys / 10);
+    (0..requests).map(move |at| (zipf.rank(&mut random) + moved(at)) % keys)
+}
+
+#[test]
+fn large_values_go_by_their_last_use_where_that_is_what_counts() {
+    const LEN: usize = 128 << 10;
+    const REQUESTS: u64 = 6000;
+    for values in [7, 31] {
+        let store = store(1, (values as u64 + 1) * LEN as u64);
+        let bytes = value(1, 1, LEN);
+        let (mut missed, mut missed_by_lru) = (0, 0);
+        let mut lru = VecDeque::new();
+        for (at, key) in (0..).zip(moving_on(values as u64 * 10 / 3, REQUESTS)) {
+            let name = key.to_le_bytes();
+            let is_there = store.get(store.key(&name), NOW, |_| ()).is_some();
+            if !is_there {
+                put(&store, &name, &bytes, Expiry::NEVER, NOW).expect("room");
+            }
+            let in_lru = lru.iter().position(|&other| other == key);
+            in_lru.and_then(|at| lru.remove(at));
+            lru.push_back(key);
+            if lru.len() > values {
+                lru.pop_front();
+            }
+            if at > REQUESTS / 3 {
+                missed += u32::from(!is_there);
+                missed_by_lru += u32::from(in_lru.is_none());
+            }
+        }
+        let percent = 100 * missed / missed_by_lru;
+        assert!(percent <= 102, "{values} values: {missed} missed, and {missed_by_lru} by LRU");
+    }
+}
+
+#[test]
+fn what_goes_by_last_use_stays_in_order_whatever_readers_hold() {
+    const LEN: usize = 64 << 10;
+    for partitions in PARTITIONS {
+        let store = store(partitions, 6 << 20);
+        let (mut held, mut small) = (VecDeque::new(), 0);
+        for (at, key) in (0..).zip(moving_on(200, 6000)) {
+            let (name, bytes) = (key.to_le_bytes(), value(key, 1, LEN));
+            let large = |value: Value<'_>| match value {
+                Value::Large(value) => value,
+                _ => panic!("a small value"),
+            };
+            match store.get(store.key(&name), NOW, large) {
+                Some(value) if at % 5 == 0 => held.push_back((key, value)),
+                Some(_) => {}
+                None => {
+                    put(&store, &name, &bytes, Expiry::NEVER, NOW).expect("room");
+                }
+            }
+            if at % 3 == 0 {
+                let name = format!("small-{at}");
+                put(&store, name.as_bytes(), &bytes[..1000], Expiry::NEVER, NOW).expect("room");
+                let earlier = format!("small-{}", at - at.min(30));
+                small += u64::from(store.get(store.key(earlier.as_bytes()), NOW, |_| ()).is_some());
+            }
+            if held.len() > 8 {
+                let (key, held) = held.pop_front().expect("there are some");
+                let mut all = Vec::new();
+                held.pieces(0, |piece| {
+                    all.extend_from_slice(piece);
+                    true
+                });
+                assert!(all == value(key, 1, LEN), "a value stays as it is for its reader");
+            }
+            if at % 100 == 0 {
+                store.check_invariants();
+            }
+        }
+        assert!(small > 1900, "{partitions} partitions: {small} small values were there still");
     }
 }

@@ -97,9 +97,21 @@ impl<'a> SharedChain<'a> {
         u64::from(self.len()) * PAGE_CHARGE
     }
 
-    /// Notes when the value entered its queue, by the policy's clock.
+    /// The first page.
+    pub(super) fn first(self) -> u32 {
+        self.first
+    }
+
+    /// Notes when the value entered its queue, or was used last, by the policy's clock.
     pub(super) fn set_entered(self, time: u64) {
         self.pages.record(self.first).entered().store(time as u32, Ordering::Relaxed);
+    }
+
+    /// Notes where its entry lies, and since when.
+    pub(super) fn set_home(self, place: u64, stamp: u16) {
+        let record = self.pages.record(self.first);
+        record.set_home(place);
+        record.stamp.store(stamp, Ordering::Relaxed);
     }
 
     /// Whether readers hold it, so that evicting it would free nothing.

@@ -36,14 +36,16 @@ struct Cursor {
 }
 
 impl LargeValue {
-    /// Takes a reference to a key's value, if it is live, and large.
+    /// Takes a reference to a key's value, if it is live, and large. For eviction it `is_use`, or did not
+    /// happen.
     pub(super) fn take(
         partitions: &Arc<Partitions>,
         partition: usize,
         key: Key<'_>,
         now: Tick,
+        is_use: bool,
     ) -> Option<Self> {
-        let taken = partitions[partition].take_large(key, now)?;
+        let taken = partitions[partition].take_large(key, now, is_use)?;
         let exceeds = taken.claimed.is_some_and(|bytes| partitions.claims().pin(bytes));
         Some(Self {
             partitions: Arc::clone(partitions),

@@ -27,6 +27,9 @@ pub(super) struct Queue {
 pub(super) struct Log {
     small: Queue,
     main: Queue,
+    /// The first pages of all large values, the one that was used last the longest ago first. It is in the
+    /// order in which they entered a queue as long as eviction does not go by their last use.
+    by_use: List,
     /// Closed pages by the number of dead words in them; class 0 is not kept.
     sparse: [List; SPARSE_CLASSES],
     dead_words: u64,
@@ -49,8 +52,14 @@ impl Queue {
 
 impl Log {
     pub(super) fn new() -> Self {
-        let sparse = [List::EMPTY; SPARSE_CLASSES];
-        Self { small: Queue::EMPTY, main: Queue::EMPTY, sparse, dead_words: 0, moved_on: false }
+        Self {
+            small: Queue::EMPTY,
+            main: Queue::EMPTY,
+            by_use: List::EMPTY,
+            sparse: [List::EMPTY; SPARSE_CLASSES],
+            dead_words: 0,
+            moved_on: false,
+        }
     }
 
     pub(super) fn queue(&self, kind: Kind) -> &Queue {
@@ -176,6 +185,34 @@ impl Log {
         self.queue_mut(kind).large_pages += pages;
     }
 
+    /// Pages of all large values.
+    pub(super) fn large_pages(&self) -> u64 {
+        u64::from(self.small.large_pages) + u64::from(self.main.large_pages)
+    }
+
+    /// The place of the large value's entry that was used last the longest ago, and its first page.
+    pub(super) fn least_recent(&self, pages: &Pages) -> Option<(u64, u32)> {
+        self.by_use.first().map(|first| (pages.record(first).home(), first))
+    }
+
+    /// A large value is there from now on.
+    pub(super) fn add_large(&mut self, pages: &Pages, first: u32) {
+        self.by_use.push(pages, Links::Sparse, first);
+        self.moved_on = true;
+    }
+
+    /// A large value is gone.
+    pub(super) fn forget_large(&mut self, pages: &Pages, first: u32) {
+        self.by_use.remove(pages, Links::Sparse, first);
+        self.moved_on = true;
+    }
+
+    /// A large value becomes the one that was used last.
+    pub(super) fn renew_large(&mut self, pages: &Pages, first: u32) {
+        self.forget_large(pages, first);
+        self.add_large(pages, first);
+    }
+
     /// Counts an entry as dead that the index no longer refers to, and its large value out of the
     /// queue. Whether its page has no live entry left, and was taken out of the log.
     #[inline]
@@ -199,8 +236,16 @@ impl Log {
         live == 0
     }
 
-    /// When what is next in a queue entered it, by the policy's clock.
+    /// When what is next in a queue entered it, or the next large value by last use was used, by the
+    /// policy's clock.
     pub(super) fn entered(&self, pages: &Pages, policy: &Policy, kind: Kind) -> Option<u64> {
+        let is_by_use = policy.is_by_use();
+        if kind == Kind::Large {
+            let first = self.by_use.first().filter(|_| is_by_use)?;
+            let used = policy.time_of_bits(pages.record(first).entered().load(Relaxed));
+            // To be compared with stamps.
+            return Some(policy.time_of_stamp(policy.stamp(used)));
+        }
         let page = self.queue(kind).oldest()?;
         let record = pages.record(page);
         let (mut word, used) = (record.hand.load(Relaxed), record.used.load(Relaxed));
@@ -210,6 +255,9 @@ impl Log {
             };
             if !entry.header.is_dead() && entry.header.is_large() {
                 let first = pages.record(entry.large().0);
+                if is_by_use {
+                    return Some(policy.time_of_stamp(first.stamp.load(Relaxed)));
+                }
                 return Some(policy.time_of_bits(first.entered().load(Relaxed)));
             }
             if !entry.header.is_dead() {
@@ -228,7 +276,7 @@ impl Log {
         pages: &Pages,
         mut each: impl FnMut(u32, Option<(u64, Entry<'_>)>),
     ) {
-        let mut dead_words = 0;
+        let (mut dead_words, mut larges) = (0, 0);
         for kind in [Kind::Small, Kind::Main] {
             let (mut log_pages, mut large_pages) = (0, 0);
             let queue = self.queue(kind);
@@ -237,6 +285,11 @@ impl Log {
                 assert_eq!(pages.record(page).kind(), kind, "a live page is in one queue: {page}");
                 each(page, None);
                 let (dead, large) = check_page(pages, page, |place, entry| {
+                    if entry.header.is_large() {
+                        let home = pages.record(entry.large().0).home();
+                        assert_eq!(home, place, "a large value knows its entry");
+                        larges += 1;
+                    }
                     each(page, Some((place, entry)));
                 });
                 dead_words += dead;
@@ -247,6 +300,8 @@ impl Log {
             assert_eq!(log_pages, queue.log_pages, "a live page is in one queue: pages counted");
             assert_eq!(large_pages, queue.large_pages, "large values count in their entry's queue");
         }
+        let by_use = self.by_use.iter(pages, Links::Sparse).count();
+        assert_eq!(larges, by_use, "a large value is in the order of last use");
         assert_eq!(dead_words, self.dead_words, "dead words are counted");
         for (class, list) in self.sparse.iter().enumerate().skip(1) {
             for page in list.iter(pages, Links::Sparse) {

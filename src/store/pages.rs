@@ -58,7 +58,7 @@ pub(super) enum Links {
     Queue = 0,
     /// What is due at the same time.
     Wheel = 1,
-    /// Pages with about the same number of dead words.
+    /// Pages with about the same number of dead words; the first pages of large values, by last use.
     Sparse = 2,
 }
 
@@ -85,7 +85,8 @@ pub(super) struct Record {
     kind: AtomicU8,
     /// The list of sparse pages that the page is on; 0 for none.
     pub(super) sparse: AtomicU8,
-    /// When the page became part of the log, by the policy's clock.
+    /// When the page became part of the log, or the entry of a value whose first page it is, by the
+    /// policy's clock.
     pub(super) stamp: AtomicU16,
 }
 
@@ -123,14 +124,28 @@ impl Record {
         &self.link(Links::Wheel).previous
     }
 
-    /// When the large value whose first page this is entered its queue, by the policy's clock.
+    /// When the large value whose first page this is entered its queue, or was used last if that is what
+    /// counts, by the policy's clock.
     pub(super) fn entered(&self) -> &AtomicU32 {
         &self.due
     }
 
     /// The last page of the large value whose first page this is.
     pub(super) fn chain_last(&self) -> &AtomicU32 {
-        &self.link(Links::Sparse).next
+        &self.link(Links::Queue).previous
+    }
+
+    /// Where the entry lies of the large value whose first page this is.
+    pub(super) fn home(&self) -> u64 {
+        let parts = [&self.used, &self.live, &self.hand];
+        let part = |part: &AtomicU16| u64::from(part.load(Ordering::Relaxed));
+        parts.into_iter().rev().fold(0, |place, bits| place << 16 | part(bits))
+    }
+
+    pub(super) fn set_home(&self, place: u64) {
+        for (at, part) in [&self.used, &self.live, &self.hand].into_iter().enumerate() {
+            part.store((place >> (16 * at)) as u16, Ordering::Relaxed);
+        }
     }
 }
 

@@ -139,7 +139,11 @@ impl Partition {
             if let Some(ghost) = ghost {
                 writer.state.tally.count_return(ghost);
             }
-            Ok(Some(writer.store(kind, header, key, content)))
+            let written = writer.store(kind, header, key, content);
+            if let ContentValue::Large(chain, _) = content.value {
+                writer.note_use(key.hash, SharedChain::new(&self.table.pages, chain.first));
+            }
+            Ok(Some(written))
         })
     }
 
@@ -226,8 +230,9 @@ impl Partition {
         });
     }
 
-    /// Takes a reader's reference to a key's value, if it is live, and large.
-    pub(super) fn take_large(&self, key: Key<'_>, now: Tick) -> Option<Taken> {
+    /// Takes a reader's reference to a key's value, if it is live, and large. For eviction it `is_use`, or
+    /// did not happen.
+    pub(super) fn take_large(&self, key: Key<'_>, now: Tick, is_use: bool) -> Option<Taken> {
         self.write(now, |writer| {
             let (_, entry) = writer.find(key)?;
             let is_due = entry.header.expiry().is_due(now);
@@ -237,7 +242,14 @@ impl Partition {
             let ((first, len), mut meta) = (entry.large(), Vec::new());
             entry.meta().append_to(&mut meta);
             let (expiry, fingerprint) = (entry.header.expiry(), entry.large_fingerprint());
-            let claimed = writer.value_of(&entry).pin();
+            let value = writer.value_of(&entry);
+            if is_use {
+                writer.note_use(key.hash, value);
+            }
+            if is_use && self.table.policy.is_by_use() {
+                writer.renew(value);
+            }
+            let claimed = value.pin();
             Some(Taken { first, len, meta, expiry, fingerprint, claimed })
         })
     }

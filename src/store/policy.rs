@@ -7,10 +7,11 @@
 //! in them has been there, and room is made where that is longest.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use super::budget::Budget;
+use super::duel::{self, Duel};
 use super::ghosts::{Ghost, Ghosts};
 use super::pages::{Kind, PAGE_BYTES};
 use super::queue_sizer::{QueueSizer, Share, Tally};
@@ -38,14 +39,18 @@ pub(super) struct Summary {
     spare_pages: AtomicU32,
     /// Pages of the small and the main queue, those of large values included.
     weights: [AtomicU64; 2],
-    /// When what is next in each queue entered it, by the policy's clock; or [`EMPTY`].
-    entered: [AtomicU64; 2],
+    /// When what is next in each queue entered it, and when the large value was used that was used last
+    /// the longest ago, by the policy's clock; or [`EMPTY`].
+    entered: [AtomicU64; 3],
+    /// Pages of large values.
+    large_pages: AtomicU64,
 }
 
 impl Summary {
     /// Shows how much there is of what.
-    pub(super) fn show(&self, keys: u64, spare_pages: u32, weights: [u64; 2]) {
+    pub(super) fn show(&self, keys: u64, spare_pages: u32, weights: [u64; 2], large_pages: u64) {
         self.keys.store(keys, Relaxed);
+        self.large_pages.store(large_pages, Relaxed);
         self.spare_pages.store(spare_pages, Relaxed);
         for (shown, weight) in self.weights.iter().zip(weights) {
             shown.store(weight, Relaxed);
@@ -67,6 +72,10 @@ pub(super) struct Policy {
     pub(super) budget: Budget,
     queue_sizer: Mutex<QueueSizer>,
     small_parts: AtomicU64,
+    duel: Mutex<Duel>,
+    /// What the duel says, and with which keys it is played.
+    is_by_use: AtomicBool,
+    duel_bits: AtomicU32,
     /// Pages that entries and values were put into since the start.
     clock: AtomicU64,
     /// The clock's bits that a log page's stamp leaves out.
@@ -92,6 +101,9 @@ impl Policy {
             budget,
             small_parts: AtomicU64::new(queue_sizer.share().small_parts),
             queue_sizer: Mutex::new(queue_sizer),
+            duel: Mutex::default(),
+            is_by_use: AtomicBool::new(false),
+            duel_bits: AtomicU32::new(0),
             clock: AtomicU64::new(0),
             stamp_shift: (pages / STAMPS_PER_TURNOVER).max(1).ilog2(),
             summaries,
@@ -109,9 +121,38 @@ impl Policy {
         self.small_parts.store(queue_sizer.share().small_parts, Relaxed);
     }
 
-    /// Whether there is more than one partition.
-    pub(super) fn is_shared(&self) -> bool {
-        self.summaries.len() > 1
+    /// Whether large values are evicted by their last use, and with them what else is older.
+    pub(super) fn is_by_use(&self) -> bool {
+        self.is_by_use.load(Relaxed)
+    }
+
+    /// A large value of so many pages was asked for or stored, in a partition whose large values have so
+    /// many altogether.
+    pub(super) fn note_use(&self, partition: usize, hash: u64, pages: u64, all_pages: u64) {
+        self.summaries[partition].large_pages.store(all_pages, Relaxed);
+        if !duel::takes_part(hash, self.duel_bits.load(Relaxed)) {
+            return;
+        }
+        // Who meets another here leaves a request out of the game.
+        let Ok(mut duel) = self.duel.try_lock() else { return };
+        duel.request(hash, pages, self.large_pages());
+        self.is_by_use.store(duel.is_by_use() && self.is_mostly_large(), Relaxed);
+        self.duel_bits.store(duel.bits(), Relaxed);
+    }
+
+    fn large_pages(&self) -> u64 {
+        self.summaries.iter().map(|summary| summary.large_pages.load(Relaxed)).sum()
+    }
+
+    /// Whether large values have at least half of the memory. With fewer of them the small ones, which take
+    /// no part in the duel, would have to follow it.
+    fn is_mostly_large(&self) -> bool {
+        self.large_pages() * PAGE_BYTES as u64 * 2 >= self.budget.bytes_max()
+    }
+
+    /// Whether it is chosen by what the partitions show of themselves.
+    pub(super) fn looks_at_summaries(&self) -> bool {
+        self.summaries.len() > 1 || self.is_by_use()
     }
 
     pub(super) fn summary(&self, partition: usize) -> &Summary {
@@ -121,6 +162,10 @@ impl Policy {
     /// Moves the clock on by so many pages; the time before.
     pub(super) fn pass(&self, pages: u32) -> u64 {
         self.clock.fetch_add(u64::from(pages), Relaxed)
+    }
+
+    pub(super) fn time(&self) -> u64 {
+        self.clock.load(Relaxed)
     }
 
     /// What is kept of a time in a log page's record.
@@ -143,7 +188,8 @@ impl Policy {
 
     /// Shows since when what is next in a partition's queue has been there.
     pub(super) fn show_entered(&self, partition: usize, kind: Kind, time: Option<u64>) {
-        let entered = &self.summaries[partition].entered[kind.queue()];
+        let at = if kind == Kind::Large { 2 } else { kind.queue() };
+        let entered = &self.summaries[partition].entered[at];
         entered.store(time.unwrap_or(EMPTY), Relaxed);
     }
 
@@ -162,6 +208,9 @@ impl Policy {
                 oldest[queue] = oldest[queue].min((entered, at));
             }
         }
+        if self.is_by_use() {
+            return self.choose_oldest(own);
+        }
         let small =
             oldest[0].0 != EMPTY && (oldest[1].0 == EMPTY || self.share().small_is_first(weights));
         let kind = if small { Kind::Small } else { Kind::Main };
@@ -169,11 +218,33 @@ impl Policy {
         if entered == EMPTY {
             return None;
         }
+        let mine = self.summaries[own].entered[kind.queue()].load(Relaxed);
+        Some(Choice { partition: if self.is_near(mine, entered) { own } else { partition }, kind })
+    }
+
+    /// What was used, or entered a queue, the longest ago.
+    fn choose_oldest(&self, own: usize) -> Option<Choice> {
+        let oldest_of = |partition: usize| {
+            let entered = &self.summaries[partition].entered;
+            // Of what is as old, the large value: in a queue it only makes room for what is behind it.
+            let kinds = [(2, Kind::Large), (0, Kind::Small), (1, Kind::Main)];
+            let times = kinds.map(|(at, kind)| (entered[at].load(Relaxed), kind));
+            let (time, kind) = times.into_iter().min_by_key(|&(time, _)| time)?;
+            Some((time, Choice { partition, kind })).filter(|_| time != EMPTY)
+        };
+        let all = (0..self.summaries.len()).filter_map(oldest_of);
+        let (time, oldest) = all.min_by_key(|&(time, _)| time)?;
+        Some(match oldest_of(own) {
+            Some((mine, choice)) if self.is_near(mine, time) => choice,
+            _ => oldest,
+        })
+    }
+
+    /// Whether a time of one's own is nearly as long ago as the oldest.
+    fn is_near(&self, mine: u64, oldest: u64) -> bool {
         let now = self.clock.load(Relaxed);
         let age = |time: u64| now.saturating_sub(time);
-        let mine = self.summaries[own].entered[kind.queue()].load(Relaxed);
-        let is_near = mine != EMPTY && age(mine) * 8 >= age(entered) * OWN_AGE_EIGHTHS;
-        Some(Choice { partition: if is_near { own } else { partition }, kind })
+        mine != EMPTY && age(mine) * 8 >= age(oldest) * OWN_AGE_EIGHTHS
     }
 
     /// Keys of all partitions, of which one has so many now.
@@ -193,5 +264,8 @@ impl Policy {
         let mut queue_sizer = self.queue_sizer.lock().unwrap_or_else(PoisonError::into_inner);
         queue_sizer.record(tally, keys);
         self.small_parts.store(queue_sizer.share().small_parts, Relaxed);
+        if self.is_by_use() && !self.is_mostly_large() {
+            self.is_by_use.store(false, Relaxed);
+        }
     }
 }

@@ -20,9 +20,12 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::batch::Batch;
+use super::chain::SharedChain;
+use super::entry::Entry;
+use super::index::Found;
 use super::outcome::Shortage;
 use super::page_allocator::RESERVE_PAGES;
-use super::pages::Kind;
+use super::pages::{Kind, page_of};
 use super::policy::Choice;
 use super::writer::{Cause, Writer};
 
@@ -150,7 +153,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         }
         let (table, log) = (self.writer.table, &self.writer.state.log);
         let number = table.number;
-        let choice = if table.policy.is_shared() {
+        let choice = if table.policy.looks_at_summaries() {
             self.writer.show();
             table.policy.choose(number)
         } else {
@@ -228,6 +231,9 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
     /// walk ended, until something became free or a large value was looked at: what comes next may
     /// be in another queue then. False if both are empty.
     fn evict_from(&mut self, kind: Kind) -> bool {
+        if kind == Kind::Large {
+            return self.evict_least_recent();
+        }
         let other = if kind == Kind::Main { Kind::Small } else { Kind::Main };
         // What is pinned weighs in its queue, but can't be evicted: then it is the other one's turn.
         let is_pinned = self.pinned_in.take() == Some(kind);
@@ -259,7 +265,52 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         true
     }
 
+    /// Evicts the large value that was used last the longest ago. False if there is none.
+    fn evict_least_recent(&mut self) -> bool {
+        let writer = &mut *self.writer;
+        let pages = &writer.table.pages;
+        let Some((place, first)) = writer.state.log.least_recent(pages) else { return false };
+        self.effort.entries += 1;
+        let Some(entry) = Entry::at(pages.words_at(place)) else { return false };
+        let hash = writer.table.hasher.hash_entry(&entry);
+        let Some((found, entry)) = writer.resident(place, hash) else { return false };
+        let is_pinned = writer.is_pinned(&entry);
+        self.effort.pinned += u32::from(is_pinned);
+        let ended = writer.ended(&entry);
+        if ended.is_none() && (is_pinned || self.is_spared(hash)) {
+            self.writer.renew(SharedChain::new(pages, first));
+            return true;
+        }
+        self.give_up(pages.record(page_of(place)).kind(), found, &entry, hash, ended);
+        self.report();
+        true
+    }
+
+    /// Whether a key is the one whose value is to stay.
+    fn is_spared(&self, hash: u64) -> bool {
+        let is_patient = self.effort.entries < EFFORT_WITH_FREQUENCY_MAX;
+        self.spared.is_some_and(|key| key.hash == hash && (is_patient || key.for_good))
+    }
+
+    /// Removes an entry that has ended, or evicts it.
+    fn give_up(
+        &mut self,
+        kind: Kind,
+        found: Found<'_>,
+        entry: &Entry<'_>,
+        hash: u64,
+        ended: Option<Cause>,
+    ) {
+        let writer = &mut *self.writer;
+        writer.remove(found, entry, ended.unwrap_or(Cause::Evicted));
+        if ended.is_none() {
+            writer.state.tally.count_eviction(&writer.table.policy.ghosts, hash, kind);
+        }
+    }
+
     fn evict_or_keep(&mut self, kind: Kind, place: u64, hash: u64) {
+        let is_patient = self.effort.entries < EFFORT_WITH_FREQUENCY_MAX;
+        let is_spared = self.is_spared(hash);
         let writer = &mut *self.writer;
         let Some((found, entry)) = writer.resident(place, hash) else { return };
         let is_pinned = writer.is_pinned(&entry);
@@ -267,27 +318,26 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
             self.pinned_in = Some(kind);
             self.effort.pinned += 1;
         }
-        if let Some(cause) = writer.ended(&entry) {
-            writer.remove(found, &entry, cause);
+        let (frequency, ended) = (found.slot.frequency(), writer.ended(&entry));
+        let is_by_use = writer.table.policy.is_by_use();
+        let stays = if is_pinned || is_spared {
+            Some((Kind::Main, frequency))
+        } else if is_by_use && is_patient && entry.header.is_large() {
+            // Its turn comes by its last use.
+            Some((kind, frequency))
+        } else if is_patient && frequency >= PROMOTE_FREQUENCY {
+            let is_shifting = is_by_use || writer.table.policy.share().is_shifting();
+            Some((Kind::Main, if kind == Kind::Main && !is_shifting { frequency - 1 } else { 0 }))
+        } else {
+            None
+        };
+        if ended.is_none()
+            && let Some((kind, left)) = stays
+            && writer.move_to(kind, found, &entry, hash, left)
+        {
             return;
         }
-        let frequency = found.slot.frequency();
-        let is_patient = self.effort.entries < EFFORT_WITH_FREQUENCY_MAX;
-        let is_spared = is_pinned
-            || self.spared.is_some_and(|key| key.hash == hash && (is_patient || key.for_good));
-        if is_spared && writer.move_to(Kind::Main, found, &entry, hash, frequency) {
-            return;
-        }
-        let stays = if kind == Kind::Main { frequency > 0 } else { frequency >= PROMOTE_FREQUENCY };
-        if stays && is_patient {
-            let is_shifting = writer.table.policy.share().is_shifting();
-            let left = if kind == Kind::Main && !is_shifting { frequency - 1 } else { 0 };
-            if writer.move_to(Kind::Main, found, &entry, hash, left) {
-                return;
-            }
-        }
-        writer.remove(found, &entry, Cause::Evicted);
-        writer.state.tally.count_eviction(&writer.table.policy.ghosts, hash, kind);
+        self.give_up(kind, found, &entry, hash, ended);
     }
 
     /// Reports to the policy what was counted, and lets the ghosts follow the number of keys.

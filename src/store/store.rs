@@ -146,7 +146,7 @@ impl Store {
                 Seen::Gone => return None,
                 Seen::Large => {}
             }
-            if let Some(value) = LargeValue::take(&self.partitions, partition, key, now) {
+            if let Some(value) = LargeValue::take(&self.partitions, partition, key, now, true) {
                 return Some(read(Value::Large(value)));
             }
             // It was replaced by a small one, or removed, since it was seen.
@@ -353,13 +353,14 @@ impl Store {
         &self.partitions[partition]
     }
 
+    /// For a walk over the keys, which says nothing of what is asked for.
     pub(super) fn take_large(
         &self,
         partition: usize,
         key: Key<'_>,
         now: Tick,
     ) -> Option<LargeValue> {
-        LargeValue::take(&self.partitions, partition, key, now)
+        LargeValue::take(&self.partitions, partition, key, now, false)
     }
 
     /// Removes all keys that begin with `prefix`, at one moment: every read that begins when the call has

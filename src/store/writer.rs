@@ -118,7 +118,7 @@ impl<'a> Writer<'a> {
     /// Shows what those need to know of the partition who look without the lock.
     #[inline]
     pub(super) fn show(&mut self) {
-        if self.table.policy.is_shared() {
+        if self.table.policy.looks_at_summaries() {
             self.show_others();
         }
     }
@@ -130,9 +130,9 @@ impl<'a> Writer<'a> {
         let weights = [Kind::Small, Kind::Main].map(|kind| state.log.queue(kind).weight());
         let summary = policy.summary(table.number);
         let spare = state.allocator.spare_pages(&table.pages);
-        summary.show(state.index.keys(), spare, weights);
+        summary.show(state.index.keys(), spare, weights, state.log.large_pages());
         if state.log.take_moved_on() {
-            for kind in [Kind::Small, Kind::Main] {
+            for kind in [Kind::Small, Kind::Main, Kind::Large] {
                 let entered = state.log.entered(&table.pages, policy, kind);
                 policy.show_entered(table.number, kind, entered);
             }
@@ -227,9 +227,22 @@ impl<'a> Writer<'a> {
     }
 
     /// Counts a large value towards the queue that its entry is in, from now on.
-    fn count_large(&mut self, kind: Kind, value: SharedChain<'_>) {
-        value.set_entered(self.table.policy.pass(value.len()));
+    fn count_large(&mut self, kind: Kind, value: SharedChain<'_>, place: u64) {
+        let policy = &self.table.policy;
+        value.set_home(place, policy.stamp(policy.pass(value.len())));
         self.state.log.count_large(kind, value.len());
+    }
+
+    /// A large value is used now.
+    pub(super) fn renew(&mut self, value: SharedChain<'_>) {
+        value.set_entered(self.table.policy.time());
+        self.state.log.renew_large(&self.table.pages, value.first());
+    }
+
+    /// Tells the policy that a large value was asked for or stored.
+    pub(super) fn note_use(&mut self, hash: u64, value: SharedChain<'_>) {
+        let (table, all_pages) = (self.table, self.state.log.large_pages());
+        table.policy.note_use(table.number, hash, value.len().into(), all_pages);
     }
 
     /// Puts a value of the same size in the place of another, so that neither the log nor the
@@ -276,7 +289,10 @@ impl<'a> Writer<'a> {
                 chain.seal(pages);
                 let value = entry::large_bytes(chain.first, chain.len, fingerprint);
                 word_writer::write(words, header, key.bytes, content.meta, &value);
-                self.count_large(kind, SharedChain::new(pages, chain.first));
+                let value = SharedChain::new(pages, chain.first);
+                value.set_entered(self.table.policy.time());
+                self.state.log.add_large(pages, chain.first);
+                self.count_large(kind, value, place);
             }
         }
         let written = self.publish(key, place);
@@ -394,7 +410,11 @@ impl<'a> Writer<'a> {
         }
         let place = self.append(kind, entry.header);
         if entry.header.is_large() {
-            self.count_large(kind, self.value_of(entry));
+            let value = self.value_of(entry);
+            if !self.table.policy.is_by_use() {
+                self.renew(value);
+            }
+            self.count_large(kind, value, place);
         }
         entry.copy_to(pages.words_at(place), self.generation);
         found.replace(Slot::new(tag_of(hash), frequency, place));
@@ -418,7 +438,9 @@ impl<'a> Writer<'a> {
         }
         self.mark_dead(place, entry);
         if entry.header.is_large() {
-            self.value_of(entry).release_stored(&mut self.state.allocator);
+            let value = self.value_of(entry);
+            self.state.log.forget_large(&self.table.pages, value.first());
+            value.release_stored(&mut self.state.allocator);
         }
     }
 
