@@ -438,15 +438,14 @@ impl SmallValue<'_> {
     /// Appends the value's bytes to `out`, most often more than a word of them.
     #[inline(always)]
     pub fn append_long_to(&self, out: &mut Vec<u8>) {
-        // A copy: what a call has a reference to has to lie in memory, also where it is not called.
-        append_long(self.words, self.shift, self.len, self.header, out);
+        append_long(self.words, self.shift, self.len, out);
     }
 }
 
+/// Not a method: what a call has a reference to has to lie in memory, also where it is not called.
 #[inline(never)]
-fn append_long(words: &[AtomicU64], shift: u32, len: usize, header: Header, out: &mut Vec<u8>) {
-    let value = SmallValue { words, shift, len, header };
-    super::memory::append_words(out, len, |at| value.word(at));
+fn append_long(words: &[AtomicU64], shift: u32, len: usize, out: &mut Vec<u8>) {
+    super::memory::append_words(out, len, words, shift);
 }
 
 #[cfg(test)]

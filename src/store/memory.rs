@@ -292,16 +292,36 @@ pub(super) fn write_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
     }
 }
 
-/// Appends `len` bytes to `out`, eight at a time as `word` gives them, in little-endian order.
+/// Appends `len` bytes to `out` that begin behind `shift` bits of the first word, fewer than 64.
+/// What the words don't have is zero.
 #[inline]
-pub(super) fn append_words(out: &mut Vec<u8>, len: usize, word: impl Fn(usize) -> u64) {
+pub(super) fn append_words(out: &mut Vec<u8>, len: usize, words: &[AtomicU64], shift: u32) {
     // Whole words are written, the last one beyond the end.
     out.reserve(len + 8);
     let (chunks, _) = out.spare_capacity_mut().as_chunks_mut::<8>();
-    for (at, chunk) in chunks[..len.div_ceil(8)].iter_mut().enumerate() {
-        chunk.write_copy_of_slice(&word(at).to_le_bytes());
+    let chunks = &mut chunks[..len.div_ceil(8)];
+    let load = |word: &AtomicU64| u64::from_le(word.load(Relaxed));
+    // Each word is loaded once, and what is left of it goes into the next chunk.
+    let (mut left, words) = match words.split_first() {
+        Some((first, others)) if shift > 0 => (load(first) >> shift, others),
+        _ => (0, words),
+    };
+    let (most, rest) = chunks.split_at_mut(words.len().min(chunks.len()));
+    if shift == 0 {
+        for (chunk, word) in most.iter_mut().zip(words) {
+            chunk.write_copy_of_slice(&load(word).to_le_bytes());
+        }
+    } else {
+        for (chunk, word) in most.iter_mut().zip(words) {
+            let word = load(word);
+            chunk.write_copy_of_slice(&(left | word << (64 - shift)).to_le_bytes());
+            left = word >> shift;
+        }
     }
-    // SAFETY: the loop has initialized at least `len` bytes of the spare capacity.
+    for chunk in rest {
+        chunk.write_copy_of_slice(&std::mem::take(&mut left).to_le_bytes());
+    }
+    // SAFETY: the loops have initialized at least `len` bytes of the spare capacity.
     unsafe { out.set_len(out.len() + len) };
 }
 

@@ -70,11 +70,26 @@ impl WordWriter<'_> {
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.push_word(u64::from_le_bytes(*word), 64);
-        }
+        self.push_words(words);
         if !rest.is_empty() {
             self.push_word(padded(rest), 8 * rest.len() as u32);
+        }
+    }
+
+    /// Appends whole words, without a look at the carry's length at each.
+    #[inline]
+    fn push_words(&mut self, words: &[[u8; 8]]) {
+        let places =
+            self.words[self.at..].iter().zip(words.iter().copied().map(u64::from_le_bytes));
+        self.at += words.len();
+        if self.carry_bits == 0 {
+            places.for_each(|(place, word)| place.store(word.to_le(), Ordering::Relaxed));
+            return;
+        }
+        let (left, right) = (self.carry_bits, 64 - self.carry_bits);
+        for (place, word) in places {
+            place.store((self.carry | word << left).to_le(), Ordering::Relaxed);
+            self.carry = word >> right;
         }
     }
 
