@@ -63,10 +63,10 @@ fn strange() -> Parsing {
 }
 
 #[library_benchmark]
-#[bench::memo_hit(args = (Heads::Same, ROUNDS), setup = parsing, config = budget(17_280))]
-#[bench::template(args = (Heads::Differing, ROUNDS), setup = parsing, config = budget(26_320))]
+#[bench::memo_hit(args = (Heads::Same, ROUNDS), setup = parsing, config = budget(17_150))]
+#[bench::template(args = (Heads::Differing, ROUNDS), setup = parsing, config = budget(27_440))]
 #[bench::browser(args = (Heads::Browser, ROUNDS), setup = parsing, config = budget(46_890))]
-#[bench::same_browser(args = (Heads::SameBrowser, ROUNDS), setup = parsing, config = budget(37_450))]
+#[bench::same_browser(args = (Heads::SameBrowser, ROUNDS), setup = parsing, config = budget(35_800))]
 #[bench::miss(args = (), setup = strange, config = budget(208_190))]
 fn parse(mut parsing: Parsing) -> Parsing {
     parse_all(black_box(&mut parsing));
@@ -91,8 +91,8 @@ fn rendering(mix: Mix, value_bytes: usize) -> Exchange<Fixed> {
 }
 
 #[library_benchmark]
-#[bench::ok_of_5_bytes(args = (GETS, 5), setup = rendering, config = budget(15_910))]
-#[bench::no_content(args = (PUTS, 0), setup = rendering, config = budget(15_320))]
+#[bench::ok_of_5_bytes(args = (GETS, 5), setup = rendering, config = budget(13_800))]
+#[bench::no_content(args = (PUTS, 0), setup = rendering, config = budget(13_210))]
 fn render(mut warm: Exchange<Fixed>) -> Exchange<Fixed> {
     exchange(&mut warm);
     warm
@@ -109,14 +109,14 @@ const LONG: Mix = Mix { value_bytes: 1_000, ..MIXED };
 const LENGTHS: Mix = Mix { heads: Heads::Lengths, ..LONG };
 
 #[library_benchmark]
-#[bench::get(args = (GETS), setup = caching, config = budget(39_920))]
-#[bench::put(args = (PUTS), setup = caching, config = budget(72_150))]
-#[bench::mixed(args = (MIXED), setup = caching, config = budget(46_160))]
-#[bench::mixed_with_differing_heads(args = (DIFFERING), setup = caching, config = budget(55_120))]
-#[bench::mixed_of_a_browser(args = (BROWSER), setup = caching, config = budget(84_770))]
-#[bench::mixed_of_a_browser_with_the_same_heads(args = (SAME_BROWSER), setup = caching, config = budget(74_730))]
-#[bench::mixed_of_1000_bytes(args = (LONG), setup = caching, config = budget(86_800))]
-#[bench::mixed_of_differing_lengths(args = (LENGTHS), setup = caching, config = budget(73_550))]
+#[bench::get(args = (GETS), setup = caching, config = budget(36_510))]
+#[bench::put(args = (PUTS), setup = caching, config = budget(48_790))]
+#[bench::mixed(args = (MIXED), setup = caching, config = budget(39_630))]
+#[bench::mixed_with_differing_heads(args = (DIFFERING), setup = caching, config = budget(50_810))]
+#[bench::mixed_of_a_browser(args = (BROWSER), setup = caching, config = budget(78_470))]
+#[bench::mixed_of_a_browser_with_the_same_heads(args = (SAME_BROWSER), setup = caching, config = budget(66_620))]
+#[bench::mixed_of_1000_bytes(args = (LONG), setup = caching, config = budget(81_110))]
+#[bench::mixed_of_differing_lengths(args = (LENGTHS), setup = caching, config = budget(66_960))]
 fn cache(mut warm: Exchange<Cache>) -> Exchange<Cache> {
     exchange(&mut warm);
     warm
