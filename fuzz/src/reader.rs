@@ -16,12 +16,19 @@ fn next(bytes: &[u8], head: bool) -> (Response, &[u8]) {
             "ETag" if matches!(response.status, 200 | 201 | 204 | 206 | 304 | 412 | 416) => {}
             "Content-Range" if matches!(response.status, 206 | 416) => {}
             "Cache-Control" if head => {}
+            "Vary" if is_metrics(&response) => {}
             _ => panic!("unexpected field {name}"),
         }
     }
     let challenged = response.field("WWW-Authenticate").is_some();
     assert_eq!(challenged, response.status == 401, "WWW-Authenticate in {}", response.status);
     (response, &bytes[len..])
+}
+
+/// Whether a response is the page of the metrics, in either format.
+fn is_metrics(response: &Response) -> bool {
+    let kind = response.field("Content-Type").unwrap_or_default();
+    kind.contains("version=0.0.4") || kind.starts_with("application/openmetrics-text")
 }
 
 /// Whether a response has the two fields for a browser.
