@@ -88,12 +88,13 @@ impl Sizes {
     /// Sizes of so many keys.
     pub(crate) fn draw(self, keys: usize) -> Vec<u64> {
         let mut random = Numbers::new(4711);
-        let mut size = || match self {
-            Self::Equal(bytes) => bytes as f64,
-            Self::Build => 16_384.0 * (2.83 * random.normal()).exp(),
-            Self::Uniform => SIZE_MIN * (SIZE_MAX / SIZE_MIN).powf(random.fraction()),
+        let clamp = |size: f64| size.clamp(SIZE_MIN, SIZE_MAX) as u64;
+        let size = |_| match self {
+            Self::Equal(bytes) => bytes,
+            Self::Build => clamp(16_384.0 * (2.83 * random.normal()).exp()),
+            Self::Uniform => clamp(SIZE_MIN * (SIZE_MAX / SIZE_MIN).powf(random.fraction())),
         };
-        (0..keys).map(|_| size().clamp(SIZE_MIN, SIZE_MAX) as u64).collect()
+        (0..keys).map(size).collect()
     }
 }
 
