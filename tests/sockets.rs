@@ -117,7 +117,8 @@ fn what_follows_descriptors_on_a_unix_socket_is_answered_and_they_are_closed() {
         }
         expect_miss(&mut client);
     }
-    assert_eq!(server.descriptors(), before);
+    // The server opens files of its own for a moment, to sample what the process uses.
+    eventually("all are closed", || server.descriptors() <= before);
 }
 
 #[test]
