@@ -351,6 +351,16 @@ fn the_client_chooses_the_format() {
         }
     }
     assert_eq!(client.get("/metrics").field("Content-Type"), Some("text/plain; version=0.0.4"));
+    // Whether its body comes with the head or after it, one with a body gets the same.
+    let head = format!(
+        "GET /metrics HTTP/1.1\r\nHost: t\r\nAccept: {OF_PROMETHEUS}\r\nContent-Length: 2\r\n\r\n"
+    );
+    client.send(format!("{head}xy"));
+    assert_eq!(client.response().field("Content-Type"), Some("text/plain; version=0.0.4"));
+    client.send(head);
+    client.send("GET /absent HTTP/1.1\r\nHost: t\r\n\r\n".replacen("GET ", "xyGET ", 1));
+    assert_eq!(client.response().field("Content-Type"), Some("text/plain; version=0.0.4"));
+    assert_eq!(client.response().status, 404);
 }
 
 /// The same page in the text format, by what differs between the two: where the suffix of a counter

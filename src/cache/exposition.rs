@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::http::Request;
+use crate::http::{Framing, Request};
 use crate::net::Histogram;
 
 /// A form of the page.
@@ -16,8 +16,12 @@ pub enum Format {
 }
 
 impl Format {
-    /// What a client likes most: OpenMetrics only if it names that, and likes plain text no better.
+    /// What a client likes most: OpenMetrics only if it names that, and likes plain text no better. If the
+    /// request has a body, the fields may be gone by the time that it is there, so that they don't count.
     pub(super) fn of(request: &Request<'_>) -> Self {
+        if request.fields.framing != Framing::Length(0) {
+            return Self::Prometheus;
+        }
         let open = request.quality("application/openmetrics-text").filter(|range| range.is_exact);
         let plain = request.quality("text/plain").map_or(0, |range| range.thousandths);
         match open {

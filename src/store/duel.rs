@@ -8,10 +8,10 @@
 
 use std::collections::VecDeque;
 
-/// Values that are played with at most: with more, half of the keys are left out.
+/// Values that either policy may hold: with more, half of the keys are left out.
 const VALUES_MAX: usize = 256;
 
-/// With fewer than that, they are taken in again.
+/// If both hold fewer than that, they are taken in again.
 const VALUES_MIN: usize = VALUES_MAX / 8;
 
 /// What a policy is ahead by counts for so many requests, for each value that fits.
@@ -157,7 +157,9 @@ impl Duel {
 
     /// Leaves out half of the keys, or takes as many in again, if there are too many or too few.
     fn choose_keys(&mut self) {
-        let values = self.by_use.values.len();
+        // Where lengths differ, what S3-FIFO keeps of the short ones may be many times what LRU holds.
+        let by_use = self.by_use.values.len();
+        let values = by_use.max(self.small.values.len() + self.main.values.len());
         if values > VALUES_MAX {
             self.bits += 1;
             let bits = self.bits;
@@ -220,5 +222,28 @@ mod tests {
         assert!(duel.by_use.values.len() <= VALUES_MAX && duel.ghosts.len() <= VALUES_MAX);
         play(&mut duel, 100, moving_on(100_000, 10));
         assert!(duel.bits() <= 1, "{} bits: of fewer values, more take part", duel.bits());
+    }
+
+    /// LRU lets the short ones go for the long ones, and S3-FIFO keeps all that were asked for twice.
+    #[test]
+    fn short_values_among_long_ones_are_not_more_than_others() {
+        let mut duel = Duel::default();
+        let mut request = |key: u64, pages: u64| {
+            let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).swap_bytes();
+            if takes_part(hash, duel.bits()) {
+                duel.request(hash, pages, 100_000);
+            }
+            assert!(duel.small.values.len() + duel.main.values.len() <= VALUES_MAX);
+            assert!(duel.by_use.values.len() <= VALUES_MAX && duel.ghosts.len() <= VALUES_MAX);
+        };
+        for round in 0..2_000 {
+            for key in 20 * round..20 * (round + 1) {
+                request(key, 1);
+                request(key, 1);
+            }
+            for key in 0..20 {
+                request(1 << 40 | (20 * round + key), 10_000);
+            }
+        }
     }
 }
