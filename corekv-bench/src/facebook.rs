@@ -21,7 +21,8 @@ const PUT: Operation = Operation::Send(Method::Put);
 /// Lengths of values, both ends included, and how often they come.
 type Class = (u32, u32, f64);
 
-/// Values of ETC up to 14 bytes: the share of each length, from 0 on (the paper's table 5).
+/// Values of ETC up to 14 bytes: the share of each length, from 0 on, as the load generator mutilate has them
+/// from the paper.
 const ETC_SHORT: [f64; 15] = [
     0.00536, 0.00047, 0.17820, 0.09239, 0.00018, 0.02740, 0.00065, 0.00606, 0.00023, 0.00837,
     0.00837, 0.08989, 0.00092, 0.00326, 0.01980,
