@@ -214,7 +214,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => vec(any::<u8>(), 0..40),
         2 => vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'0'), Just(b'G')], 0..40),
-        2 => (any::<u8>(), 100..5_000_usize).prop_map(|(byte, len)| vec![byte; len]),
+        2 => (any::<u8>(), 100..9_000_usize).prop_map(|(byte, len)| vec![byte; len]),
         1 => (any::<u8>(), 20_000..200_000_usize).prop_map(|(byte, len)| vec![byte; len]),
     ]
 }

@@ -103,7 +103,7 @@ fn fail(store: &Arc<Store>, way: usize) {
             // Not a page is left but for small entries.
             let mut held = Vec::new();
             for n in 0u64.. {
-                if put(store, &n.to_le_bytes(), &bytes[..5_000], Expiry::NEVER, NOW).is_err() {
+                if put(store, &n.to_le_bytes(), &bytes[..8_185], Expiry::NEVER, NOW).is_err() {
                     break;
                 }
                 held.push(hold(store, &n.to_le_bytes()));
@@ -154,7 +154,7 @@ fn a_write_finds_room_however_many_values_readers_hold() {
     const HELD: u64 = 18_000;
     const KEYS: u64 = 36_000;
     let store = store(1, 300 << 20);
-    let bytes = vec![7; 4_090];
+    let bytes = vec![7; 8_185];
     let put_next = |key: u64| put(&store, &key.to_le_bytes(), &bytes, Expiry::NEVER, NOW);
     assert!((0..KEYS).all(|key| put_next(key).is_ok()));
     let held: Vec<_> = (KEYS - HELD..KEYS).map(|key| hold(&store, &key.to_le_bytes())).collect();

@@ -9,7 +9,7 @@ fn len() -> impl Strategy<Value = usize> {
     prop_oneof![
         6 => 0..40usize,
         3 => 0..1000usize,
-        2 => 3900..4200usize,
+        2 => 1000..8000usize,
         1 => 8100..8300usize,
         2 => 0..100_000usize,
     ]

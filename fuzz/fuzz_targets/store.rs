@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use store_util::streams::{Operation, compare};
 
 /// Lengths around which the store changes what it does, beside those that come from the input.
-const LENGTHS: [usize; 8] = [0, 7, 8, 4072, 4088, 8192, 8193, 65_536];
+const LENGTHS: [usize; 8] = [0, 7, 8, 3_000, 8_168, 8_176, 8_193, 65_536];
 
 fuzz_target!(|data: &[u8]| {
     let [room, operations @ ..] = data else { return };

@@ -11,8 +11,8 @@ use super::representation::{self, ReadRules, Representation};
 use super::settings::{CacheHeaders, MissStatus, Settings};
 use super::terms::{self, Terms};
 use crate::http::{
-    Conditions, Details, EntityTag, Method, Persistence, PlainWrite, Refusal, Request, Responses,
-    Status,
+    Conditions, Details, EntityTag, Method, Persistence, PlainWrite, Postponed, Refusal, Request,
+    Responses, Status,
 };
 use crate::store::{
     Expiry, Fingerprint, Full, Key, PlainValue, Store, Stored, Tick, Upload, Value, Written,
@@ -65,6 +65,7 @@ impl Keys {
         let start = responses.bytes().len();
         match read.value() {
             PlainValue::Word(word, length) => responses.ok_word(*word, *length),
+            PlainValue::Longer(_) if responses.is_long() => return false,
             PlainValue::Longer(value) => {
                 responses.ok_head(Persistence::Default, value.len());
                 value.append_long_to(responses.bytes());
@@ -92,11 +93,13 @@ impl Keys {
             return self.read_in_full(key, request, now, responses);
         }
         let start = responses.bytes().len();
-        let mut large = None;
+        let (mut large, mut is_postponed) = (None, false);
         let hit = self.store.get(key, now, |value| {
             // An earlier call may have been torn by a write.
             responses.bytes().truncate(start);
+            is_postponed = false;
             match value {
+                Value::Small(_) if responses.is_long() => is_postponed = true,
                 Value::Small(value) => {
                     responses.ok_head(request.fields.persistence, value.len());
                     value.append_to(responses.bytes());
@@ -118,6 +121,9 @@ impl Keys {
         if !is_plain {
             responses.bytes().truncate(start);
             return self.read_in_full(key, request, now, responses);
+        }
+        if is_postponed {
+            return Break(Postponed::Full);
         }
         if let Some(why) = large.as_ref().and_then(|large| postpones(large, responses)) {
             responses.bytes().truncate(start);

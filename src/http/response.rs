@@ -16,6 +16,11 @@ use crate::net::{Output, Payload};
 /// top.
 pub(super) const OUTPUT_PAYLOAD_BYTES_MAX: usize = 256 << 10;
 
+/// Responses in memory of their own that a batch may pile up before its requests for values that are not
+/// short have to wait until they are sent, in bytes: about what a socket takes at once, so that there is
+/// little to be copied for later. The last one comes on top.
+const OUTPUT_BATCH_BYTES_MAX: usize = 96 << 10;
+
 /// Why the last requests of a batch are not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Postponed {
@@ -174,6 +179,13 @@ impl<'a> Responses<'a> {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.output.payload_bytes() >= OUTPUT_PAYLOAD_BYTES_MAX
+    }
+
+    /// Whether there is so much beside them that requests for values that are not short have to wait.
+    #[must_use]
+    #[inline]
+    pub fn is_long(&self) -> bool {
+        self.output.len() >= OUTPUT_BATCH_BYTES_MAX
     }
 
     /// Leaves the last `requests` of the batch without a response; they come again.

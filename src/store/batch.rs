@@ -31,7 +31,7 @@ impl Batch {
         let mut batch = Self { entries: [(0, 0); ENTRIES_MAX], len: 0, ends_with_large: false };
         while *word < used && batch.len < ENTRIES_MAX && !batch.ends_with_large {
             let place = place_in(page, *word);
-            let Some(entry) = Entry::at(table.pages.words_at(place)) else { break };
+            let Some(entry) = Entry::at(&table.pages, place) else { break };
             *word += entry.header.words();
             if !entry.header.is_dead() && wanted(&entry) {
                 let hash = table.hasher.hash_entry(&entry);

@@ -14,194 +14,90 @@
 //! fingerprint of a large value is 0 until somebody has asked for it. The generation says what was
 //! purged before the entry was written ([`super::purges`]).
 //!
-//! Entries start at multiples of 8 bytes and don't cross pages. A reader may look at an entry
-//! whose memory is just being used for something else: nothing here trusts what it reads further
-//! than the memory's end, and the sequence word of the bucket tells afterwards that it was void.
+//! Entries start at multiples of 8 bytes, and so does content that is not short. One that does not fit into what is left of a page may go on in
+//! the next page of its queue, behind a header that says so ([`Header::of_rest`]); its key does not.
+//!
+//! ```text
+//!   page: | … | header | key | value's first part |  the next one: | header of the rest | value's rest | …
+//! ```
+//!
+//! A reader may look at an entry whose memory is just being used for something else: nothing here
+//! trusts what it reads further than the pages' ends, and the sequence word of the bucket tells
+//! afterwards that it was void.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::clock::Expiry;
 use super::fingerprint::Fingerprint;
 use super::generation::Generation;
-use super::pages::PAGE_BYTES;
+use super::header::{Header, KEY_BYTES_MAX, LARGE_BYTES, META_LENGTH_BYTES};
+use super::memory::each_pair;
+use super::pages::{Pages, page_of};
+use super::small_value::SmallValue;
 use super::word_writer::{padded, write};
 
-/// Bytes that an entry takes beside key and value, before rounding up to 8.
-pub(super) const HEADER_BYTES: usize = 8;
-
-/// Bytes of the largest entry with a small value: half of a page, so that pages fill well. Longer
-/// values are large. Only an entry with a long key has more, up to a page.
-const SMALL_ENTRY_BYTES_MAX: usize = PAGE_BYTES / 2;
-
-/// What the log holds of a large value: its first page and its length, 32 bits each, and its
-/// fingerprint.
-pub(super) const LARGE_BYTES: usize = 24;
-
-/// Bytes of the meta's length.
-const META_LENGTH_BYTES: usize = 2;
-
-/// Longest key in bytes: the length of URIs that everybody should support (RFC 9110 §4.1).
-pub const KEY_BYTES_MAX: usize = 8000;
-
-const _: () = assert!(HEADER_BYTES + KEY_BYTES_MAX + LARGE_BYTES <= PAGE_BYTES);
-
-const LENGTH_BITS: u32 = 13;
-const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
-const LARGE: u64 = 1 << (2 * LENGTH_BITS);
-const DEAD: u64 = LARGE << 1;
-const META: u64 = DEAD << 1;
-
-const _: () = assert!(PAGE_BYTES - HEADER_BYTES < 1 << LENGTH_BITS);
-const _: () = assert!(Generation::MASK == (u32::MAX as u64 + 1) - (META << 1));
-
-/// The entry's first word, see the drawing above.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header(pub(super) u64);
-
-impl Header {
-    /// That of an entry that begins with these words.
-    #[inline]
-    pub(super) fn of(words: &[AtomicU64]) -> Option<Self> {
-        Some(Self(words.first()?.load(Ordering::Relaxed)))
-    }
-
-    #[inline]
-    pub(super) fn new(
-        key_len: usize,
-        meta: &[u8],
-        value_len: usize,
-        large: bool,
-        expiry: Expiry,
-    ) -> Self {
-        let content_len = meta_bytes(meta.len()) + value_len;
-        debug_assert!(HEADER_BYTES + key_len + content_len <= PAGE_BYTES);
-        let large = if large { LARGE } else { 0 };
-        let has_meta = if meta.is_empty() { 0 } else { META };
-        let lengths = (content_len as u64) << LENGTH_BITS | key_len as u64;
-        Self(u64::from(expiry.to_bits()) << 32 | large | has_meta | lengths)
-    }
-
-    #[inline]
-    pub(super) fn key_len(self) -> usize {
-        (self.0 & LENGTH_MASK) as usize
-    }
-
-    #[inline]
-    pub(super) fn content_len(self) -> usize {
-        (self.0 >> LENGTH_BITS & LENGTH_MASK) as usize
-    }
-
-    /// Words of the whole entry.
-    #[inline]
-    pub(super) fn words(self) -> usize {
-        entry_words(self.key_len(), self.content_len())
-    }
-
-    #[inline]
-    pub(super) fn is_large(self) -> bool {
-        self.0 & LARGE != 0
-    }
-
-    #[inline]
-    fn has_meta(self) -> bool {
-        self.0 & META != 0
-    }
-
-    /// Whether all of the content is a small value.
-    #[inline]
-    pub(super) fn is_plain(self) -> bool {
-        self.0 & (LARGE | META) == 0
-    }
-
-    /// The same, and whether the entry is of this generation.
-    #[inline]
-    pub(super) fn is_plain_of(self, generation: Generation) -> bool {
-        (self.0 ^ generation.to_word()) & (LARGE | META | Generation::MASK) == 0
-    }
-
-    /// What the header has of the generation.
-    #[inline]
-    pub(super) fn generation_bits(self) -> u64 {
-        self.0 & Generation::MASK
-    }
-
-    /// Whether the entry is of this generation.
-    #[inline]
-    pub(super) fn is_of(self, generation: Generation) -> bool {
-        (self.0 ^ generation.to_word()) & Generation::MASK == 0
-    }
-
-    /// A new header as one of this generation.
-    #[inline]
-    pub(super) fn in_generation(self, generation: Generation) -> Self {
-        debug_assert!(self.generation_bits() == 0);
-        Self(self.0 | generation.bits())
-    }
-
-    /// The same header of another generation.
-    #[inline]
-    pub(super) fn of_generation(self, generation: Generation) -> Self {
-        Self(self.0 & !Generation::MASK | generation.bits())
-    }
-
-    pub(super) fn is_dead(self) -> bool {
-        self.0 & DEAD != 0
-    }
-
-    #[inline]
-    pub(super) fn expiry(self) -> Expiry {
-        Expiry::from_bits((self.0 >> 32) as u32)
-    }
-}
-
-/// Whether a value is kept in its entry, since that is short, or since it takes no more there than what
-/// the log holds of a large one.
-pub(super) fn is_small(key_len: usize, meta_len: usize, value_len: usize) -> bool {
-    entry_bytes(key_len, meta_len, value_len) <= SMALL_ENTRY_BYTES_MAX
-        || (value_len <= LARGE_BYTES && fits(key_len, meta_len))
-}
-
-/// Whether key and meta can be stored with a value of any length.
-pub(super) fn fits(key_len: usize, meta_len: usize) -> bool {
-    key_len <= KEY_BYTES_MAX && entry_bytes(key_len, meta_len, LARGE_BYTES) <= PAGE_BYTES
-}
-
-fn entry_bytes(key_len: usize, meta_len: usize, value_len: usize) -> usize {
-    (HEADER_BYTES + meta_bytes(meta_len)).saturating_add(key_len).saturating_add(value_len)
-}
-
-/// Words of an entry with a key and content of these lengths.
-#[inline]
-pub(super) fn entry_words(key_len: usize, content_len: usize) -> usize {
-    (HEADER_BYTES + key_len + content_len).div_ceil(8)
-}
-
-/// What meta of that length takes in an entry, in bytes.
-#[inline]
-pub(super) fn meta_bytes(len: usize) -> usize {
-    if len == 0 { 0 } else { META_LENGTH_BYTES + len }
-}
-
-/// An entry as it lies in its page: all that the header promises is inside of its words.
+/// An entry as it lies in the log: all that the header promises is inside of its words.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
+    /// Those in the page that it begins in: header and key at least.
     words: &'a [AtomicU64],
+    /// Those in the next page.
+    rest: &'a [AtomicU64],
     pub(super) header: Header,
 }
 
 impl<'a> Entry<'a> {
-    /// Looks at an entry that begins with these words and ends before their end. `None` if what
-    /// is there is no entry, which only a reader who raced with a writer meets.
+    /// Looks at the entry at a place. `None` if what is there is no entry, which only a reader who raced
+    /// with a writer meets.
     #[inline]
-    pub(super) fn at(words: &'a [AtomicU64]) -> Option<Self> {
-        Self::of(words, Header::of(words)?)
+    pub(super) fn at(pages: &'a Pages, place: u64) -> Option<Self> {
+        let words = pages.words_at(place);
+        Self::of(pages, place, words, Header::of(words)?)
     }
 
-    /// The same where the header was read before.
+    /// The same where the page's words from the place on, and the header, are at hand.
     #[inline]
-    pub(super) fn of(words: &'a [AtomicU64], header: Header) -> Option<Self> {
-        let words = words.get(..header.words())?;
-        Some(Self { words, header })
+    pub(super) fn of(
+        pages: &'a Pages,
+        place: u64,
+        words: &'a [AtomicU64],
+        header: Header,
+    ) -> Option<Self> {
+        match words.get(..header.words()) {
+            Some(words) => Some(Self { words, rest: &[], header }),
+            None => Self::crossing(pages, place, words, header),
+        }
+    }
+
+    /// Looks at an entry that goes on in the next page of its queue, which stands still as long as the
+    /// entry is there.
+    #[cold]
+    fn crossing(
+        pages: &'a Pages,
+        place: u64,
+        words: &'a [AtomicU64],
+        header: Header,
+    ) -> Option<Self> {
+        let rest_words = header.words() - words.len();
+        let (_, rest) = pages.page(pages.next_in_chain(page_of(place))).split_first()?;
+        let rest = rest.get(..rest_words).filter(|_| words.len() >= header.head_words())?;
+        Some(Self { words, rest, header })
+    }
+
+    /// The place of an entry with this header that its queue's end has room for, to be written.
+    #[inline]
+    pub(super) fn to_write(pages: &'a Pages, place: u64, header: Header) -> Self {
+        let entry = Self::of(pages, place, pages.words_at(place), header);
+        entry.expect("the log has given it these words")
+    }
+
+    /// How many of its words lie in the page that it begins in, and in the next one.
+    pub(super) fn words_in_pages(&self) -> (u16, u16) {
+        (self.words.len() as u16, self.rest.len() as u16)
+    }
+
+    /// Whether it ends in the next page.
+    pub(super) fn crosses(&self) -> bool {
+        !self.rest.is_empty()
     }
 
     #[inline]
@@ -253,20 +149,23 @@ impl<'a> Entry<'a> {
     /// What the entry holds beside its key.
     #[inline]
     fn content(&self) -> SmallValue<'a> {
-        let start = HEADER_BYTES + self.header.key_len();
-        self.part(start, self.header.content_len())
+        self.part(self.header.content_at(), self.header.content_len())
     }
 
     #[inline]
     fn part(&self, start: usize, len: usize) -> SmallValue<'a> {
-        let words = &self.words[(start / 8).min(self.words.len())..];
-        SmallValue { words, shift: start as u32 % 8 * 8, len, header: self.header }
+        let (shift, header) = (start as u32 % 8 * 8, self.header);
+        let (words, rest) = match self.words.get(start / 8..) {
+            Some(words) if !words.is_empty() || self.rest.is_empty() => (words, self.rest),
+            _ => (self.rest.get(start / 8 - self.words.len()..).unwrap_or(&[]), &[][..]),
+        };
+        SmallValue { words, rest, shift, len, header }
     }
 
     /// Where the meta and the value begin, and their lengths, which don't lead beyond the content.
     fn parts(&self) -> (SmallValue<'a>, SmallValue<'a>) {
         let content = self.content();
-        let start = HEADER_BYTES + self.header.key_len();
+        let start = self.header.content_at();
         if !self.header.has_meta() {
             return (self.part(start, 0), content);
         }
@@ -313,19 +212,19 @@ impl<'a> Entry<'a> {
         let (first, len) = self.large();
         let mut key = [0; KEY_BYTES_MAX + 8];
         let value = large_bytes(first, len, Some(fingerprint));
-        write(self.words, self.header, self.key_to(&mut key), &meta, &value);
+        self.write(self.header, self.key_to(&mut key), &meta, &value);
     }
 
-    /// Writes another entry of as many words in the place of this one.
+    /// Writes an entry of as many words in the place of this one.
     #[inline(always)]
-    pub(super) fn overwrite(&self, header: Header, key: &[u8], meta: &[u8], value: &[u8]) {
+    pub(super) fn write(&self, header: Header, key: &[u8], meta: &[u8], value: &[u8]) {
         debug_assert_eq!(self.header.words(), header.words());
-        write(self.words, header, key, meta, value);
+        write(self.words, self.rest, header, key, meta, value);
     }
 
     /// Says that the index no longer refers to the entry.
     pub(super) fn mark_dead(&self) {
-        self.words[0].store(self.header.0 | DEAD, Ordering::Relaxed);
+        self.words[0].store(self.header.dead().0, Ordering::Relaxed);
     }
 
     /// Makes the entry one of this generation. Readers take it for one of the old or the new one.
@@ -334,14 +233,20 @@ impl<'a> Entry<'a> {
         self.words[0].store(self.header.of_generation(generation).0, Ordering::Release);
     }
 
-    /// Copies the entry's words to another place, as one of this generation. What stood there may still be
-    /// read.
-    pub(super) fn copy_to(&self, words: &[AtomicU64], generation: Generation) {
+    /// Copies the entry's words to the place of another, as one of this generation. What stood there may
+    /// still be read.
+    pub(super) fn copy_to(&self, to: &Self, generation: Generation) {
+        debug_assert_eq!(self.header.words(), to.header.words());
         fence(Ordering::Release);
-        words[0].store(self.header.of_generation(generation).0, Ordering::Relaxed);
-        for (from, to) in self.words.iter().zip(words).skip(1) {
+        to.words[0].store(self.header.of_generation(generation).0, Ordering::Relaxed);
+        let copy = |to: &AtomicU64, from: &AtomicU64| {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        };
+        if !self.crosses() && !to.crosses() {
+            return each_pair(&to.words[1..], &self.words[1..], copy);
         }
+        let (to, from) = (to.words.iter().chain(to.rest), self.words.iter().chain(self.rest));
+        to.zip(from).skip(1).for_each(|(to, from)| copy(to, from));
     }
 }
 
@@ -373,104 +278,59 @@ pub(super) fn large_bytes(
     bytes
 }
 
-/// A value that is copied out under the protection of [`Store::get`](super::Store::get).
-#[derive(Debug)]
-pub struct SmallValue<'a> {
-    /// From the word that the value begins in to the entry's end.
-    words: &'a [AtomicU64],
-    /// Bits of the first word before the value.
-    shift: u32,
-    len: usize,
-    /// That of its entry.
-    header: Header,
-}
-
-impl SmallValue<'_> {
-    /// Length in bytes.
-    #[must_use]
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether the value has no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Eight bytes of the value, some of them beyond its end.
-    #[inline]
-    fn word(&self, at: usize) -> u64 {
-        let load = |at: usize| self.words.get(at).map_or(0, |word| word.load(Ordering::Relaxed));
-        let low = u64::from_le(load(at)) >> self.shift;
-        if self.shift == 0 {
-            return low;
-        }
-        low | u64::from_le(load(at + 1)) << (64 - self.shift)
-    }
-
-    /// When the entry that it is part of ends.
-    #[must_use]
-    pub fn expiry(&self) -> Expiry {
-        self.header.expiry()
-    }
-
-    /// Its bytes as the first ones of a word, if there are no more than that.
-    #[must_use]
-    #[inline]
-    pub fn as_word(&self) -> Option<[u8; 8]> {
-        (self.len <= 8).then(|| self.word(0).to_le_bytes())
-    }
-
-    /// Appends the value's bytes to `out`.
-    #[inline]
-    pub fn append_to(&self, out: &mut Vec<u8>) {
-        if self.len > 8 {
-            return self.append_long_to(out);
-        }
-        // A constant number of bytes takes one move, and the end is put right afterwards.
-        let end = out.len() + self.len;
-        out.extend_from_slice(&self.word(0).to_le_bytes());
-        out.truncate(end);
-    }
-
-    /// Appends the value's bytes to `out`, most often more than a word of them.
-    #[inline(always)]
-    pub fn append_long_to(&self, out: &mut Vec<u8>) {
-        append_long(self.words, self.shift, self.len, out);
-    }
-}
-
-/// Not a method: what a call has a reference to has to lie in memory, also where it is not called.
-#[inline(never)]
-fn append_long(words: &[AtomicU64], shift: u32, len: usize, out: &mut Vec<u8>) {
-    super::memory::append_words(out, len, words, shift);
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::clock::Expiry;
     use super::*;
 
+    fn unwritten(words: usize) -> Vec<AtomicU64> {
+        (0..words).map(|_| AtomicU64::new(u64::MAX)).collect()
+    }
+
+    /// An entry of which all but so many words lie in the next page.
+    fn entry_in<'a>(
+        page: &'a [AtomicU64],
+        next: &'a [AtomicU64],
+        words: usize,
+        header: Header,
+    ) -> Entry<'a> {
+        let rest = &next[..header.words() - words];
+        Entry { words: &page[..words], rest, header }
+    }
+
     #[test]
-    fn what_is_written_is_read_back() {
-        let page: Vec<AtomicU64> = (0..1024).map(|_| AtomicU64::new(u64::MAX)).collect();
+    fn what_is_written_is_read_back_wherever_the_page_ends() {
         let bytes: Vec<u8> = (0..8000).map(|i| (i * 7 + i / 256) as u8).collect();
-        for key_len in (1..40).chain([1000, 4000]) {
-            for value_len in (0..40).chain([999, 2000, 3000]) {
-                let (key, value) = (&bytes[..key_len], &bytes[key_len..][..value_len]);
-                let header = Header::new(key_len, b"", value_len, false, Expiry::NEVER);
-                write(&page, header, key, b"", value);
-                let entry = Entry::at(&page).expect("an entry");
-                assert!(entry.key_is(key) && !entry.key_is(&bytes[1..][..key_len]));
-                let mut buffer = [0; KEY_BYTES_MAX + 8];
-                assert_eq!(entry.key_to(&mut buffer), key);
-                let mut out = b"before".to_vec();
-                entry.plain_value().append_to(&mut out);
-                assert_eq!(out, [b"before", value].concat());
-                assert_eq!(page[header.words()].load(Ordering::Relaxed), u64::MAX);
-                write(&page, header, &bytes[..1], &[], &[]);
-                page.iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
+        let (mut key_buffer, mut out) = ([0; KEY_BYTES_MAX + 8], Vec::new());
+        for key_len in (1..20).chain([1000, 4000]) {
+            let short = (0..40).map(|n| (n % 5 * 7, n));
+            let long = (300..340).map(|n| (n % 5 * 50, n)).chain([(0, 999), (9, 3000)]);
+            for (meta_len, value_len) in short.chain(long) {
+                let (key, rest) = bytes.split_at(key_len);
+                let (meta, value) = (&rest[..meta_len], &rest[meta_len..][..value_len]);
+                let header = Header::new(key_len, meta, value_len, false, Expiry::NEVER);
+                let ends = (0..header.words()).filter(|&end| header.words_in(end) > 0);
+                for words in ends.take(12).chain([header.words()]) {
+                    let (page, next) = (unwritten(1024), unwritten(1024));
+                    let entry = entry_in(&page, &next, words, header);
+                    entry.write(header, key, meta, value);
+                    assert!(entry.key_is(key) && !entry.key_is(&bytes[1..][..key_len]));
+                    assert_eq!(entry.key_to(&mut key_buffer), key);
+                    out.splice(.., *b"before");
+                    entry.meta().append_to(&mut out);
+                    entry.value().append_to(&mut out);
+                    assert_eq!(out, [b"before", meta, value].concat());
+                    let untouched =
+                        |words: &[AtomicU64]| words[0].load(Ordering::Relaxed) == u64::MAX;
+                    assert!(untouched(&page[words..]));
+                    assert!(untouched(&next[header.words() - words..]));
+                    let other = unwritten(1024);
+                    let copy = entry_in(&other, &[], header.words(), header);
+                    entry.copy_to(&copy, Generation::FIRST);
+                    out.clear();
+                    copy.value().append_to(&mut out);
+                    assert_eq!(out, value);
+                }
             }
         }
     }

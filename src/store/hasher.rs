@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, Hasher as _};
 
 use ahash::RandomState;
 
-use super::entry::{Entry, KEY_BYTES_MAX};
+use super::entry::Entry;
+use super::header::KEY_BYTES_MAX;
 
 /// Keys up to so many bytes are copied to buffers that are cheap to clear.
 const SHORT_BYTES_MAX: usize = 64;

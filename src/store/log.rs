@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::entry::Entry;
+use super::header::Header;
 use super::list::List;
 use super::pages::{Kind, Links, NONE, PAGE_WORDS, Pages, page_of, place_in};
 use super::policy::Policy;
@@ -35,6 +36,14 @@ pub(super) struct Log {
     dead_words: u64,
     /// Whether what is next in a queue may be another entry than before.
     moved_on: bool,
+}
+
+/// A page that was allocated for the end of a queue, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fresh {
+    pub(super) page: u32,
+    /// By the policy's clock.
+    pub(super) stamp: u16,
 }
 
 impl Queue {
@@ -77,8 +86,8 @@ impl Log {
         open != NONE && usize::from(pages.record(open).used.load(Relaxed)) + words <= PAGE_WORDS
     }
 
-    /// Appends to a fresh page from now on, which gets the stamp.
-    pub(super) fn open(&mut self, pages: &Pages, kind: Kind, page: u32, stamp: u16) {
+    /// Appends to a fresh page from now on.
+    fn open(&mut self, pages: &Pages, kind: Kind, Fresh { page, stamp }: Fresh) {
         self.close(pages, kind);
         let record = pages.record(page);
         record.set_kind(kind);
@@ -167,10 +176,45 @@ impl Log {
         }
     }
 
-    /// Takes words of the open page, which has room for them. The caller writes the entry, and
-    /// then makes it visible.
+    /// Takes words for an entry at a queue's end: of its open page, if that [has room](Self::has_room), and
+    /// otherwise of a fresh page, or of both. The caller writes the entry, and then makes it visible.
     #[inline]
-    pub(super) fn append(&mut self, pages: &Pages, kind: Kind, words: usize) -> u64 {
+    pub(super) fn append(
+        &mut self,
+        pages: &Pages,
+        kind: Kind,
+        header: Header,
+        fresh: Option<Fresh>,
+    ) -> u64 {
+        match fresh {
+            None => self.take_words(pages, kind, header.words()),
+            Some(fresh) => self.append_to_fresh(pages, kind, header, fresh),
+        }
+    }
+
+    fn append_to_fresh(&mut self, pages: &Pages, kind: Kind, header: Header, fresh: Fresh) -> u64 {
+        let begun = match self.queue(kind).open {
+            NONE => 0,
+            open => {
+                let used = pages.record(open).used.load(Relaxed);
+                header.words_in(PAGE_WORDS - usize::from(used))
+            }
+        };
+        if begun == 0 {
+            self.open(pages, kind, fresh);
+            return self.take_words(pages, kind, header.words());
+        }
+        let place = self.take_words(pages, kind, begun);
+        self.open(pages, kind, fresh);
+        let rest = Header::of_rest(header.words() - begun);
+        let rest_at = self.take_words(pages, kind, rest.words());
+        rest.write_to(&pages.words_at(rest_at)[0]);
+        place
+    }
+
+    /// Takes words of the open page, which has room for them.
+    #[inline]
+    fn take_words(&mut self, pages: &Pages, kind: Kind, words: usize) -> u64 {
         let page = self.queue(kind).open;
         let record = pages.record(page);
         let used = record.used.load(Relaxed);
@@ -214,17 +258,50 @@ impl Log {
     }
 
     /// Counts an entry as dead that the index no longer refers to, and its large value out of the
-    /// queue. Whether its page has no live entry left, and was taken out of the log.
+    /// queue. The pages that have no live entry left, and were taken out of the log.
     #[inline]
-    pub(super) fn mark_dead(&mut self, pages: &Pages, place: u64, entry: &Entry<'_>) -> bool {
+    pub(super) fn mark_dead(
+        &mut self,
+        pages: &Pages,
+        place: u64,
+        entry: &Entry<'_>,
+    ) -> [Option<u32>; 2] {
         let page = page_of(place);
-        let (record, words) = (pages.record(page), entry.header.words() as u16);
-        let kind = record.kind();
+        let kind = pages.record(page).kind();
         entry.mark_dead();
         if entry.header.is_large() {
             let value = pages.record(entry.large().0).chain_pages().load(Relaxed);
             self.queue_mut(kind).large_pages -= value;
         }
+        let next = if entry.crosses() { self.bury_rest(pages, kind, page, entry) } else { None };
+        let (words, _) = entry.words_in_pages();
+        [self.bury(pages, kind, page, words).then_some(page), next]
+    }
+
+    /// Counts what an entry has in the next page as dead. That page, if it has no live entry left.
+    #[cold]
+    fn bury_rest(
+        &mut self,
+        pages: &Pages,
+        kind: Kind,
+        page: u32,
+        entry: &Entry<'_>,
+    ) -> Option<u32> {
+        let next = pages.next_in_chain(page);
+        let (_, rest) = entry.words_in_pages();
+        let words = 1 + rest;
+        if pages.record(page).hand.load(Relaxed) > 0 {
+            // Eviction goes on there next.
+            self.begin_eviction(pages, next);
+            pages.record(next).hand.store(words, Relaxed);
+        }
+        self.bury(pages, kind, next, words).then_some(next)
+    }
+
+    /// Counts words of a page as dead. Whether it has no live entry left, and was taken out of the log.
+    #[inline]
+    fn bury(&mut self, pages: &Pages, kind: Kind, page: u32, words: u16) -> bool {
+        let record = pages.record(page);
         let live = record.live.load(Relaxed) - words;
         record.live.store(live, Relaxed);
         self.dead_words += u64::from(words);
@@ -250,7 +327,7 @@ impl Log {
         let record = pages.record(page);
         let (mut word, used) = (record.hand.load(Relaxed), record.used.load(Relaxed));
         while word < used {
-            let Some(entry) = Entry::at(pages.words_at(place_in(page, usize::from(word)))) else {
+            let Some(entry) = Entry::at(pages, place_in(page, usize::from(word))) else {
                 break;
             };
             if !entry.header.is_dead() && entry.header.is_large() {
@@ -280,11 +357,12 @@ impl Log {
         for kind in [Kind::Small, Kind::Main] {
             let (mut log_pages, mut large_pages) = (0, 0);
             let queue = self.queue(kind);
+            let mut rest_words = 0;
             for page in queue.pages.iter(pages, Links::Queue) {
                 log_pages += 1;
                 assert_eq!(pages.record(page).kind(), kind, "a live page is in one queue: {page}");
                 each(page, None);
-                let (dead, large) = check_page(pages, page, |place, entry| {
+                let (dead, large) = check_page(pages, page, &mut rest_words, |place, entry| {
                     if entry.header.is_large() {
                         let home = pages.record(entry.large().0).home();
                         assert_eq!(home, place, "a large value knows its entry");
@@ -312,27 +390,35 @@ impl Log {
     }
 }
 
-/// Walks the entries of a page: words of dead ones, and pages of the large values.
+/// Walks the entries of a page, which begins with so many words of the last one before: words of dead
+/// ones, and pages of the large values.
 #[cfg(debug_assertions)]
-fn check_page(pages: &Pages, page: u32, mut each: impl FnMut(u64, Entry<'_>)) -> (u64, u32) {
+fn check_page(
+    pages: &Pages,
+    page: u32,
+    rest_words: &mut usize,
+    mut each: impl FnMut(u64, Entry<'_>),
+) -> (u64, u32) {
     let record = pages.record(page);
     let used = usize::from(record.used.load(Relaxed));
-    let (mut word, mut live, mut large) = (0, 0, 0);
+    let (mut word, mut live, mut large) = (0, std::mem::take(rest_words), 0);
     while word < used {
         let place = place_in(page, word);
-        let entry = Entry::at(pages.words_at(place));
+        let entry = Entry::at(pages, place);
         let entry = entry.expect("no trust in what is read: an entry leads beyond the memory");
         word += entry.header.words();
-        assert!(word <= used, "no trust in what is read: an entry leads beyond its page");
         if !entry.header.is_dead() {
-            live += entry.header.words();
+            let (words, rest) = entry.words_in_pages();
+            live += usize::from(words);
+            *rest_words = if rest > 0 { 1 + usize::from(rest) } else { 0 };
             if entry.header.is_large() {
                 large += pages.record(entry.large().0).chain_pages().load(Relaxed);
             }
             each(place, entry);
         }
     }
-    assert_eq!(word, used, "entries lie one behind the other: page {page}");
+    let is_full = used == PAGE_WORDS && word > used;
+    assert!(word == used || is_full, "entries lie one behind the other: page {page}");
     let counted = usize::from(record.live.load(Relaxed));
     assert_eq!(live, counted, "live words are counted: page {page}");
     ((used - live) as u64, large)

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -282,14 +283,30 @@ pub(super) fn write_bytes(words: &[AtomicU64], at: usize, bytes: &[u8]) {
         (word, bytes) = (word + 1, later);
     }
     let (whole, rest) = bytes.as_chunks::<8>();
-    for (to, from) in words[word.min(words.len())..].iter().zip(whole) {
+    each_pair(&words[word.min(words.len())..], whole, |to, from| {
         to.store(u64::from_ne_bytes(*from), Relaxed);
-    }
+    });
     if !rest.is_empty() {
         let mut joined = [0; 8];
         joined[..rest.len()].copy_from_slice(rest);
         words[word + whole.len()].store(u64::from_ne_bytes(joined), Relaxed);
     }
+}
+
+/// Words that are copied per turn of a loop.
+const UNROLLED: usize = 8;
+
+/// Calls `each` with one of both after the other, in order, as long as both have some: several per turn of
+/// a loop, since the compiler unrolls none with atomics.
+#[inline(always)]
+pub(super) fn each_pair<A, B>(to: &[A], from: &[B], mut each: impl FnMut(&A, &B)) {
+    let len = to.len().min(from.len());
+    let (to, to_rest) = to[..len].as_chunks::<UNROLLED>();
+    let (from, from_rest) = from[..len].as_chunks::<UNROLLED>();
+    let mut each_of =
+        |to: &[A], from: &[B]| to.iter().zip(from).for_each(|(to, from)| each(to, from));
+    to.iter().zip(from).for_each(|(to, from)| each_of(to, from));
+    each_of(to_rest, from_rest);
 }
 
 /// Appends `len` bytes to `out` that begin behind `shift` bits of the first word, fewer than 64.
@@ -308,9 +325,18 @@ pub(super) fn append_words(out: &mut Vec<u8>, len: usize, words: &[AtomicU64], s
     };
     let (most, rest) = chunks.split_at_mut(words.len().min(chunks.len()));
     if shift == 0 {
-        for (chunk, word) in most.iter_mut().zip(words) {
-            chunk.write_copy_of_slice(&load(word).to_le_bytes());
+        let words = &words[..most.len()];
+        let (to, to_rest) = most.as_chunks_mut::<UNROLLED>();
+        let (from, from_rest) = words.as_chunks::<UNROLLED>();
+        let copy = |to: &mut [[MaybeUninit<u8>; 8]], from: &[AtomicU64]| {
+            for (chunk, word) in to.iter_mut().zip(from) {
+                chunk.write_copy_of_slice(&load(word).to_le_bytes());
+            }
+        };
+        for (to, from) in to.iter_mut().zip(from) {
+            copy(to, from);
         }
+        copy(to_rest, from_rest);
     } else {
         for (chunk, word) in most.iter_mut().zip(words) {
             let word = load(word);

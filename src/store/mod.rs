@@ -7,14 +7,14 @@
 //! | files | what |
 //! |---|---|
 //! | `store`, `settings`, `key`, `clock`, `outcome`, `statistics`, `namespaces` | what users see |
-//! | `optimistic_read`, `plain_value`, `large_value`, `upload` | values in the hands of readers, and on their way in |
+//! | `optimistic_read`, `plain_value`, `small_value`, `large_value`, `upload` | values in the hands of readers, and on their way in |
 //! | `scan`, `popularity` | a walk over all keys, and what eviction knows of each |
 //! | `partitions`, `partition` | operations, and room that is made in another partition |
 //! | `reclaimer`, `policy`, `ghosts`, `queue_sizer`, `duel` | what is evicted, and where |
 //! | `maintenance`, `wheel` | what expires |
 //! | `purges`, `generation`, `sweep`, `sweeper` | what is purged, and how its memory comes back |
 //! | `writer` | keeps the parts of a partition in step |
-//! | `log`, `list`, `entry`, `word_writer`, `batch` | entries, and the queues that they are in |
+//! | `log`, `list`, `entry`, `header`, `word_writer`, `batch` | entries, and the queues that they are in |
 //! | `chain` | the pages of a large value, and who refers to them |
 //! | `table`, `index`, `index_writer`, `bucket`, `lines`, `sequence`, `atomic`, `hasher` | from a key to its entry |
 //! | `pages`, `page_allocator` | uniform pages, and which of them are free |
@@ -35,6 +35,7 @@ mod fingerprint;
 mod generation;
 mod ghosts;
 mod hasher;
+mod header;
 mod index;
 #[cfg(test)]
 mod index_tests;
@@ -66,6 +67,7 @@ mod reclaimer;
 mod scan;
 mod sequence;
 mod settings;
+mod small_value;
 mod space;
 mod statistics;
 #[allow(clippy::module_inception)] // The type that the module is named after.
@@ -81,8 +83,8 @@ mod word_writer;
 mod writer;
 
 pub use clock::{Clock, Expiry, TTL_SECONDS_MAX, Tick};
-pub use entry::{KEY_BYTES_MAX, SmallValue};
 pub use fingerprint::{Fingerprint, Fingerprinter};
+pub use header::KEY_BYTES_MAX;
 pub use index::SlotHint;
 pub use key::{Hash, Key};
 pub use large_value::LargeValue;
@@ -93,6 +95,7 @@ pub use plain_value::PlainValue;
 pub use popularity::{POPULARITY_RANKS, Popularity};
 pub use scan::{Scan, Scanned, ScannedValue};
 pub use settings::Settings;
+pub use small_value::SmallValue;
 pub use statistics::Statistics;
 pub use store::{Store, Value};
 pub use stored::Stored;

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use super::budget::Budget;
 use super::pages::{Kind, Links, NONE, PAGE_BYTES, PAGE_CHARGE, PAGE_WORDS, Pages, RECORD_BYTES};
 
-/// Free pages that are kept for moving entries. One is enough: a step of eviction moves at most a
-/// page's entries, to one queue, and then frees that page.
-pub(super) const RESERVE_PAGES: u32 = 1;
+/// Free pages that are kept for moving entries. Two are enough: a step of eviction moves at most the
+/// entries that begin in a page, to one queue, and then frees that page; of these the last one may be
+/// nearly a page by itself. So does compaction, with the entry that ends in the page.
+pub(super) const RESERVE_PAGES: u32 = 2;
 
 /// The pages that are not in use.
 #[derive(Debug)]

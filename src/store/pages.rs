@@ -195,11 +195,11 @@ impl Pages {
         &self.words[page as usize * PAGE_WORDS..][..pages * PAGE_WORDS]
     }
 
-    /// The words from a place on, those of the pages behind its own as well: where an entry ends is
-    /// known by its header.
+    /// The words from a place on to its page's end.
     #[inline]
     pub(super) fn words_at(&self, place: u64) -> &[AtomicU64] {
-        &self.words[place as usize..]
+        let place = place as usize;
+        &self.words[place..(place | (PAGE_WORDS - 1)) + 1]
     }
 
     #[inline]
@@ -209,6 +209,7 @@ impl Pages {
         self.words.prefetch(place as usize + 2);
     }
 
+    /// The page that [`Links::Queue`] lead to.
     pub(super) fn next_in_chain(&self, page: u32) -> u32 {
         self.record(page).link(Links::Queue).next.load(Ordering::Relaxed)
     }

@@ -11,9 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use super::budget::Budget;
 use super::chain::{Chain, SharedChain};
 use super::clock::{Expiry, Tick};
-use super::entry::{Header, fits, is_small};
 use super::fingerprint::Fingerprint;
 use super::hasher::Hasher;
+use super::header::{CONTENT_BYTES_MAX, Header, fits};
 use super::key::Key;
 use super::maintenance;
 use super::namespaces::NamespaceStatistics;
@@ -124,7 +124,7 @@ impl Partition {
             let found = writer.find(key);
             if let (Some((found, entry)), ContentValue::Small(value)) = (&found, content.value)
                 && !entry.header.is_large()
-                && entry.header.words() == header.words()
+                && entry.header.is_as_long_as(header)
             {
                 let value = (content.meta, value);
                 return Ok(Some(writer.overwrite(*found, entry, header, key, value)));
@@ -134,12 +134,13 @@ impl Partition {
                 None => self.table.policy.queue_for_new(key.hash),
             };
             let spared = Spared { hash: key.hash, for_good: false };
-            Reclaimer::new(writer, effort, Some(spared)).make_room(kind, header.words())?;
+            let mut reclaimer = Reclaimer::new(writer, effort, Some(spared));
+            let fresh = reclaimer.make_room(kind, header.words())?;
             // Only now: this try may have been in vain, and the next one is to know it as well.
             if let Some(ghost) = ghost {
                 writer.state.tally.count_return(ghost);
             }
-            let written = writer.store(kind, header, key, content);
+            let written = writer.store((kind, fresh), header, key, content);
             if let ContentValue::Large(chain, _) = content.value {
                 writer.note_use(key.hash, SharedChain::new(&self.table.pages, chain.first));
             }
@@ -157,13 +158,13 @@ impl Partition {
         expiry: Expiry,
         now: Tick,
     ) -> Option<Written> {
-        if key.hint.slot.is_empty() || !is_small(key.bytes.len(), 0, value.len()) {
+        if key.hint.slot.is_empty() || value.len() > CONTENT_BYTES_MAX {
             return None;
         }
         self.write(now, |writer| {
             let (found, entry) = writer.find_by_hint(key)?;
             let header = Header::new(key.bytes.len(), &[], value.len(), false, expiry);
-            let fits = !entry.header.is_large() && entry.header.words() == header.words();
+            let fits = !entry.header.is_large() && entry.header.is_as_long_as(header);
             let header = header.in_generation(writer.generation);
             fits.then(|| writer.overwrite(found, &entry, header, key, (&[], value)))
         })
@@ -186,8 +187,8 @@ impl Partition {
             }
             let header = content.header(key, expiry).in_generation(writer.generation);
             let mut reclaimer = Reclaimer::new(writer, effort, None);
-            reclaimer.make_room(popularity.kind(), header.words())?;
-            writer.restore(popularity, header, key, content);
+            let fresh = reclaimer.make_room(popularity.kind(), header.words())?;
+            writer.restore((popularity, fresh), header, key, content);
             Ok(true)
         })
     }

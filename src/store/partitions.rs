@@ -17,6 +17,7 @@ use super::key::Key;
 use super::mapping::HUGE_BYTES;
 use super::namespaces::Namespaces;
 use super::outcome::{Full, Shortage, Written};
+use super::page_allocator::RESERVE_PAGES;
 use super::pages::PAGE_CHARGE;
 use super::partition::Partition;
 use super::policy::{Choice, Policy};
@@ -98,12 +99,13 @@ impl Partitions {
 
     /// Bytes that one large value can have at most, pages and records included.
     pub(super) fn value_bytes_max(&self) -> u64 {
-        // Each partition keeps a page in reserve and may have two open; a last one is slack. Page 0 is
-        // none.
-        let kept = |partition: &Partition| partition.fixed_bytes() + 4 * PAGE_CHARGE;
+        // Each partition may have two pages open beside its reserve; a last one is slack. Page 0 is none.
+        let pages_kept = u64::from(RESERVE_PAGES) + 3;
+        let kept = |partition: &Partition| partition.fixed_bytes() + pages_kept * PAGE_CHARGE;
         let kept = self.list.iter().map(kept).sum::<u64>() + self.policy.ghosts.charged_bytes();
         let affordable = self.budget.bytes_max().saturating_sub(kept);
-        affordable.min(self.list[0].pages.bytes_max().saturating_sub(5 * PAGE_CHARGE))
+        affordable
+            .min(self.list[0].pages.bytes_max().saturating_sub((pages_kept + 1) * PAGE_CHARGE))
     }
 
     /// Stores a value in a partition. On success a large value's pages belong to the key from then on.

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::entry::{Entry, Header, SmallValue, short_key_is};
+use super::entry::{Entry, short_key_is};
+use super::header::Header;
+use super::pages::Pages;
+use super::small_value::SmallValue;
 
 /// A small value: either as a copy, if it is so short that this is quicker, or where it lies.
 #[derive(Debug)]
@@ -14,10 +17,16 @@ pub enum PlainValue<'a> {
 }
 
 impl<'a> PlainValue<'a> {
-    /// That of the entry that begins with these words, the first of which is `header`; `None` if it
-    /// has another key.
+    /// That of the entry at a place, where a page has these words from there on, the first of which is
+    /// `header`; `None` if it has another key.
     #[inline(always)] // Into the loops over a batch.
-    pub(super) fn find(words: &'a [AtomicU64], header: Header, key: &[u8]) -> Option<Self> {
+    pub(super) fn find(
+        pages: &'a Pages,
+        place: u64,
+        words: &'a [AtomicU64],
+        header: Header,
+        key: &[u8],
+    ) -> Option<Self> {
         let len = header.content_len();
         if header.key_len() != key.len() {
             return None;
@@ -35,7 +44,7 @@ impl<'a> PlainValue<'a> {
             let value = words >> (8 * (key.len() - 1) % 64) >> 8;
             return Some(Self::Word((value as u64).to_le_bytes(), len));
         }
-        let entry = Entry::of(words, header)?;
+        let entry = Entry::of(pages, place, words, header)?;
         if !entry.key_is(key) {
             return None;
         }

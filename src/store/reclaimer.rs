@@ -23,9 +23,10 @@ use super::batch::Batch;
 use super::chain::SharedChain;
 use super::entry::Entry;
 use super::index::Found;
+use super::log::Fresh;
 use super::outcome::Shortage;
 use super::page_allocator::RESERVE_PAGES;
-use super::pages::{Kind, page_of};
+use super::pages::{Kind, Links, page_of};
 use super::policy::Choice;
 use super::writer::{Cause, Writer};
 
@@ -101,16 +102,19 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
     }
 
     /// Sees to it that an entry of so many words can be appended to the queue and put into the
-    /// index.
-    pub(super) fn make_room(&mut self, kind: Kind, words: usize) -> Result<(), Shortage> {
+    /// index: with the page, if the queue's open one has no room.
+    pub(super) fn make_room(
+        &mut self,
+        kind: Kind,
+        words: usize,
+    ) -> Result<Option<Fresh>, Shortage> {
         loop {
             if self.index_has_room() {
                 if self.writer.state.log.has_room(&self.writer.table.pages, kind, words) {
-                    return Ok(());
+                    return Ok(None);
                 }
                 if let Some(page) = self.allocate() {
-                    self.writer.open_page(kind, page);
-                    return Ok(());
+                    return Ok(Some(self.writer.fresh(page)));
                 }
             }
             self.reclaim()?;
@@ -205,24 +209,36 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         true
     }
 
-    /// Moves a page's live entries to the youngest page of its queue.
+    /// Moves a page's live entries to the youngest page of its queue, and the one that ends in it.
     fn compact(&mut self, page: u32) {
-        let writer = &mut *self.writer;
-        let record = writer.table.pages.record(page);
+        let table = self.writer.table;
+        let record = table.pages.record(page);
         let kind = record.kind();
         let mut word = 0;
         loop {
-            let batch = Batch::gather(writer.table, page, &mut word, |_| true);
-            for &(place, hash) in batch.entries() {
-                let Some((found, entry)) = writer.resident(place, hash) else { continue };
-                if let Some(cause) = writer.ended(&entry) {
-                    writer.remove(found, &entry, cause);
-                } else if !writer.move_to(kind, found, &entry, hash, found.slot.frequency()) {
-                    writer.remove(found, &entry, Cause::Evicted);
-                }
-            }
-            if record.kind() != kind || batch.entries().is_empty() {
+            let batch = Batch::gather(table, page, &mut word, |_| true);
+            self.move_all(kind, &batch);
+            if record.kind() != kind {
                 return;
+            }
+            if batch.entries().is_empty() {
+                break;
+            }
+        }
+        let before = record.link(Links::Queue).previous.load(Relaxed);
+        let last = Batch::gather(table, before, &mut 0, |entry| entry.crosses());
+        self.move_all(kind, &last);
+        debug_assert!(record.kind() != kind, "a page without live entries is free");
+    }
+
+    fn move_all(&mut self, kind: Kind, batch: &Batch) {
+        let writer = &mut *self.writer;
+        for &(place, hash) in batch.entries() {
+            let Some((found, entry)) = writer.resident(place, hash) else { continue };
+            if let Some(cause) = writer.ended(&entry) {
+                writer.remove(found, &entry, cause);
+            } else if !writer.move_to(kind, found, &entry, hash, found.slot.frequency()) {
+                writer.remove(found, &entry, Cause::Evicted);
             }
         }
     }
@@ -271,7 +287,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         let pages = &writer.table.pages;
         let Some((place, first)) = writer.state.log.least_recent(pages) else { return false };
         self.effort.entries += 1;
-        let Some(entry) = Entry::at(pages.words_at(place)) else { return false };
+        let Some(entry) = Entry::at(pages, place) else { return false };
         let hash = writer.table.hasher.hash_entry(&entry);
         let Some((found, entry)) = writer.resident(place, hash) else { return false };
         let is_pinned = writer.is_pinned(&entry);

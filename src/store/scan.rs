@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use super::bucket::Slot;
 use super::clock::{Expiry, Tick};
-use super::entry::{Entry, KEY_BYTES_MAX};
+use super::entry::Entry;
+use super::header::KEY_BYTES_MAX;
 use super::index::Shape;
 use super::key::Key;
 use super::large_value::LargeValue;
@@ -250,7 +251,7 @@ fn copy_entry(
     seen: &mut Vec<Seen>,
     bytes: &mut Vec<u8>,
 ) {
-    let Some(entry) = Entry::at(table.pages.words_at(slot.place())) else { return };
+    let Some(entry) = Entry::at(&table.pages, slot.place()) else { return };
     if table.hides(&entry) {
         return;
     }

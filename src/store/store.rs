@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use super::chain::charge;
 use super::clock::{Expiry, Tick};
-use super::entry::{
-    Entry, KEY_BYTES_MAX, LARGE_BYTES, SmallValue, entry_words, fits, is_small, meta_bytes,
-};
+use super::entry::Entry;
 use super::hasher::Hasher;
+use super::header::{KEY_BYTES_MAX, LARGE_BYTES, entry_words, fits, is_small, meta_bytes};
 use super::index::SlotHint;
 use super::key::{Hash, Key};
 use super::large_value::LargeValue;
@@ -19,6 +18,7 @@ use super::partition::Partition;
 use super::partitions::Partitions;
 use super::popularity::Popularity;
 use super::settings::Settings;
+use super::small_value::SmallValue;
 use super::statistics::Statistics;
 use super::stored::{Always, Stored};
 use super::table::Seen;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::chain::SharedChain;
 use super::clock::Tick;
-use super::entry::{Entry, Header};
+use super::entry::Entry;
 use super::hasher::Hasher;
+use super::header::Header;
 use super::index::{Index, SlotHint};
 use super::key::Key;
 use super::namespaces::Namespaces;
@@ -98,9 +99,10 @@ impl Table {
         if hint.slot.is_empty() {
             return None;
         }
-        let words = self.pages.words_at(hint.slot.place());
+        let (pages, place) = (&self.pages, hint.slot.place());
+        let words = pages.words_at(place);
         let header = Header::of(words)?;
-        let value = PlainValue::find(words, header, bytes)?;
+        let value = PlainValue::find(pages, place, words, header, bytes)?;
         // What is of an earlier generation may have been purged.
         let shows = header.is_plain_of(self.purges.current()) && !header.expiry().is_due(now);
         shows.then(|| OptimisticRead::new(value, &self.index, hint))
@@ -123,7 +125,7 @@ impl Table {
         mut read: impl FnMut(&Entry<'_>) -> R,
     ) -> Option<Seen<R>> {
         self.index.read(key.hash, |slot| {
-            let entry = Entry::at(self.pages.words_at(slot.place()))?;
+            let entry = Entry::at(&self.pages, slot.place())?;
             if !entry.key_is(key.bytes) {
                 return None;
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::chain::{Chain, charge};
 use super::clock::{Expiry, Tick};
-use super::entry::{fits, is_small};
 use super::fingerprint::{Fingerprint, Fingerprinter};
+use super::header::{fits, is_small};
 use super::key::Key;
 use super::outcome::{Full, Written};
 use super::pages::{NONE, PAGE_BYTES};

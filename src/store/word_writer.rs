@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::entry::Header;
+use super::header::Header;
+use super::memory::each_pair;
 
 /// Up to 8 bytes as the low bytes of a word; without a loop or a call, since every key and
 /// value ends in some.
@@ -20,10 +21,18 @@ pub(super) fn padded(bytes: &[u8]) -> u64 {
 
 /// Writes an entry. What stood there before may still be read by a reader who holds a reference
 /// that is out of date: the fence makes sure that it then also sees the sequence word of the
-/// bucket that the reference was taken from, which was changed before the memory became free.
+/// bucket that the reference was taken from, which was changed before the memory became free. An
+/// entry that is long enough to cross pages goes on in `rest` when `words` are full.
 #[inline(always)] // Most entries are short, and then there is no call.
-pub(super) fn write(words: &[AtomicU64], header: Header, key: &[u8], meta: &[u8], value: &[u8]) {
-    if let (1..=8, [], 0..=8, [header_word, first, rest @ ..]) =
+pub(super) fn write(
+    words: &[AtomicU64],
+    rest: &[AtomicU64],
+    header: Header,
+    key: &[u8],
+    meta: &[u8],
+    value: &[u8],
+) {
+    if let (1..=8, [], 0..=8, [header_word, first, others @ ..]) =
         (key.len(), meta, value.len(), words)
     {
         fence(Ordering::Release);
@@ -32,34 +41,46 @@ pub(super) fn write(words: &[AtomicU64], header: Header, key: &[u8], meta: &[u8]
         let behind_key = u128::from(padded(value)) << 8 << (8 * (key.len() - 1) % 64);
         let content = u128::from(padded(key)) | behind_key;
         first.store((content as u64).to_le(), Ordering::Relaxed);
-        if let [second, ..] = rest
+        if let [second, ..] = others
             && key.len() + value.len() > 8
         {
             second.store(((content >> 64) as u64).to_le(), Ordering::Relaxed);
         }
         return;
     }
-    write_parts(words, header, key, meta, value);
+    write_parts(words, rest, header, key, meta, value);
 }
 
 /// The same for parts of any length.
 #[inline(never)]
-fn write_parts(words: &[AtomicU64], header: Header, key: &[u8], meta: &[u8], value: &[u8]) {
+fn write_parts(
+    words: &[AtomicU64],
+    rest: &[AtomicU64],
+    header: Header,
+    key: &[u8],
+    meta: &[u8],
+    value: &[u8],
+) {
     fence(Ordering::Release);
     words[0].store(header.0, Ordering::Relaxed);
-    let mut writer = WordWriter { words: &words[1..], at: 0, carry: 0, carry_bits: 0 };
+    let mut writer = WordWriter { words: &words[1..], rest, at: 0, carry: 0, carry_bits: 0 };
     writer.push(key);
+    if header.content_at() % 8 == 0 {
+        writer.fill_word();
+    }
     if !meta.is_empty() {
         writer.push(&(meta.len() as u16).to_le_bytes());
         writer.push(meta);
     }
     writer.push(value);
-    writer.finish();
+    writer.fill_word();
 }
 
 /// Puts bytes together to words.
 struct WordWriter<'a> {
     words: &'a [AtomicU64],
+    /// Where it goes on when they are full.
+    rest: &'a [AtomicU64],
     at: usize,
     /// The bytes that don't fill a word yet.
     carry: u64,
@@ -69,6 +90,19 @@ struct WordWriter<'a> {
 impl WordWriter<'_> {
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
+        let room = 8 * (self.words.len() - self.at) - (self.carry_bits / 8) as usize;
+        if bytes.len() <= room {
+            return self.push_here(bytes);
+        }
+        let (now, later) = bytes.split_at(room);
+        self.push_here(now);
+        (self.words, self.at) = (std::mem::take(&mut self.rest), 0);
+        self.push_here(later);
+    }
+
+    /// Appends bytes that there is room for.
+    #[inline]
+    fn push_here(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         self.push_words(words);
         if !rest.is_empty() {
@@ -79,15 +113,15 @@ impl WordWriter<'_> {
     /// Appends whole words, without a look at the carry's length at each.
     #[inline]
     fn push_words(&mut self, words: &[[u8; 8]]) {
-        let places =
-            self.words[self.at..].iter().zip(words.iter().copied().map(u64::from_le_bytes));
+        let places = &self.words[self.at..];
         self.at += words.len();
         if self.carry_bits == 0 {
-            places.for_each(|(place, word)| place.store(word.to_le(), Ordering::Relaxed));
-            return;
+            return each_pair(places, words, |place, word| {
+                place.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
+            });
         }
         let (left, right) = (self.carry_bits, 64 - self.carry_bits);
-        for (place, word) in places {
+        for (place, word) in places.iter().zip(words.iter().copied().map(u64::from_le_bytes)) {
             place.store((self.carry | word << left).to_le(), Ordering::Relaxed);
             self.carry = word >> right;
         }
@@ -109,9 +143,12 @@ impl WordWriter<'_> {
         self.carry_bits = total - 64;
     }
 
-    fn finish(self) {
+    /// Fills the last word up with zeroes.
+    fn fill_word(&mut self) {
         if self.carry_bits > 0 {
             self.words[self.at].store(self.carry.to_le(), Ordering::Relaxed);
+            self.at += 1;
+            (self.carry, self.carry_bits) = (0, 0);
         }
     }
 }

@@ -8,13 +8,14 @@
 use super::bucket::Slot;
 use super::chain::{Chain, SharedChain};
 use super::clock::{Expiry, Tick};
-use super::entry::{self, Entry, Header, LARGE_BYTES};
+use super::entry::{self, Entry};
 use super::fingerprint::Fingerprint;
 use super::generation::Generation;
+use super::header::{Header, LARGE_BYTES};
 use super::index::{Found, tag_of};
 use super::index_writer::IndexWriter;
 use super::key::Key;
-use super::log::Log;
+use super::log::{Fresh, Log};
 use super::namespaces::NamespaceStatistics;
 use super::outcome::Written;
 use super::page_allocator::PageAllocator;
@@ -26,7 +27,6 @@ use super::stored::Stored;
 use super::sweep::Sweep;
 use super::table::Table;
 use super::wheel::Wheel;
-use super::word_writer;
 
 /// What only writers touch.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ impl<'a> Writer<'a> {
         let table = self.table;
         self.find_by_hint(key).or_else(|| {
             table.index.find(key.hash, |slot| {
-                let entry = Entry::at(table.pages.words_at(slot.place()))?;
+                let entry = Entry::at(&table.pages, slot.place())?;
                 entry.key_is(key.bytes).then_some(entry)
             })
         })
@@ -163,7 +163,7 @@ impl<'a> Writer<'a> {
     #[inline(always)]
     pub(super) fn find_by_hint(&self, key: Key<'_>) -> Option<(Found<'a>, Entry<'a>)> {
         let found = self.table.index.find_by(key.hint)?;
-        let entry = Entry::at(self.table.pages.words_at(found.slot.place()))?;
+        let entry = Entry::at(&self.table.pages, found.slot.place())?;
         entry.key_is(key.bytes).then_some((found, entry))
     }
 
@@ -180,7 +180,7 @@ impl<'a> Writer<'a> {
         let found = table.index.find(hash, is);
         debug_assert!(found.is_some(), "an entry that is not dead is in the index");
         let (found, ()) = found?;
-        Some((found, Entry::at(table.pages.words_at(place))?))
+        Some((found, Entry::at(&table.pages, place)?))
     }
 
     /// Why an entry is not there any more, although its memory is.
@@ -211,17 +211,16 @@ impl<'a> Writer<'a> {
         SharedChain::new(&self.table.pages, entry.large().0)
     }
 
-    /// Appends to a page that was allocated for it from now on.
-    pub(super) fn open_page(&mut self, kind: Kind, page: u32) {
+    /// A page that was allocated for the end of a queue now.
+    pub(super) fn fresh(&self, page: u32) -> Fresh {
         let policy = &self.table.policy;
-        let stamp = policy.stamp(policy.pass(1));
-        self.state.log.open(&self.table.pages, kind, page, stamp);
+        Fresh { page, stamp: policy.stamp(policy.pass(1)) }
     }
 
-    /// Takes words of a queue's open page, which has room for them.
-    fn append(&mut self, kind: Kind, header: Header) -> u64 {
+    /// Takes words at a queue's end, which has room for them, with the fresh page.
+    fn append(&mut self, kind: Kind, header: Header, fresh: Option<Fresh>) -> u64 {
         let pages = &self.table.pages;
-        let place = self.state.log.append(pages, kind, header.words());
+        let place = self.state.log.append(pages, kind, header, fresh);
         self.state.wheel.watch(pages, page_of(place), header.expiry());
         place
     }
@@ -257,7 +256,7 @@ impl<'a> Writer<'a> {
         (meta, value): (&[u8], &[u8]),
     ) -> Written {
         let writing = found.write();
-        entry.overwrite(header, key.bytes, meta, value);
+        entry.write(header, key.bytes, meta, value);
         drop(writing);
         found.record_hit();
         let (table, place, old) = (self.table, found.slot.place(), entry.header);
@@ -269,26 +268,26 @@ impl<'a> Writer<'a> {
         Written::Replaced
     }
 
-    /// Appends an entry to a queue that has room for it, and makes it the key's. A large value's pages
-    /// belong to the key from then on.
+    /// Appends an entry to a queue that has room for it, with the fresh page, and makes it the key's. A
+    /// large value's pages belong to the key from then on.
     pub(super) fn store(
         &mut self,
-        kind: Kind,
+        (kind, fresh): (Kind, Option<Fresh>),
         header: Header,
         key: Key<'_>,
         content: Content<'_>,
     ) -> Written {
-        let place = self.append(kind, header);
+        let place = self.append(kind, header, fresh);
         let pages = &self.table.pages;
-        let words = pages.words_at(place);
+        let entry = Entry::to_write(pages, place, header);
         match content.value {
             ContentValue::Small(value) => {
-                word_writer::write(words, header, key.bytes, content.meta, value);
+                entry.write(header, key.bytes, content.meta, value);
             }
             ContentValue::Large(chain, fingerprint) => {
                 chain.seal(pages);
                 let value = entry::large_bytes(chain.first, chain.len, fingerprint);
-                word_writer::write(words, header, key.bytes, content.meta, &value);
+                entry.write(header, key.bytes, content.meta, &value);
                 let value = SharedChain::new(pages, chain.first);
                 value.set_entered(self.table.policy.time());
                 self.state.log.add_large(pages, chain.first);
@@ -297,7 +296,7 @@ impl<'a> Writer<'a> {
         }
         let written = self.publish(key, place);
         if !self.table.namespaces.is_empty() {
-            Entry::at(words).iter().for_each(|entry| self.count_in_namespace(entry, true));
+            self.count_in_namespace(&entry, true);
         }
         written
     }
@@ -305,12 +304,12 @@ impl<'a> Writer<'a> {
     /// The same for a key that is not there, with a popularity that it had before.
     pub(super) fn restore(
         &mut self,
-        popularity: Popularity,
+        (popularity, fresh): (Popularity, Option<Fresh>),
         header: Header,
         key: Key<'_>,
         content: Content<'_>,
     ) {
-        self.store(popularity.kind(), header, key, content);
+        self.store((popularity.kind(), fresh), header, key, content);
         if let Some((found, _)) = self.find(key) {
             let (tag, place) = (tag_of(key.hash), found.slot.place());
             found.replace(Slot::new(tag, popularity.frequency(), place));
@@ -335,7 +334,7 @@ impl<'a> Writer<'a> {
             &table.budget,
             |slot| pages.prefetch(slot.place()),
             |slot| {
-                let entry = Entry::at(pages.words_at(slot.place()));
+                let entry = Entry::at(pages, slot.place());
                 entry.map_or(0, |entry| table.hasher.hash_entry(&entry))
             },
         );
@@ -404,11 +403,12 @@ impl<'a> Writer<'a> {
         frequency: u8,
     ) -> bool {
         let pages = &self.table.pages;
+        let mut fresh = None;
         if !self.state.log.has_room(pages, kind, entry.header.words()) {
             let Some(page) = self.state.allocator.take_free(pages) else { return false };
-            self.open_page(kind, page);
+            fresh = Some(self.fresh(page));
         }
-        let place = self.append(kind, entry.header);
+        let place = self.append(kind, entry.header, fresh);
         if entry.header.is_large() {
             let value = self.value_of(entry);
             if !self.table.policy.is_by_use() {
@@ -416,7 +416,7 @@ impl<'a> Writer<'a> {
             }
             self.count_large(kind, value, place);
         }
-        entry.copy_to(pages.words_at(place), self.generation);
+        entry.copy_to(&Entry::to_write(pages, place, entry.header), self.generation);
         found.replace(Slot::new(tag_of(hash), frequency, place));
         self.mark_dead(found.slot.place(), entry);
         true
@@ -446,8 +446,8 @@ impl<'a> Writer<'a> {
 
     /// The same, but for the entry's large value, if it has one: that lives on under another.
     fn mark_dead(&mut self, place: u64, entry: &Entry<'_>) {
-        let (pages, page) = (&self.table.pages, page_of(place));
-        if self.state.log.mark_dead(pages, place, entry) {
+        let pages = &self.table.pages;
+        for page in self.state.log.mark_dead(pages, place, entry).into_iter().flatten() {
             self.state.wheel.forget(pages, page);
             self.state.allocator.free(pages, page);
         }
@@ -464,6 +464,6 @@ fn count_overwritten(
     old: Header,
 ) -> Written {
     let mut writer = Writer { table, state, now, generation };
-    let entry = Entry::of(table.pages.words_at(place), old);
+    let entry = Entry::of(&table.pages, place, table.pages.words_at(place), old);
     entry.map_or(Written::Created, |entry| writer.count_replaced(&entry))
 }

@@ -45,14 +45,9 @@ const VALUE_BYTES: u64 = 200;
 /// Bytes that are written at a time; all values are made of the same ones.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// What a value takes of the store's memory: a page and its record for each 8 KiB if it has more
-/// than half of them, and key, header and slots.
+/// What a value takes of the store's memory.
 fn cost(size: u64) -> u64 {
-    const SLOTS: u64 = 20;
-    match size {
-        ..4080 => (size + 12).next_multiple_of(8) + SLOTS,
-        _ => size.div_ceil(8192) * 8232 + 24 + SLOTS,
-    }
+    Store::cost(size_of::<u32>(), 0, size as usize)
 }
 
 struct Engine {
