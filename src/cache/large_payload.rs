@@ -20,6 +20,10 @@ impl Payload for LargePayload {
     fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool) {
         self.value.pieces(self.start + from, each);
     }
+
+    fn held_bytes(&self) -> usize {
+        self.value.heap_bytes()
+    }
 }
 
 /// Whether a large value has to wait until others have been sent, of this connection or of any.

@@ -27,6 +27,11 @@ pub trait Payload: Debug {
     /// in memory, until it returns false. To give fewer bytes than were announced closes the
     /// connection; more are left out.
     fn pieces<'a>(&'a self, from: usize, each: &mut dyn FnMut(&'a [u8]) -> bool);
+
+    /// Bytes that lie in memory of the payload's own.
+    fn held_bytes(&self) -> usize {
+        0
+    }
 }
 
 #[derive(Debug)]
@@ -84,9 +89,10 @@ impl Output {
         self.bytes.len() - self.sent
     }
 
-    /// Capacity of the memory of its own.
+    /// Bytes of memory of its own, and of the payloads' own. Takes time for each payload.
     pub(super) fn held_bytes(&self) -> usize {
-        self.bytes.capacity()
+        let payloads = self.inserts.iter().map(|insert| insert.payload.held_bytes());
+        self.bytes.capacity() + payloads.sum::<usize>()
     }
 
     /// Whether everything has been sent.

@@ -1,6 +1,6 @@
 //! Values of whole pages.
 //!
-//! Such a value is a chain of pages, linked by their records. The entry in the log counts as one
+//! Such a value is a chain of pages, linked by their records; its end may be in its entry. The entry in the log counts as one
 //! reference and each reader as another; who drops the last one frees the pages. A reference is taken
 //! under the partition's mutex, while the entry is in the index, so that no value comes back to life.
 //! As long as a reader has one, the value is *pinned*: evicting it would free nothing.
@@ -57,6 +57,19 @@ impl Chain {
             bytes = later;
             page = pages.next_in_chain(page);
         }
+    }
+
+    /// Takes the last page out, of several, with the bytes in it.
+    pub(super) fn pop(&mut self, pages: &Pages) -> Self {
+        let before = |page: &u32| Some(pages.next_in_chain(*page));
+        let mut all = std::iter::successors(Some(self.first), before);
+        let last = self.last;
+        self.pages -= 1;
+        self.last = all.nth(self.pages as usize - 1).unwrap_or(self.first);
+        let paged = self.pages * PAGE_BYTES as u32;
+        let popped = Self { first: last, last, pages: 1, len: self.len - paged };
+        self.len = paged;
+        popped
     }
 
     /// Notes in the first page's record what freeing the value needs, with one reference.
@@ -154,7 +167,7 @@ impl<'a> SharedChain<'a> {
         left
     }
 
-    /// Calls `each` with the value's `len` bytes in order, a page at a time. The caller holds the
+    /// Calls `each` with the `len` bytes in the value's pages in order, a page at a time. The caller holds the
     /// partition's lock, so that the entry keeps the value.
     #[allow(unsafe_code)] // Shows pages of atomics as bytes.
     pub(super) fn each_page(self, len: usize, mut each: impl FnMut(&[u8])) {
@@ -171,14 +184,10 @@ impl<'a> SharedChain<'a> {
 
     /// Checks that a value in the log is whole, and gives each of its pages to `each`.
     #[cfg(debug_assertions)]
-    pub(super) fn check_invariants(self, len: u32, mut each: impl FnMut(u32)) {
+    pub(super) fn check_invariants(self, len: usize, mut each: impl FnMut(u32)) {
         let references = self.pages.record(self.first).references().load(Ordering::Relaxed);
         assert!(references & STORED != 0, "an entry is a reference to its value: {}", self.first);
-        assert_eq!(
-            self.len() as usize,
-            (len as usize).div_ceil(PAGE_BYTES),
-            "a value has its pages"
-        );
+        assert_eq!(self.len() as usize, len.div_ceil(PAGE_BYTES), "a value has its pages");
         let (mut page, mut last) = (self.first, NONE);
         for _ in 0..self.len() {
             assert!(page == self.first || self.pages.record(page).kind() == Kind::Large, "a chain");

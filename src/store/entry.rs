@@ -3,7 +3,7 @@
 //! ```text
 //!   8 bytes   key bytes        content bytes                       up to 7
 //!   | header | k e y . . . . | v a l u e . . . . . . . . . . . . . . | unused |   a small entry
-//!   | header | k e y . . . . | first page | length | fingerprint     | unused |   a large one
+//!   | header | k e y . . . . | first page | length | fingerprint | tail| unused |   a large one
 //!   | header | k e y . . . . | meta's length | meta | either of these | unused |  one with meta
 //!
 //!   header   63      32 31      29  28     27     26      25            13 12        0
@@ -204,6 +204,13 @@ impl<'a> Entry<'a> {
         Fingerprint::from_words(value.word(1), value.word(2))
     }
 
+    /// The end of a large entry's value, behind its pages; empty if these hold all of it.
+    pub(super) fn tail(&self) -> SmallValue<'a> {
+        let value = self.value();
+        let at = self.header.content_at() + self.header.content_len() - value.len() + LARGE_BYTES;
+        self.part(at, value.len().saturating_sub(LARGE_BYTES))
+    }
+
     /// Remembers the fingerprint of a large entry's value. Whoever calls this holds the partition's
     /// lock, as do all who look at it.
     pub(super) fn set_large_fingerprint(&self, fingerprint: Fingerprint) {
@@ -211,7 +218,8 @@ impl<'a> Entry<'a> {
         self.meta().append_to(&mut meta);
         let (first, len) = self.large();
         let mut key = [0; KEY_BYTES_MAX + 8];
-        let value = large_bytes(first, len, Some(fingerprint));
+        let mut value = large_bytes(first, len, Some(fingerprint)).to_vec();
+        self.tail().append_to(&mut value);
         self.write(self.header, self.key_to(&mut key), &meta, &value);
     }
 
@@ -263,7 +271,7 @@ pub(super) fn short_key_is(word: u64, key: &[u8]) -> Option<bool> {
     )
 }
 
-/// What the log holds of a large value.
+/// What the log holds of a large value in any case.
 pub(super) fn large_bytes(
     first: u32,
     len: u32,

@@ -20,9 +20,13 @@ const CROSSING_WORDS_MIN: usize = 32;
 /// are put together, and what that takes is little next to it.
 const ALIGNED_BYTES_MIN: usize = 256;
 
-/// What the log holds of a large value: its first page and its length, 32 bits each, and its
-/// fingerprint.
+/// What the log holds of a large value in any case: its first page and its length, 32 bits each, and
+/// its fingerprint.
 pub(super) const LARGE_BYTES: usize = 24;
+
+/// The end of a large value lies in its entry if its last page would be unused by more than one in so many
+/// of the value's bytes.
+const UNUSED_SHARE_MAX: usize = 32;
 
 /// Bytes of the meta's length.
 pub(super) const META_LENGTH_BYTES: usize = 2;
@@ -124,7 +128,7 @@ impl Header {
         if self.words() <= room {
             return self.words();
         }
-        let crosses = !self.is_large() && room >= self.head_words().max(CROSSING_WORDS_MIN);
+        let crosses = room >= self.head_words().max(CROSSING_WORDS_MIN);
         if crosses { room } else { 0 }
     }
 
@@ -193,6 +197,15 @@ impl Header {
 /// Whether a value is kept in its entry.
 pub(super) fn is_small(key_len: usize, meta_len: usize, value_len: usize) -> bool {
     key_len <= KEY_BYTES_MAX && entry_bytes(key_len, meta_len, value_len) <= ENTRY_BYTES_MAX
+}
+
+/// Bytes at the end of a large value that its entry holds, behind its pages.
+pub(super) fn tail_bytes(key_len: usize, meta_len: usize, value_len: usize) -> usize {
+    let tail = value_len % PAGE_BYTES;
+    let is_alone = value_len < PAGE_BYTES;
+    let wastes = tail > 0 && (PAGE_BYTES - tail) * UNUSED_SHARE_MAX > value_len;
+    let fits = entry_bytes(key_len, meta_len, LARGE_BYTES + tail) <= ENTRY_BYTES_MAX;
+    if wastes && fits && !is_alone { tail } else { 0 }
 }
 
 /// Whether key and meta can be stored with a value of any length.

@@ -20,6 +20,8 @@ pub struct LargeValue {
     partition: usize,
     first: u32,
     len: u32,
+    /// The value's end, behind its pages: a copy.
+    tail: Arc<[u8]>,
     exceeds: bool,
     meta: Box<[u8]>,
     expiry: Expiry,
@@ -52,6 +54,7 @@ impl LargeValue {
             partition,
             first: taken.first,
             len: taken.len,
+            tail: taken.tail.into(),
             exceeds,
             meta: taken.meta.into(),
             expiry: taken.expiry,
@@ -106,6 +109,17 @@ impl LargeValue {
         self.len as usize
     }
 
+    /// Bytes of it that are in its pages.
+    fn paged_len(&self) -> usize {
+        self.len() - self.tail.len()
+    }
+
+    /// Bytes on the heap, outside of the store's memory.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.tail.len() + self.meta.len()
+    }
+
     /// Whether the value has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -116,23 +130,27 @@ impl LargeValue {
     /// lie in memory, until it returns false. Who goes on where the last call began, or later, has
     /// the pages before that not walked again.
     pub fn pieces<'a>(&'a self, from: usize, mut each: impl FnMut(&'a [u8]) -> bool) {
-        let (pages, Cursor { mut page, mut at }) = (self.pages(), self.seek(from));
-        while at < self.len() {
+        let (pages, paged_len) = (self.pages(), self.paged_len());
+        let Cursor { mut page, mut at } = self.seek(from);
+        while at < paged_len {
             let (first, mut count) = (page, 1);
             page = pages.next_in_chain(page);
-            while at + count * PAGE_BYTES < self.len()
+            while at + count * PAGE_BYTES < paged_len
                 && page == first + count as u32
                 && count < PAGES_PER_PIECE_MAX
             {
                 page = pages.next_in_chain(page);
                 count += 1;
             }
-            let end = (at + count * PAGE_BYTES).min(self.len());
+            let end = (at + count * PAGE_BYTES).min(paged_len);
             let skip = from.saturating_sub(at);
             if skip < end - at && !each(&self.run(first, count)[skip..end - at]) {
                 return;
             }
             at = end;
+        }
+        if let Some(rest @ [_, ..]) = self.tail.get(from.saturating_sub(paged_len)..) {
+            each(rest);
         }
     }
 
@@ -142,7 +160,7 @@ impl LargeValue {
         if byte < cursor.at {
             cursor = Cursor { page: self.first, at: 0 };
         }
-        while byte >= cursor.at + PAGE_BYTES && cursor.at + PAGE_BYTES < self.len() {
+        while byte >= cursor.at + PAGE_BYTES && cursor.at + PAGE_BYTES < self.paged_len() {
             cursor.page = self.pages().next_in_chain(cursor.page);
             cursor.at += PAGE_BYTES;
         }
@@ -164,6 +182,7 @@ impl Clone for LargeValue {
         Self {
             partitions: Arc::clone(&self.partitions),
             exceeds: false,
+            tail: Arc::clone(&self.tail),
             meta: self.meta.clone(),
             cursor: self.cursor.clone(),
             ..*self

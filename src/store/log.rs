@@ -112,7 +112,8 @@ impl Log {
         }
     }
 
-    fn is_open(&self, kind: Kind, page: u32) -> bool {
+    /// Whether it is the page that a queue's entries are appended to.
+    pub(super) fn is_open(&self, kind: Kind, page: u32) -> bool {
         self.queue(kind).open == page
     }
 
@@ -123,6 +124,11 @@ impl Log {
             (u64::from(self.small.log_pages) + u64::from(self.main.log_pages)) * PAGE_WORDS as u64;
         let class_min = if self.dead_words * 8 > log_words { 1 } else { SPARSE_CLASSES / 2 };
         self.sparse[class_min..].iter().rev().find_map(List::first)
+    }
+
+    /// Leaves a sparse page as it is until more of it is dead.
+    pub(super) fn keep(&mut self, pages: &Pages, page: u32) {
+        self.unclassify(pages, page);
     }
 
     /// Whether what is next in a queue may be another entry than when this was asked the last time.

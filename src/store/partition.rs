@@ -45,6 +45,8 @@ pub(super) struct Partition {
 pub(super) struct Taken {
     pub(super) first: u32,
     pub(super) len: u32,
+    /// The end of the value, behind its pages.
+    pub(super) tail: Vec<u8>,
     pub(super) meta: Vec<u8>,
     pub(super) expiry: Expiry,
     pub(super) fingerprint: Option<Fingerprint>,
@@ -240,8 +242,9 @@ impl Partition {
             if !entry.header.is_large() || is_due || writer.is_purged(&entry) {
                 return None;
             }
-            let ((first, len), mut meta) = (entry.large(), Vec::new());
+            let ((first, len), mut meta, mut tail) = (entry.large(), Vec::new(), Vec::new());
             entry.meta().append_to(&mut meta);
+            entry.tail().append_to(&mut tail);
             let (expiry, fingerprint) = (entry.header.expiry(), entry.large_fingerprint());
             let value = writer.value_of(&entry);
             if is_use {
@@ -251,7 +254,7 @@ impl Partition {
                 writer.renew(value);
             }
             let claimed = value.pin();
-            Some(Taken { first, len, meta, expiry, fingerprint, claimed })
+            Some(Taken { first, len, tail, meta, expiry, fingerprint, claimed })
         })
     }
 

@@ -21,12 +21,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::batch::Batch;
 use super::chain::SharedChain;
+use super::compaction;
 use super::entry::Entry;
 use super::index::Found;
 use super::log::Fresh;
 use super::outcome::Shortage;
-use super::page_allocator::RESERVE_PAGES;
-use super::pages::{Kind, Links, page_of};
+use super::pages::{Kind, page_of};
 use super::policy::Choice;
 use super::writer::{Cause, Writer};
 
@@ -34,9 +34,6 @@ use super::writer::{Cause, Writer};
 ///
 /// Those that readers have pinned come on top, see [`Effort::begin_behind_pinned`].
 const EFFORT_MAX: u32 = 16_384;
-
-/// What emptying a page of its last live entries counts.
-const COMPACTION_EFFORT: u32 = 64;
 
 /// Entries after which frequencies save nobody any more, so that a write need not wait until those of
 /// a whole store have been worn down.
@@ -131,6 +128,10 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         }
     }
 
+    fn compact(&mut self) -> bool {
+        compaction::compact(self.writer, self.effort)
+    }
+
     fn allocate(&mut self) -> Option<u32> {
         let table = self.writer.table;
         self.writer.state.allocator.allocate(&table.pages, &table.budget)
@@ -152,7 +153,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         if self.effort.entries >= EFFORT_MAX {
             return Err(Shortage::Full);
         }
-        if self.compact_sparsest() {
+        if self.compact() {
             return Ok(());
         }
         let (table, log) = (self.writer.table, &self.writer.state.log);
@@ -181,7 +182,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         while !self.writer.state.allocator.has_spare(&table.pages)
             && self.effort.entries < EFFORT_MAX
             && let Some(kind) = next
-            && (self.compact_sparsest() || self.evict_from(kind))
+            && (self.compact() || self.evict_from(kind))
         {
             self.writer.show();
             // What comes next may be younger than what others have.
@@ -194,51 +195,6 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
             // To split a huge page takes long enough for one lock.
             if !allocator.give_spare_back(&table.pages, &table.budget) || is_huge {
                 return;
-            }
-        }
-    }
-
-    /// Empties the page with the most dead words, if that is worth it and the reserve is there for it.
-    fn compact_sparsest(&mut self) -> bool {
-        if self.writer.state.allocator.free_pages() < RESERVE_PAGES {
-            return false;
-        }
-        let Some(page) = self.writer.state.log.sparsest() else { return false };
-        self.effort.entries += COMPACTION_EFFORT;
-        self.compact(page);
-        true
-    }
-
-    /// Moves a page's live entries to the youngest page of its queue, and the one that ends in it.
-    fn compact(&mut self, page: u32) {
-        let table = self.writer.table;
-        let record = table.pages.record(page);
-        let kind = record.kind();
-        let mut word = 0;
-        loop {
-            let batch = Batch::gather(table, page, &mut word, |_| true);
-            self.move_all(kind, &batch);
-            if record.kind() != kind {
-                return;
-            }
-            if batch.entries().is_empty() {
-                break;
-            }
-        }
-        let before = record.link(Links::Queue).previous.load(Relaxed);
-        let last = Batch::gather(table, before, &mut 0, |entry| entry.crosses());
-        self.move_all(kind, &last);
-        debug_assert!(record.kind() != kind, "a page without live entries is free");
-    }
-
-    fn move_all(&mut self, kind: Kind, batch: &Batch) {
-        let writer = &mut *self.writer;
-        for &(place, hash) in batch.entries() {
-            let Some((found, entry)) = writer.resident(place, hash) else { continue };
-            if let Some(cause) = writer.ended(&entry) {
-                writer.remove(found, &entry, cause);
-            } else if !writer.move_to(kind, found, &entry, hash, found.slot.frequency()) {
-                writer.remove(found, &entry, Cause::Evicted);
             }
         }
     }

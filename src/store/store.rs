@@ -7,7 +7,9 @@ use super::chain::charge;
 use super::clock::{Expiry, Tick};
 use super::entry::Entry;
 use super::hasher::Hasher;
-use super::header::{KEY_BYTES_MAX, LARGE_BYTES, entry_words, fits, is_small, meta_bytes};
+use super::header::{
+    KEY_BYTES_MAX, LARGE_BYTES, entry_words, fits, is_small, meta_bytes, tail_bytes,
+};
 use super::index::SlotHint;
 use super::key::{Hash, Key};
 use super::large_value::LargeValue;
@@ -345,8 +347,9 @@ impl Store {
         if is_small(key_len, meta_len, value_len) {
             return entry_words(beside_value, value_len) as u64 * 8 + INDEX_BYTES_PER_KEY;
         }
-        let entry = entry_words(beside_value, LARGE_BYTES) as u64 * 8;
-        entry + charge(value_len) + INDEX_BYTES_PER_KEY
+        let tail = tail_bytes(key_len, meta_len, value_len);
+        let entry = entry_words(beside_value, LARGE_BYTES + tail) as u64 * 8;
+        entry + charge(value_len - tail) + INDEX_BYTES_PER_KEY
     }
 
     pub(super) fn partition(&self, partition: usize) -> &Partition {

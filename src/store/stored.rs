@@ -31,7 +31,10 @@ impl<'a> Stored<'a> {
             let mut fingerprinter = Fingerprinter::default();
             let (first, len) = self.entry.large();
             let chain = SharedChain::new(self.pages, first);
-            chain.each_page(len as usize, |page| fingerprinter.push(page));
+            let mut tail = Vec::new();
+            self.entry.tail().append_to(&mut tail);
+            chain.each_page(len as usize - tail.len(), |page| fingerprinter.push(page));
+            fingerprinter.push(&tail);
             fingerprinter.fingerprint()
         })
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::chain::{Chain, charge};
 use super::clock::{Expiry, Tick};
+use super::entry;
 use super::fingerprint::{Fingerprint, Fingerprinter};
-use super::header::{fits, is_small};
+use super::header::{fits, is_small, tail_bytes};
 use super::key::Key;
+use super::memory::append_words;
 use super::outcome::{Full, Written};
 use super::pages::{NONE, PAGE_BYTES};
 use super::partitions::Partitions;
@@ -35,7 +37,7 @@ pub struct Upload {
     expected: usize,
     /// What it counts among the uploads' claims.
     claimed_bytes: u64,
-    /// The value, while it may still be small.
+    /// The value, while it may still be small; at the end, what the entry of a large one holds.
     buffer: Vec<u8>,
     /// The value, from then on.
     chain: Chain,
@@ -239,6 +241,17 @@ impl Upload {
         Ok(stored?.is_some())
     }
 
+    /// Moves the end of the value to what its entry holds, if it does not fill its page well.
+    fn move_tail(&mut self) {
+        let tail = tail_bytes(self.key_len, self.meta.len(), self.chain.len as usize);
+        if tail > 0 {
+            let partition = &self.partitions[self.partition];
+            let last = self.chain.pop(&partition.pages);
+            append_words(&mut self.buffer, tail, partition.pages.page(last.first), 0);
+            partition.free(last);
+        }
+    }
+
     /// Has `put` store the value; its pages belong to the key if it did.
     fn store<R>(
         mut self,
@@ -247,9 +260,13 @@ impl Upload {
     ) -> Result<Option<R>, Full> {
         debug_assert_eq!(self.key_len, key.bytes.len(), "an upload is for one key");
         self.check(self.len())?;
-        let value = match self.chain.pages {
-            0 => ContentValue::Small(&self.buffer),
-            _ => ContentValue::Large(self.chain, self.fingerprint()),
+        let value = if self.chain.pages == 0 {
+            ContentValue::Small(&self.buffer)
+        } else {
+            let (len, fingerprint) = (self.chain.len, self.fingerprint());
+            self.buffer = entry::large_bytes(self.chain.first, len, fingerprint).to_vec();
+            self.move_tail();
+            ContentValue::Large(self.chain, &self.buffer)
         };
         let content = Content { meta: &self.meta, value };
         let written = put(&self.partitions, self.partition, content)?;

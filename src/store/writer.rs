@@ -8,10 +8,9 @@
 use super::bucket::Slot;
 use super::chain::{Chain, SharedChain};
 use super::clock::{Expiry, Tick};
-use super::entry::{self, Entry};
-use super::fingerprint::Fingerprint;
+use super::entry::Entry;
 use super::generation::Generation;
-use super::header::{Header, LARGE_BYTES};
+use super::header::Header;
 use super::index::{Found, tag_of};
 use super::index_writer::IndexWriter;
 use super::key::Key;
@@ -68,8 +67,8 @@ pub(super) struct Content<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ContentValue<'a> {
     Small(&'a [u8]),
-    /// Its pages, and its fingerprint if that is known.
-    Large(Chain, Option<Fingerprint>),
+    /// Its pages, and what its entry holds.
+    Large(Chain, &'a [u8]),
 }
 
 /// Why a key goes.
@@ -86,7 +85,7 @@ impl Content<'_> {
     pub(super) fn header(self, key: Key<'_>, expiry: Expiry) -> Header {
         let (len, is_large) = match self.value {
             ContentValue::Small(value) => (value.len(), false),
-            ContentValue::Large(..) => (LARGE_BYTES, true),
+            ContentValue::Large(_, content) => (content.len(), true),
         };
         Header::new(key.bytes.len(), self.meta, len, is_large, expiry)
     }
@@ -284,10 +283,9 @@ impl<'a> Writer<'a> {
             ContentValue::Small(value) => {
                 entry.write(header, key.bytes, content.meta, value);
             }
-            ContentValue::Large(chain, fingerprint) => {
+            ContentValue::Large(chain, value) => {
                 chain.seal(pages);
-                let value = entry::large_bytes(chain.first, chain.len, fingerprint);
-                entry.write(header, key.bytes, content.meta, &value);
+                entry.write(header, key.bytes, content.meta, value);
                 let value = SharedChain::new(pages, chain.first);
                 value.set_entered(self.table.policy.time());
                 self.state.log.add_large(pages, chain.first);
