@@ -67,7 +67,7 @@ fn a_full_store_is_full_of_values_whatever_their_length() {
     const MEMORY: u64 = 32 << 20;
     // What a key takes beside its value, and the rounding.
     const BESIDE: u64 = 48;
-    let lens = (1_000..9_000).step_by(700).chain((9_000..40_000).step_by(2_900));
+    let lens = (1_000..9_000).step_by(1_300).chain((9_000..40_000).step_by(5_800));
     for len in lens.chain([8_150, 8_190, 8_200, 16_384, 16_400, 100_000, 300_000]) {
         for replaces in [false, true] {
             let store = store(1, MEMORY);
@@ -83,7 +83,7 @@ fn a_full_store_is_full_of_values_whatever_their_length() {
             }
             let held = (0..2 * keys).filter_map(|key| get(&store, &key.to_le_bytes(), NOW));
             let bytes: u64 = held.map(|value| value.len() as u64 + BESIDE).sum();
-            let percent = if replaces { 80 } else { 95 };
+            let percent = if replaces { 92 } else { 95 };
             assert!(
                 bytes * 100 >= MEMORY * percent,
                 "{len} bytes: {bytes} of {MEMORY}, {replaces}"

@@ -26,7 +26,7 @@ pub(super) const LARGE_BYTES: usize = 24;
 
 /// The end of a large value lies in its entry if its last page would be unused by more than one in so many
 /// of the value's bytes.
-const UNUSED_SHARE_MAX: usize = 32;
+const UNUSED_SHARE_MAX: usize = 20;
 
 /// Bytes of the meta's length.
 pub(super) const META_LENGTH_BYTES: usize = 2;

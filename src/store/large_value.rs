@@ -21,7 +21,7 @@ pub struct LargeValue {
     first: u32,
     len: u32,
     /// The value's end, behind its pages: a copy.
-    tail: Arc<[u8]>,
+    tail: Vec<u8>,
     exceeds: bool,
     meta: Box<[u8]>,
     expiry: Expiry,
@@ -54,7 +54,7 @@ impl LargeValue {
             partition,
             first: taken.first,
             len: taken.len,
-            tail: taken.tail.into(),
+            tail: taken.tail,
             exceeds,
             meta: taken.meta.into(),
             expiry: taken.expiry,
@@ -117,7 +117,7 @@ impl LargeValue {
     /// Bytes on the heap, outside of the store's memory.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.tail.len() + self.meta.len()
+        self.tail.capacity() + self.meta.len()
     }
 
     /// Whether the value has no bytes.
@@ -182,7 +182,7 @@ impl Clone for LargeValue {
         Self {
             partitions: Arc::clone(&self.partitions),
             exceeds: false,
-            tail: Arc::clone(&self.tail),
+            tail: self.tail.clone(),
             meta: self.meta.clone(),
             cursor: self.cursor.clone(),
             ..*self
