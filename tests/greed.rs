@@ -360,6 +360,30 @@ fn unfinished_heads_of_a_mebibyte_are_held_within_the_same_limit() {
 }
 
 #[test]
+fn what_has_come_of_a_small_value_is_in_the_account() {
+    const COUNT: usize = 300;
+    let server = Server::start(&[]);
+    let mut witness = server.connect();
+    // Half of a page, and nearly one.
+    for bytes in [4_000, 7_900] {
+        let begin = |_| {
+            let mut client = server.connect();
+            client.send("PUT /k HTTP/1.1\r\nHost: t\r\nContent-Length: 8000\r\n\r\n");
+            client.send(b"v".repeat(bytes));
+            client
+        };
+        let mut crowd: Vec<Client> = (0..COUNT).map(begin).collect();
+        let held = |witness: &mut Client| metric(witness, "held_bytes") as usize;
+        eventually("what has come is held", || held(&mut witness) >= COUNT * bytes);
+        assert_eq!(metric(&mut witness, "upload_bytes"), 0, "and not twice");
+        crowd[0].send(b"v".repeat(8_000 - bytes));
+        assert!(crowd[0].response().status < 300);
+        drop(crowd);
+        eventually("nothing is held", || held(&mut witness) == 0);
+    }
+}
+
+#[test]
 fn those_that_have_waited_longest_make_room_for_the_others() {
     let count = descriptors_max().min(12_000);
     if count < 12_000 {

@@ -88,6 +88,8 @@ fn crossing(table: &Table, page: u32) -> (Option<Entry<'_>>, Batch) {
     // Only a full page has one.
     let is_full = usize::from(table.pages.record(page).used.load(Relaxed)) == PAGE_WORDS;
     let mut word = if is_full { 0 } else { PAGE_WORDS };
+    // The method's path in the closure's stead is not general enough for the compiler.
+    #[allow(clippy::redundant_closure_for_method_calls)]
     let batch = Batch::gather(table, page, &mut word, |entry| entry.crosses());
     let entry = batch.entries().first().and_then(|&(place, _)| Entry::at(&table.pages, place));
     (entry, batch)

@@ -65,7 +65,7 @@ fn write_parts(
     words[0].store(header.0, Ordering::Relaxed);
     let mut writer = WordWriter { words: &words[1..], rest, at: 0, carry: 0, carry_bits: 0 };
     writer.push(key);
-    if header.content_at() % 8 == 0 {
+    if header.content_at().is_multiple_of(8) {
         writer.fill_word();
     }
     if !meta.is_empty() {
