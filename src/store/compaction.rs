@@ -7,10 +7,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::batch::Batch;
+use super::effort::Effort;
 use super::entry::Entry;
 use super::page_allocator::RESERVE_PAGES;
 use super::pages::{Kind, Links, NONE, PAGE_WORDS, Record};
-use super::reclaimer::Effort;
 use super::table::Table;
 use super::writer::{Cause, Writer};
 
@@ -22,6 +22,11 @@ const GAIN_WORDS_MIN: i32 = PAGE_WORDS as i32 / 8;
 
 /// What emptying a page of its last live entries counts.
 const PAGE_EFFORT: u32 = 64;
+
+/// Pages that are looked at in vain at most, before something is evicted instead, and what each of them
+/// counts.
+const TRIES_MAX: u32 = 8;
+const TRY_EFFORT: u32 = 8;
 
 /// Pages of a queue, one behind the other.
 #[derive(Debug)]
@@ -42,13 +47,14 @@ pub(super) fn compact(writer: &mut Writer<'_>, effort: &mut Effort) -> bool {
     if writer.state.allocator.free_pages() < RESERVE_PAGES {
         return false;
     }
-    while let Some(page) = writer.state.log.sparsest() {
+    for _ in 0..TRIES_MAX {
+        let Some(page) = writer.state.log.sparsest() else { return false };
         if let Some(run) = find_run(writer, page) {
             effort.entries += PAGE_EFFORT * run.len as u32;
             empty(writer, &run);
             return true;
         }
-        effort.entries += 1;
+        effort.entries += TRY_EFFORT;
         writer.state.log.keep(&writer.table.pages, page);
     }
     false

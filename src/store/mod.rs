@@ -10,7 +10,7 @@
 //! | `optimistic_read`, `plain_value`, `small_value`, `large_value`, `upload` | values in the hands of readers, and on their way in |
 //! | `scan`, `popularity` | a walk over all keys, and what eviction knows of each |
 //! | `partitions`, `partition` | operations, and room that is made in another partition |
-//! | `reclaimer`, `compaction`, `policy`, `ghosts`, `queue_sizer`, `duel` | what is evicted, and where |
+//! | `reclaimer`, `effort`, `compaction`, `policy`, `ghosts`, `queue_sizer`, `duel` | what is evicted, and where |
 //! | `maintenance`, `wheel` | what expires |
 //! | `purges`, `generation`, `sweep`, `sweeper` | what is purged, and how its memory comes back |
 //! | `writer` | keeps the parts of a partition in step |
@@ -31,6 +31,7 @@ mod claims;
 mod clock;
 mod compaction;
 mod duel;
+mod effort;
 mod entry;
 mod fingerprint;
 mod generation;

@@ -22,6 +22,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::batch::Batch;
 use super::chain::SharedChain;
 use super::compaction;
+use super::effort::Effort;
 use super::entry::Entry;
 use super::index::Found;
 use super::log::Fresh;
@@ -30,45 +31,11 @@ use super::pages::{Kind, page_of};
 use super::policy::Choice;
 use super::writer::{Cause, Writer};
 
-/// Entries that one write looks at at most before it finds the store full.
-///
-/// Those that readers have pinned come on top, see [`Effort::begin_behind_pinned`].
-const EFFORT_MAX: u32 = 16_384;
-
-/// Entries after which frequencies save nobody any more, so that a write need not wait until those of
-/// a whole store have been worn down.
-const EFFORT_WITH_FREQUENCY_MAX: u32 = 8_192;
-
 /// Evictions that a partition counts for itself before it reports them to the policy.
 const EVICTIONS_PER_REPORT: u64 = 16;
 
 /// A key moves from the small queue to the main one when it was hit so often.
 const PROMOTE_FREQUENCY: u8 = 1;
-
-/// What a write has done to make room, in all its tries together.
-#[derive(Debug, Default)]
-pub(super) struct Effort {
-    /// Entries that were looked at.
-    pub(super) entries: u32,
-    /// Those of them that readers have pinned.
-    pinned: u32,
-    /// Pinned ones before the write began anew behind them.
-    passed: u64,
-}
-
-impl Effort {
-    /// A write that has found the store full goes on, with the lock released in between, behind the
-    /// values that readers have pinned and that it has met. Each is met once in either queue, so that
-    /// it is over after twice as many as there can be. False if there is nothing to go on for.
-    pub(super) fn begin_behind_pinned(&mut self, pinned_max: u64) -> bool {
-        let goes_on = self.pinned > 0 && self.passed < 2 * pinned_max;
-        if goes_on {
-            self.passed += u64::from(std::mem::take(&mut self.pinned));
-            self.entries = EFFORT_WITH_FREQUENCY_MAX;
-        }
-        goes_on
-    }
-}
 
 /// Makes room for one write.
 #[derive(Debug)]
@@ -150,7 +117,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
 
     /// One step towards a free page, here or elsewhere.
     fn reclaim(&mut self) -> Result<(), Shortage> {
-        if self.effort.entries >= EFFORT_MAX {
+        if self.effort.is_spent() {
             return Err(Shortage::Full);
         }
         if self.compact() {
@@ -180,7 +147,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         let table = self.writer.table;
         let mut next = (kind != Kind::Free).then_some(kind);
         while !self.writer.state.allocator.has_spare(&table.pages)
-            && self.effort.entries < EFFORT_MAX
+            && !self.effort.is_spent()
             && let Some(kind) = next
             && (self.compact() || self.evict_from(kind))
         {
@@ -260,7 +227,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
 
     /// Whether a key is the one whose value is to stay.
     fn is_spared(&self, hash: u64) -> bool {
-        let is_patient = self.effort.entries < EFFORT_WITH_FREQUENCY_MAX;
+        let is_patient = self.effort.is_patient();
         self.spared.is_some_and(|key| key.hash == hash && (is_patient || key.for_good))
     }
 
@@ -281,7 +248,7 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
     }
 
     fn evict_or_keep(&mut self, kind: Kind, place: u64, hash: u64) {
-        let is_patient = self.effort.entries < EFFORT_WITH_FREQUENCY_MAX;
+        let is_patient = self.effort.is_patient();
         let is_spared = self.is_spared(hash);
         let writer = &mut *self.writer;
         let Some((found, entry)) = writer.resident(place, hash) else { return };
