@@ -348,7 +348,13 @@ impl Log {
             }
             word += entry.header.words() as u16;
         }
-        Some(policy.time_of_stamp(record.stamp.load(Relaxed)))
+        // A page is as old as the youngest of its entries, since they go together.
+        let next = record.link(Links::Queue).next.load(Relaxed);
+        let stamp = match next {
+            NONE => policy.stamp(policy.time()),
+            next => pages.record(next).stamp.load(Relaxed),
+        };
+        Some(policy.time_of_stamp(stamp))
     }
 
     /// Checks the invariants of the log, and gives each entry that is not dead to `each`, with the page
