@@ -336,6 +336,39 @@ fn large_values_go_by_their_last_use_where_that_is_what_counts() {
     }
 }
 
+/// A page of the log holds many small values, and with many partitions it takes long to fill.
+#[test]
+fn small_values_among_large_ones_stay_as_long_as_with_lru_in_many_partitions() {
+    const MEMORY: u64 = 8 << 20;
+    const REQUESTS: u64 = 12_000;
+    let store = store(8, MEMORY);
+    let bytes = value(1, 1, 128 << 10);
+    let (mut missed, mut missed_by_lru) = (0, 0);
+    let (mut lru, mut lru_bytes) = (VecDeque::new(), 0);
+    for (at, key) in (0..).zip(moving_on(400, REQUESTS)) {
+        let len = if key.is_multiple_of(2) { 50 } else { bytes.len() };
+        let name = key.to_le_bytes();
+        let is_there = store.get(store.key(&name), NOW, |_| ()).is_some();
+        if !is_there {
+            put(&store, &name, &bytes[..len], Expiry::NEVER, NOW).expect("room");
+        }
+        let in_lru = lru.iter().position(|&(other, _)| other == key);
+        if let Some((_, len)) = in_lru.and_then(|at| lru.remove(at)) {
+            lru_bytes -= len;
+        }
+        lru.push_back((key, len));
+        lru_bytes += len;
+        while lru_bytes as u64 > MEMORY {
+            lru_bytes -= lru.pop_front().map_or(0, |(_, len)| len);
+        }
+        if at > REQUESTS / 3 && len == 50 {
+            missed += u32::from(!is_there);
+            missed_by_lru += u32::from(in_lru.is_none());
+        }
+    }
+    assert!(missed <= missed_by_lru, "{missed} missed, and {missed_by_lru} by LRU");
+}
+
 #[test]
 fn what_goes_by_last_use_stays_in_order_whatever_readers_hold() {
     const LEN: usize = 64 << 10;
