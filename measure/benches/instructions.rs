@@ -109,14 +109,14 @@ const LONG: Mix = Mix { value_bytes: 1_000, ..MIXED };
 const LENGTHS: Mix = Mix { heads: Heads::Lengths, ..LONG };
 
 #[library_benchmark]
-#[bench::get(args = (GETS), setup = caching, config = budget(39_810))]
-#[bench::put(args = (PUTS), setup = caching, config = budget(52_380))]
-#[bench::mixed(args = (MIXED), setup = caching, config = budget(41_330))]
-#[bench::mixed_with_differing_heads(args = (DIFFERING), setup = caching, config = budget(51_880))]
-#[bench::mixed_of_a_browser(args = (BROWSER), setup = caching, config = budget(80_750))]
-#[bench::mixed_of_a_browser_with_the_same_heads(args = (SAME_BROWSER), setup = caching, config = budget(70_470))]
-#[bench::mixed_of_1000_bytes(args = (LONG), setup = caching, config = budget(49_870))]
-#[bench::mixed_of_differing_lengths(args = (LENGTHS), setup = caching, config = budget(49_130))]
+#[bench::get(args = (GETS), setup = caching, config = budget(40_480))]
+#[bench::put(args = (PUTS), setup = caching, config = budget(49_210))]
+#[bench::mixed(args = (MIXED), setup = caching, config = budget(42_500))]
+#[bench::mixed_with_differing_heads(args = (DIFFERING), setup = caching, config = budget(52_820))]
+#[bench::mixed_of_a_browser(args = (BROWSER), setup = caching, config = budget(81_270))]
+#[bench::mixed_of_a_browser_with_the_same_heads(args = (SAME_BROWSER), setup = caching, config = budget(69_140))]
+#[bench::mixed_of_1000_bytes(args = (LONG), setup = caching, config = budget(47_700))]
+#[bench::mixed_of_differing_lengths(args = (LENGTHS), setup = caching, config = budget(48_970))]
 fn cache(mut warm: Exchange<Cache>) -> Exchange<Cache> {
     exchange(&mut warm);
     warm

@@ -96,7 +96,6 @@ impl<'a> Entry<'a> {
     }
 
     /// Whether it ends in the next page.
-    #[inline]
     pub(super) fn crosses(&self) -> bool {
         !self.rest.is_empty()
     }
@@ -155,18 +154,9 @@ impl<'a> Entry<'a> {
 
     #[inline]
     fn part(&self, start: usize, len: usize) -> SmallValue<'a> {
-        if self.crosses() {
-            return self.part_across(start, len);
-        }
-        let words = &self.words[(start / 8).min(self.words.len())..];
-        SmallValue { words, rest: &[], shift: start as u32 % 8 * 8, len, header: self.header }
-    }
-
-    #[cold]
-    fn part_across(&self, start: usize, len: usize) -> SmallValue<'a> {
         let (shift, header) = (start as u32 % 8 * 8, self.header);
         let (words, rest) = match self.words.get(start / 8..) {
-            Some(words @ [_, ..]) => (words, self.rest),
+            Some(words) if !words.is_empty() || self.rest.is_empty() => (words, self.rest),
             _ => (self.rest.get(start / 8 - self.words.len()..).unwrap_or(&[]), &[][..]),
         };
         SmallValue { words, rest, shift, len, header }

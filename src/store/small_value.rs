@@ -37,21 +37,16 @@ impl SmallValue<'_> {
     /// Eight bytes of the value, some of them beyond its end.
     #[inline]
     pub(super) fn word(&self, at: usize) -> u64 {
-        let load = |at: usize| match self.words.get(at) {
-            Some(word) => word.load(Ordering::Relaxed),
-            None if self.rest.is_empty() => 0,
-            None => self.word_of_rest(at - self.words.len()),
+        let in_rest = |at: usize| self.rest.get(at.wrapping_sub(self.words.len()));
+        let load = |at: usize| {
+            let word = self.words.get(at).or_else(|| in_rest(at));
+            word.map_or(0, |word| word.load(Ordering::Relaxed))
         };
         let low = u64::from_le(load(at)) >> self.shift;
         if self.shift == 0 {
             return low;
         }
         low | u64::from_le(load(at + 1)) << (64 - self.shift)
-    }
-
-    #[cold]
-    fn word_of_rest(&self, at: usize) -> u64 {
-        self.rest.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     /// When the entry that it is part of ends.
