@@ -1,9 +1,9 @@
 //! Values of whole pages.
 //!
-//! Such a value is a chain of pages, linked by their records; its end may be in its entry. The entry in the log counts as one
-//! reference and each reader as another; who drops the last one frees the pages. A reference is taken
-//! under the partition's mutex, while the entry is in the index, so that no value comes back to life.
-//! As long as a reader has one, the value is *pinned*: evicting it would free nothing.
+//! Such a value is a chain of pages, linked by their records; its end may be in its entry. The entry in
+//! the log counts as one reference and each reader as another; who drops the last one frees the pages. A
+//! reference is taken under the partition's mutex, while the entry is in the index, so that no value comes
+//! back to life. As long as a reader has one, the value is *pinned*: evicting it would free nothing.
 
 use std::sync::atomic::Ordering;
 
@@ -167,8 +167,8 @@ impl<'a> SharedChain<'a> {
         left
     }
 
-    /// Calls `each` with the `len` bytes in the value's pages in order, a page at a time. The caller holds the
-    /// partition's lock, so that the entry keeps the value.
+    /// Calls `each` with the `len` bytes in the value's pages in order, a page at a time. The caller holds
+    /// the partition's lock, so that the entry keeps the value.
     #[allow(unsafe_code)] // Shows pages of atomics as bytes.
     pub(super) fn each_page(self, len: usize, mut each: impl FnMut(&[u8])) {
         let (mut page, mut left) = (self.first, len);

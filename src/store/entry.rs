@@ -14,8 +14,9 @@
 //! fingerprint of a large value is 0 until somebody has asked for it. The generation says what was
 //! purged before the entry was written ([`super::purges`]).
 //!
-//! Entries start at multiples of 8 bytes, and so does content that is not short. One that does not fit into what is left of a page may go on in
-//! the next page of its queue, behind a header that says so ([`Header::of_rest`]); its key does not.
+//! Entries start at multiples of 8 bytes, and so does content that is not short. One that does not fit
+//! into what is left of a page may go on in the next page of its queue, behind a header that says so
+//! ([`Header::of_rest`]); its key does not.
 //!
 //! ```text
 //!   page: | … | header | key | value's first part |  the next one: | header of the rest | value's rest | …
