@@ -50,7 +50,7 @@ const META: u64 = DEAD << 1;
 const _: () = assert!(ENTRY_BYTES_MAX - HEADER_BYTES <= CONTENT_BYTES_MAX);
 const _: () = assert!(Generation::MASK == (u32::MAX as u64 + 1) - (META << 1));
 
-/// The entry's first word, see the drawing above.
+/// The entry's first word, see the drawing in [`super::entry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header(pub(super) u64);
 
