@@ -3,8 +3,9 @@
 //!
 //! The files of the index are compiled into this test beside a stand-in for what they lie in: memory
 //! of a few lines, two of which the kernel would make resident at a time. What is not driven: entries
-//! and pages, whose words are stood for by two atomics that are written and read in the same order
-//! (`entry::write`, `Entry::at`), and the writers' mutex, since each model has one writer.
+//! and pages, whose words and link are stood for by atomics that are written and read in the same order
+//! (`entry::write`, `Entry::at`, `List::push`, `PageAllocator::free`), and the writers' mutex, since each
+//! model has one writer.
 
 #![allow(dead_code, unreachable_pub)] // The models need a part of the index's methods.
 
@@ -165,6 +166,9 @@ struct Shared {
     index: Index,
     /// The words of the entry at place 8.
     memory: [AtomicU32; 2],
+    /// Which of the two other pages comes behind that of the entry, and the word that each begins with.
+    link: AtomicU32,
+    next: [AtomicU32; 2],
 }
 
 /// The writer.
@@ -176,8 +180,10 @@ struct Writer {
 impl Writer {
     fn new() -> Self {
         let index = Index::reserve(BYTES, None).expect("memory");
-        let memory = [AtomicU32::new(0), AtomicU32::new(0)];
-        Self { shared: Arc::new(Shared { index, memory }), state: IndexWriter::new() }
+        let words = || [AtomicU32::new(0), AtomicU32::new(0)];
+        let link = AtomicU32::new(0);
+        let shared = Shared { index, memory: words(), link, next: words() };
+        Self { shared: Arc::new(shared), state: IndexWriter::new() }
     }
 
     fn insert(&mut self, key: Key) {
@@ -217,6 +223,18 @@ impl Writer {
         self.shared.index.shape().buckets()
     }
 
+    /// Puts a page behind that of the entry, as a queue does with a fresh one, and the allocator with a freed
+    /// one.
+    fn link(&self, page: u32) {
+        self.shared.link.store(page, Relaxed);
+    }
+
+    /// Writes a word into one of the two pages, as `entry::write` does it.
+    fn write_rest(&self, page: usize, word: u32) {
+        fence(Release);
+        self.shared.next[page].store(word, Relaxed);
+    }
+
     /// Writes another entry's words where one was, as `entry::write` does it.
     fn reuse_memory(&self) {
         fence(Release);
@@ -230,6 +248,14 @@ impl Shared {
         self.index.read(key.hash, |slot| {
             let is_there = slot.place() == key.place;
             is_there.then(|| [0, 1].map(|at: usize| self.memory[at].load(Relaxed)))
+        })
+    }
+
+    /// The word in the next page of a key's entry, read as the store reads an entry that crosses pages.
+    fn read_rest(&self, key: Key) -> Option<u32> {
+        self.index.read(key.hash, |slot| {
+            let is_there = slot.place() == key.place;
+            is_there.then(|| self.next[self.link.load(Relaxed) as usize].load(Relaxed))
         })
     }
 }
@@ -316,6 +342,44 @@ fn memory_used_again_after_a_removal_is_never_taken_for_the_entry() {
         |shared| {
             let value = shared.read(MOVING);
             assert!(value.is_none_or(|words| words == [0, 0]), "another's: {value:?}");
+        },
+    );
+}
+
+#[test]
+fn an_entry_goes_on_in_the_page_that_was_linked_before_it_was_there() {
+    model(
+        First::Writer,
+        |_| (),
+        |writer| {
+            writer.link(1);
+            writer.write_rest(1, 7);
+            writer.insert(MOVING);
+        },
+        |shared| {
+            let rest = shared.read_rest(MOVING);
+            assert!(rest.is_none_or(|word| word == 7), "another page's: {rest:?}");
+        },
+    );
+}
+
+#[test]
+fn the_page_behind_an_entry_that_was_removed_is_never_taken_for_its_rest() {
+    model(
+        First::Writer,
+        |writer| {
+            writer.write_rest(1, 7);
+            writer.insert(MOVING);
+        },
+        |writer| {
+            writer.remove(MOVING);
+            // Of two pages that are freed, one is linked to the other. There is no fence of its own for that.
+            writer.link(1);
+            writer.write_rest(0, 8);
+        },
+        |shared| {
+            let rest = shared.read_rest(MOVING);
+            assert!(rest.is_none_or(|word| word == 0), "another page's: {rest:?}");
         },
     );
 }
