@@ -87,7 +87,7 @@ impl Saver {
         }
         orders.wanted = true;
         // Whoever asks from now on is told that it is under way.
-        self.status.set_running(true);
+        self.status.begin();
         self.wake.notify_one();
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Saver {
     pub fn start<'a>(self: &'a Arc<Self>, contents: &Contents) -> io::Result<Running<'a>> {
         *self.orders.lock().unwrap_or_else(PoisonError::into_inner) = Orders::default();
         self.stop.store(false, Relaxed);
-        self.status.set_running(false);
+        self.status.abandon();
         let (saver, contents) = (Arc::clone(self), contents.clone());
         let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             // Of this thread alone; if it may not, it competes with the event loops.
@@ -127,7 +127,7 @@ impl Saver {
                 return false;
             }
             if orders.wanted || left.is_some_and(|left| left.is_zero()) {
-                self.status.set_running(true);
+                self.status.begin();
                 orders.wanted = false;
                 return true;
             }
@@ -145,12 +145,12 @@ impl Saver {
     /// # Errors
     /// Those of [`save`](super::save).
     pub fn save(&self, contents: &Contents, threads: usize, gently: bool) -> io::Result<Saved> {
-        self.status.set_running(true);
+        self.status.begin();
         let result = save(&self.path, contents, threads, gently, &self.stop);
         let path = self.path.display();
         match &result {
             Ok(saved) => {
-                self.status.set_saved(*saved);
+                self.status.succeed(*saved);
                 let (keys, seconds) = (saved.keys, saved.duration.as_secs_f64());
                 let mebibytes = saved.bytes as f64 / f64::from(1 << 20);
                 log::info!(
@@ -158,13 +158,12 @@ impl Saver {
                 );
             }
             // Another one follows at once.
-            Err(_) if self.stop.load(Relaxed) => {}
+            Err(_) if self.stop.load(Relaxed) => self.status.abandon(),
             Err(error) => {
-                self.status.set_failed(error.to_string());
+                self.status.fail(error.to_string());
                 log::error!("can't write the snapshot {path}: {error}");
             }
         }
-        self.status.set_running(false);
         result
     }
 }

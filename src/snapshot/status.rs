@@ -1,7 +1,7 @@
 //! What is known of a server's snapshots.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// A snapshot that was written.
@@ -20,31 +20,36 @@ pub struct Saved {
 /// What is known of the snapshots of a server, while it runs.
 #[derive(Debug, Default)]
 pub struct Status {
-    running: AtomicBool,
-    failures: AtomicU64,
     /// Keys that were loaded at the start.
     loaded_keys: AtomicU64,
-    last: Mutex<Last>,
+    progress: Mutex<Progress>,
 }
 
+/// Changes as a whole: who sees how one ended may ask for the next one.
 #[derive(Debug, Default)]
-struct Last {
+struct Progress {
+    is_running: bool,
+    failures: u64,
     saved: Option<Saved>,
     /// Why the last one could not be written, if it could not.
     error: Option<String>,
 }
 
 impl Status {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether one is being written.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.running.load(Relaxed)
+        self.progress().is_running
     }
 
     /// Those that could not be written.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        self.failures.load(Relaxed)
+        self.progress().failures
     }
 
     /// Keys that were loaded at the start.
@@ -56,27 +61,38 @@ impl Status {
     /// The last one that was written.
     #[must_use]
     pub fn saved(&self) -> Option<Saved> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).saved
+        self.progress().saved
     }
 
     /// Why the last one could not be written, if it could not.
     #[must_use]
     pub fn error(&self) -> Option<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
+        self.progress().error.clone()
     }
 
-    pub(super) fn set_running(&self, running: bool) {
-        self.running.store(running, Relaxed);
+    /// One is being written from now on.
+    pub(super) fn begin(&self) {
+        self.progress().is_running = true;
     }
 
-    pub(super) fn set_saved(&self, saved: Saved) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Last { saved: Some(saved), error: None };
+    /// None is being written any more, and nothing is to be said of the one that was.
+    pub(super) fn abandon(&self) {
+        self.progress().is_running = false;
     }
 
-    pub(super) fn set_failed(&self, error: String) {
-        self.failures.fetch_add(1, Relaxed);
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).error = Some(error);
+    /// It was written.
+    pub(super) fn succeed(&self, saved: Saved) {
+        let mut progress = self.progress();
+        *progress =
+            Progress { saved: Some(saved), failures: progress.failures, ..Progress::default() };
+    }
+
+    /// It could not be written.
+    pub(super) fn fail(&self, error: String) {
+        let mut progress = self.progress();
+        progress.is_running = false;
+        progress.failures += 1;
+        progress.error = Some(error);
     }
 
     /// Notes what was loaded at the start.
