@@ -369,6 +369,44 @@ fn small_values_among_large_ones_stay_as_long_as_with_lru_in_many_partitions() {
     assert!(missed <= missed_by_lru, "{missed} missed, and {missed_by_lru} by LRU");
 }
 
+/// Requests by Zipf's law, with an exponent of 1.2.
+fn by_popularity(keys: u64, requests: u64) -> impl Iterator<Item = u64> {
+    let shares = (1..=keys).map(|rank| (1e6 / (rank as f64).powf(1.2)) as u64).collect::<Vec<_>>();
+    let all = shares.iter().sum();
+    let mut numbers = Numbers::new(12);
+    (0..requests).map(move |_| {
+        let mut at = numbers.below(all);
+        let rank = shares.iter().position(|&share| {
+            let is_here = at < share;
+            at = at.saturating_sub(share);
+            is_here
+        });
+        rank.expect("less than all of them") as u64
+    })
+}
+
+/// Values are evicted in one partition and come back to another, which has hardly any evictions to count.
+#[test]
+fn few_values_in_many_partitions_stay_as_long_as_in_one() {
+    const STORES: u64 = 4;
+    let bytes = value(1, 1, 512 << 10);
+    let missed = |partitions| {
+        let store = store(partitions, 4 << 20);
+        let misses = by_popularity(23, 6000).filter(|key| {
+            let name = key.to_le_bytes();
+            let is_there = store.get(store.key(&name), NOW, |_| ()).is_some();
+            if !is_there {
+                put(&store, &name, &bytes, Expiry::NEVER, NOW).expect("room");
+            }
+            !is_there
+        });
+        misses.count() as u64
+    };
+    let in_one = missed(1);
+    let in_many = (0..STORES).map(|_| missed(8)).sum::<u64>() / STORES;
+    assert!(in_many * 100 <= in_one * 102, "{in_many} missed, and {in_one} in one partition");
+}
+
 #[test]
 fn what_goes_by_last_use_stays_in_order_whatever_readers_hold() {
     const LEN: usize = 64 << 10;

@@ -141,7 +141,7 @@ impl Partition {
             let fresh = reclaimer.make_room(kind, header.words())?;
             // Only now: this try may have been in vain, and the next one is to know it as well.
             if let Some(ghost) = ghost {
-                writer.state.tally.count_return(ghost);
+                reclaimer.count_return(ghost);
             }
             let written = writer.store((kind, fresh), header, key, content);
             if let ContentValue::Large(chain, _) = content.value {

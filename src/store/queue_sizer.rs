@@ -48,6 +48,11 @@ const RETURNS_MIN: u64 = 32;
 /// again as soon as the main queue's come back more often at all.
 const GROWS_PERCENT: u64 = 125;
 
+/// Evictions and returns that a partition counts for itself at most before it reports them: a number, and
+/// a share of its keys. With more than that of a few keys, what is remembered were not known well enough.
+const EVENTS_PER_REPORT_MAX: u64 = 16;
+const EVENTS_PER_REPORT_SHARE: u64 = 16;
+
 /// What happened to the keys that were evicted from one queue.
 #[derive(Debug, Clone, Copy, Default)]
 struct Chance {
@@ -71,6 +76,12 @@ impl Tally {
     pub(super) fn count_eviction(&mut self, ghosts: &Ghosts, hash: u64, kind: Kind) {
         self.evictions += 1;
         ghosts.remember(hash, kind, &mut self.remembered);
+    }
+
+    /// Whether a partition of so many keys is to report it.
+    pub(super) fn is_due(&self, keys: u64) -> bool {
+        let events = self.evictions + self.returned[0] + self.returned[1];
+        events >= (keys / EVENTS_PER_REPORT_SHARE).clamp(1, EVENTS_PER_REPORT_MAX)
     }
 
     /// A key is back that was remembered.

@@ -24,15 +24,13 @@ use super::chain::SharedChain;
 use super::compaction;
 use super::effort::Effort;
 use super::entry::Entry;
+use super::ghosts::Ghost;
 use super::index::Found;
 use super::log::Fresh;
 use super::outcome::Shortage;
 use super::pages::{Kind, page_of};
 use super::policy::Choice;
 use super::writer::{Cause, Writer};
-
-/// Evictions that a partition counts for itself before it reports them to the policy.
-const EVICTIONS_PER_REPORT: u64 = 16;
 
 /// A key moves from the small queue to the main one when it was hit so often.
 const PROMOTE_FREQUENCY: u8 = 1;
@@ -279,14 +277,21 @@ impl<'w, 'a> Reclaimer<'w, 'a> {
         self.give_up(kind, found, &entry, hash, ended);
     }
 
+    /// Counts that a key is back that was remembered.
+    pub(super) fn count_return(&mut self, ghost: Ghost<'_>) {
+        self.writer.state.tally.count_return(ghost);
+        self.report();
+    }
+
     /// Reports to the policy what was counted, and lets the ghosts follow the number of keys.
     fn report(&mut self) {
         let (table, state) = (self.writer.table, &mut *self.writer.state);
-        if state.tally.evictions < EVICTIONS_PER_REPORT {
+        let own_keys = state.index.keys();
+        if !state.tally.is_due(own_keys) {
             return;
         }
         let policy = &table.policy;
-        let keys = policy.keys(table.number, state.index.keys());
+        let keys = policy.keys(table.number, own_keys);
         let remembered = &mut state.tally.remembered;
         if !policy.ghosts.follow(keys, &policy.budget, remembered)
             && state.allocator.give_spare_back(&table.pages, &table.budget)
