@@ -49,7 +49,7 @@ const RETURNS_MIN: u64 = 32;
 const GROWS_PERCENT: u64 = 125;
 
 /// Evictions and returns that a partition counts for itself at most before it reports them: a number, and
-/// a share of its keys. With more than that of a few keys, what is remembered were not known well enough.
+/// a share of its keys. Where there are few keys, more than that would be most of what is remembered.
 const EVENTS_PER_REPORT_MAX: u64 = 16;
 const EVENTS_PER_REPORT_SHARE: u64 = 16;
 
