@@ -60,7 +60,7 @@ fn no_increment_of_many_writers_is_lost() {
 fn of_many_who_add_a_key_one_wins() {
     const KEYS: usize = 2_000;
     let server = Server::start(&[]);
-    for value_bytes in [8, 6_000] {
+    for value_bytes in [8, 9_000] {
         let threads: Vec<_> = (0..CONNECTIONS)
             .map(|n| {
                 let mut client = server.connect();

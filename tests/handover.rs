@@ -116,7 +116,7 @@ fn with_snapshot(path: &std::path::Path, flags: &[&str]) -> Command {
 type Known = HashMap<u64, (u64, u64)>;
 
 fn put(key: u64, version: u64) -> Vec<u8> {
-    let filler = ".".repeat([10, 300, 6_000][(version + key) as usize % 3]);
+    let filler = ".".repeat([10, 300, 9_000][(version + key) as usize % 3]);
     let value = format!("{version} {filler}");
     format!("PUT /{key} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{value}", value.len())
         .into_bytes()
